@@ -1,0 +1,69 @@
+"""Keeps a search or vector index true to a database table, on Airflow's schedule.
+
+The names below are the public API. They are imported on first use, since Airflow imports this package in every process.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from airflow_reindex_provider.checkpoints.asset import AssetCheckpoint
+    from airflow_reindex_provider.checkpoints.table import TableCheckpoint
+    from airflow_reindex_provider.checkpoints.variable import VariableCheckpoint
+    from airflow_reindex_provider.dags import ReindexDag, ReindexTaskGroup
+    from airflow_reindex_provider.hooks.progress import ReindexProgressHook
+    from airflow_reindex_provider.operators.reindex import CheckpointOperator, ExtractChangesOperator, IndexBatchOperator
+    from airflow_reindex_provider.sensors.changes import ChangesSensor
+    from airflow_reindex_provider.sources.postgres import PostgresSource
+    from airflow_reindex_provider.stream import Stream
+    from airflow_reindex_provider.targets.postgres import FullText, PostgresTarget
+
+_HOMES = {
+    "AssetCheckpoint": "checkpoints.asset",
+    "ChangesSensor": "sensors.changes",
+    "CheckpointOperator": "operators.reindex",
+    "ExtractChangesOperator": "operators.reindex",
+    "FullText": "targets.postgres",
+    "IndexBatchOperator": "operators.reindex",
+    "PostgresSource": "sources.postgres",
+    "PostgresTarget": "targets.postgres",
+    "ReindexDag": "dags",
+    "ReindexProgressHook": "hooks.progress",
+    "ReindexTaskGroup": "dags",
+    "Stream": "stream",
+    "TableCheckpoint": "checkpoints.table",
+    "VariableCheckpoint": "checkpoints.variable",
+}
+
+__all__ = [  # noqa: RUF022, sorted by what a Dag author reaches for first
+    "ReindexDag",
+    "ReindexTaskGroup",
+    "Stream",
+    "PostgresSource",
+    "PostgresTarget",
+    "FullText",
+    "VariableCheckpoint",
+    "TableCheckpoint",
+    "AssetCheckpoint",
+    "ExtractChangesOperator",
+    "IndexBatchOperator",
+    "CheckpointOperator",
+    "ChangesSensor",
+    "ReindexProgressHook",
+    "__version__",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{home}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

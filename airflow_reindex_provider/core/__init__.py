@@ -1,0 +1,1 @@
+"""The rules of reindexing. Standard library only: no Airflow, no database or engine client."""

@@ -1,0 +1,47 @@
+"""Every error of the package, grouped by what the caller does about it.
+
+The core raises them and Airflow's retry policy decides by them: a ``ConfigurationError`` fails a task at once,
+everything else is worth another try.
+"""
+
+from __future__ import annotations
+
+
+class ReindexError(Exception):
+    """Root of all errors that this package raises on purpose."""
+
+
+class ConfigurationError(ReindexError):
+    """Fix the stream, the connection, the grant or the schema; a retry cannot help."""
+
+
+class WindowError(ConfigurationError):
+    """Ask for another window: this one is empty, reversed, in the future, or not of the cursor's type."""
+
+
+class CheckpointInvalidError(ConfigurationError):
+    """Mend or reset the stored checkpoint: it cannot be read, or lies ahead of the source's clock."""
+
+
+class HorizonError(ConfigurationError):
+    """Grant, set or state (``lag``) what the horizon rests on; without it rows could be skipped."""
+
+
+class CheckpointConflictError(ReindexError):
+    """Somebody else moved the checkpoint meanwhile; nothing was overwritten."""
+
+
+class BatchesFailedError(ConfigurationError):
+    """Some batches of the run failed; the checkpoint stands before the first of them."""
+
+
+class TooManyFailuresError(ConfigurationError):
+    """More documents were refused than ``max_failures`` allows; mend them or raise the limit."""
+
+
+class IndexingStoppedError(ReindexError):
+    """The task was asked to stop and did so between two chunks; what was acknowledged is kept."""
+
+
+class TransientError(ReindexError):
+    """The source or the target did not answer as it should; a retry goes on after the last chunk."""

@@ -1,0 +1,168 @@
+"""The chunk loop: reads a batch, writes it chunk by chunk, and remembers what was acknowledged."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+from airflow_reindex_provider.core.errors import IndexingStoppedError, TooManyFailuresError
+from airflow_reindex_provider.core.model import (
+    Batch,
+    BatchResult,
+    Chunk,
+    Counts,
+    Document,
+    Format,
+    Position,
+    Rejection,
+    Transform,
+    WriteResult,
+)
+from airflow_reindex_provider.core.parking import MAX_REASON_CHARS
+from airflow_reindex_provider.core.progress import Progress, Status
+from airflow_reindex_provider.core.protocols import ResumeLog, SourceSession, TargetSession
+from airflow_reindex_provider.core.readahead import read_ahead
+
+log = logging.getLogger(__name__)
+
+READ_AHEAD_BYTES = 8 * 1024 * 1024
+RESUME_INTERVAL_S = 0.5
+
+
+def choose_format(offered: Sequence[Format], accepted: Sequence[Format], transform: Transform | None) -> Format:
+    """The target's fastest format that the source has; a transform works on rows."""
+    if transform is not None:
+        return Format.ROWS
+    return next((f for f in accepted if f in offered), Format.ROWS)
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """What earlier tries and this one have had acknowledged."""
+
+    end: Position | None = None
+    counts: Counts = Counts()
+    rejected: tuple[Rejection, ...] = ()
+    chunks: int = 0
+
+    def after(self, chunk: Chunk, result: WriteResult) -> _Done:
+        return _Done(
+            chunk.end,
+            self.counts + result.counts,
+            self.rejected + tuple(replace(r, reason=r.reason[:MAX_REASON_CHARS]) for r in result.rejected),
+            self.chunks + 1,
+        )
+
+    def to_json(self, batch: Batch) -> dict[str, Any]:
+        return {
+            "batch": batch.to_json(),
+            "end": self.end.to_json() if self.end else None,
+            "counts": self.counts.to_json(),
+            "rejected": [r.to_json() for r in self.rejected],
+            "chunks": self.chunks,
+        }
+
+    @classmethod
+    def load(cls, value: dict[str, Any] | None, batch: Batch) -> _Done:
+        # A plan made anew puts another slice under the same map index: what was noted for the old one says nothing.
+        if not value or value["batch"] != batch.to_json() or not value["end"]:
+            return cls()
+        return cls(
+            Position.from_json(value["end"]),
+            Counts.from_json(value["counts"]),
+            tuple(Rejection.from_json(r) for r in value["rejected"]),
+            value["chunks"],
+        )
+
+
+def index_batch(
+    batch: Batch,
+    *,
+    source: SourceSession,
+    target: TargetSession,
+    format: Format,
+    chunk_rows: int,
+    max_failures: int,
+    progress: Progress,
+    resume: ResumeLog,
+    transform: Transform | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+    clock: Callable[[], float] = time.monotonic,
+) -> BatchResult:
+    """Write every row of the batch into its generation, going on after what an earlier try had acknowledged.
+
+    Every write carries its version, so a chunk that is written twice (its acknowledgement lost in a crash) changes
+    nothing. What was acknowledged is noted at most twice a second, at every stop and before every error.
+
+    :param resume: cleared at the end, so that a task cleared by hand does all of its work again.
+    :param should_stop: looked at between chunks.
+    :raises IndexingStoppedError: asked to stop.
+    :raises TooManyFailuresError: more than ``max_failures`` documents of the batch were refused.
+    """
+    started = clock()
+    done = _Done.load(resume.load(), batch)
+    survey = source.survey()
+    fields = target.fields(batch.generation, survey.schema)
+    rest = batch if done.end is None else replace(batch, window=replace(batch.window, start=done.end))
+    progress.start(done.counts if done.end else None)
+    noted_at = clock()
+    noted = done
+    try:
+        reading = source.read(rest, format=format, fields=fields, chunk_rows=chunk_rows)
+        with (
+            target.writer(batch.generation, survey.schema, format) as writer,
+            read_ahead(reading, max_bytes=READ_AHEAD_BYTES) as chunks,
+        ):
+            for chunk in _transformed(chunks, transform):
+                result = writer.write(chunk[0])
+                result = WriteResult(result.counts + Counts(failures=len(chunk[1])), (*chunk[1], *result.rejected))
+                done = done.after(chunk[0], result)
+                progress.add(result.counts)
+                if len(done.rejected) > max_failures:
+                    raise TooManyFailuresError(_too_many(batch, done.rejected, max_failures))
+                if clock() - noted_at >= RESUME_INTERVAL_S:
+                    resume.save(done.to_json(batch))
+                    noted_at, noted = clock(), done
+                if should_stop():
+                    raise IndexingStoppedError(f"Stopped after {done.counts.processed:,} rows; a retry goes on from there.")
+    except BaseException as error:
+        if noted is not done and not isinstance(error, TooManyFailuresError):
+            resume.save(done.to_json(batch))
+        stopped = isinstance(error, IndexingStoppedError)
+        progress.finish(Status.CANCELLED if stopped else Status.FAILED, str(error)[:MAX_REASON_CHARS])
+        raise
+    progress.finish(Status.COMPLETED)
+    resume.clear()
+    return BatchResult(batch.number, done.counts, done.rejected, done.chunks, clock() - started)
+
+
+def _transformed(
+    chunks: Iterator[Chunk], transform: Transform | None
+) -> Iterator[tuple[Chunk, tuple[Rejection, ...]]]:
+    """Each chunk as the target shall see it, with the documents that the transform could not make."""
+    for chunk in chunks:
+        if transform is None:
+            yield chunk, ()
+            continue
+        documents: list[Document] = []
+        rejected: list[Rejection] = []
+        for document in cast("Sequence[Document]", chunk.payload):
+            if document.fields is None:
+                documents.append(document)
+                continue
+            try:
+                documents.append(replace(document, fields=transform(dict(document.fields))))
+            except Exception as error:
+                rejected.append(Rejection(document.key, f"the transform raised {type(error).__name__}: {error}"))
+        yield Chunk(chunk.end, chunk.format, documents), tuple(rejected)
+
+
+def _too_many(batch: Batch, rejected: Sequence[Rejection], max_failures: int) -> str:
+    shown = "; ".join(f"{'/'.join(r.key)}: {r.reason}" for r in rejected[:3])
+    return (
+        f"Stream {batch.stream!r}: {len(rejected)} documents of batch {batch.number + 1}/{batch.of} were refused, more than"
+        f" max_failures={max_failures}. The checkpoint stays before this batch. First ones: {shown}"
+    )

@@ -1,0 +1,120 @@
+"""From a request to a plan: survey the source, find the generation, choose the window, cut it into batches."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from airflow_reindex_provider.core.model import (
+    Batch,
+    Checkpoint,
+    Guarantee,
+    Key,
+    Mode,
+    Plan,
+    Position,
+    Slices,
+    Survey,
+    Window,
+)
+from airflow_reindex_provider.core.parking import due
+from airflow_reindex_provider.core.progress import utc_now
+from airflow_reindex_provider.core.protocols import CheckpointStore, SourceSession, TargetSession
+from airflow_reindex_provider.core.windows import Request, backfill_window, incremental_window
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """How finely a window is cut: batches of about ``batch_rows``, larger where there would be over ``max_batches``."""
+
+    batch_rows: int = 50_000
+    max_batches: int = 64
+
+
+def current_generation(target: TargetSession) -> str | None:
+    """The generation that runs write to: the live one, else the first load's that is not public yet."""
+    generations = target.generations()
+    live = [g.name for g in generations if g.live]
+    return live[0] if live else (generations[0].name if generations else None)
+
+
+def make_plan(
+    stream: str,
+    request: Request,
+    *,
+    source: SourceSession,
+    target: TargetSession,
+    store: CheckpointStore,
+    new_generation: str,
+    guarantee: Guarantee = Guarantee.VERSIONED,
+    initial_value: str | None = None,
+    sizes: Sizes = Sizes(),
+    wall: Callable[[], datetime] = utc_now,
+) -> Plan:
+    """Decide what a run does. Everything that is wrong with the stream is raised here, before anything is written.
+
+    The horizon is taken first, in a statement of its own; all later reads of the run stay below it. The only thing that
+    may be written is the stream's first generation, and not in a dry run.
+
+    :param new_generation: the name for the first generation, should there be none.
+    :raises ConfigurationError: the stream's definition, the checkpoint or the window is wrong.
+    """
+    survey = source.survey()
+    generation = current_generation(target)
+    if generation is not None:
+        target.fields(generation, survey.schema)
+    checkpoint = store.load(stream, generation) if generation else Checkpoint(stream, "")
+    window = _window(request, survey, checkpoint, initial_value, store)
+    slices = Slices(())
+    if window is not None:
+        slices = source.slices(window, batch_rows=sizes.batch_rows, max_slices=sizes.max_batches)
+    if generation is None and not request.dry_run:
+        generation = target.create_first(new_generation, survey.schema)
+    retries: tuple[Key, ...] = ()
+    if request.mode is Mode.INCREMENTAL:
+        retries = due(checkpoint.parked, wall())
+    return Plan(
+        stream=stream,
+        mode=request.mode,
+        generation=generation or new_generation,
+        window=window,
+        cursor_type=survey.schema.cursor_type,
+        checkpoint=checkpoint.position,
+        batches=_batches(stream, generation or new_generation, slices, retries, survey.horizon.cursor),
+        rows=slices.rows,
+        null_cursors=slices.null_cursors,
+        horizon=survey.horizon.cursor,
+        horizon_basis=survey.horizon.basis,
+        held_by=survey.horizon.held_by,
+        guarantee=guarantee,
+        dry_run=request.dry_run,
+        warnings=survey.warnings,
+    )
+
+
+def _window(
+    request: Request, survey: Survey, checkpoint: Checkpoint, initial_value: str | None, store: CheckpointStore
+) -> Window | None:
+    if request.mode is Mode.BACKFILL:
+        return backfill_window(survey, request.start, request.end)
+    start = checkpoint.position
+    if start is None and initial_value is not None:
+        start = Position(initial_value)
+    return incremental_window(survey, start, where=store.where(checkpoint.stream, checkpoint.generation))
+
+
+def _batches(
+    stream: str, generation: str, slices: Slices, retries: tuple[Key, ...], horizon: str | None
+) -> tuple[Batch, ...]:
+    of = len(slices.parts) + (1 if retries and horizon else 0)
+    batches = [
+        Batch(stream, generation, number, of, window, rows) for number, (window, rows) in enumerate(slices.parts)
+    ]
+    if retries and horizon:
+        below = Window(None, Position(horizon))
+        batches.append(Batch(stream, generation, len(batches), of, below, len(retries), retries))
+    return tuple(batches)

@@ -1,0 +1,118 @@
+"""Progress of one batch: one counting source, never backwards, and never in the way of the work."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+from airflow_reindex_provider.core.model import Batch, Counts
+from airflow_reindex_provider.core.protocols import ProgressReporter
+
+log = logging.getLogger(__name__)
+
+ETA_CHUNKS = 10
+
+
+class Status(StrEnum):
+    PENDING = "pending"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Progress:
+    """Counts acknowledged chunks and hands records to a reporter, at most one in ``interval_s`` but every end.
+
+    Record: ``stream, mode, batch, status, total, processed, created, updated, deleted, noops, reused,
+    version_conflicts, failures, docs_per_s, eta_ms, started_at, updated_at, message``. ``docs_per_s`` and ``eta_ms``
+    come from the mean of the last ten chunks and are None before the first.
+
+    :param total: rows planned; it follows ``processed`` should more turn up.
+    :param clock: monotonic seconds. :param wall: the time of day, aware.
+    """
+
+    def __init__(
+        self,
+        batch: Batch,
+        mode: str,
+        reporter: ProgressReporter,
+        *,
+        interval_s: float = 1.0,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], datetime] = utc_now,
+    ) -> None:
+        self._batch = batch
+        self._mode = mode
+        self._reporter = reporter
+        self._interval_s = interval_s
+        self._clock = clock
+        self._wall = wall
+        self._started_at = wall()
+        self._total = batch.rows
+        self._counts = Counts()
+        self._last_chunk_at = clock()
+        self._recent: deque[tuple[int, float]] = deque(maxlen=ETA_CHUNKS)
+        self._reported_at: float | None = None
+
+    @property
+    def counts(self) -> Counts:
+        return self._counts
+
+    def start(self, resumed: Counts | None = None) -> None:
+        """Report that the batch runs, going on from what an earlier try had acknowledged."""
+        self._counts = resumed or Counts()
+        self._last_chunk_at = self._clock()
+        self._report(Status.RUNNING, f"goes on after {self._counts.processed:,} rows" if resumed else "")
+
+    def add(self, chunk: Counts) -> None:
+        """Count one acknowledged chunk."""
+        now = self._clock()
+        self._recent.append((chunk.processed, now - self._last_chunk_at))
+        self._last_chunk_at = now
+        self._counts = self._counts + chunk
+        if self._reported_at is None or now - self._reported_at >= self._interval_s:
+            self._report(Status.RUNNING, "")
+
+    def finish(self, status: Status, message: str = "") -> None:
+        """The last record; a completed batch is complete whatever was planned, since rows may have moved on."""
+        if status is Status.COMPLETED:
+            self._total = self._counts.processed
+        self._report(status, message)
+
+    def record(self, status: Status, message: str) -> dict[str, Any]:
+        processed = self._counts.processed
+        total = max(self._total, processed)
+        seconds = sum(s for _, s in self._recent)
+        rate = sum(n for n, _ in self._recent) / seconds if seconds > 0 else None
+        return {
+            "stream": self._batch.stream,
+            "mode": self._mode,
+            "batch": self._batch.number,
+            "status": str(status),
+            "total": total,
+            "processed": processed,
+            **self._counts.to_json(),
+            "reused": 0,
+            "docs_per_s": None if rate is None else round(rate, 1),
+            "eta_ms": round((total - processed) / rate * 1000) if rate else None,
+            "started_at": self._started_at.isoformat(timespec="milliseconds"),
+            "updated_at": self._wall().isoformat(timespec="milliseconds"),
+            "message": message,
+        }
+
+    def _report(self, status: Status, message: str) -> None:
+        self._reported_at = self._clock()
+        try:
+            self._reporter.report(self.record(status, message))
+        except Exception as error:
+            log.warning("Progress of batch %d was not reported: %s", self._batch.number + 1, error)

@@ -1,0 +1,159 @@
+"""All extension points, in the order in which a run meets them.
+
+A source, a target and a checkpoint store are plain values that a Dag file makes without I/O. ``open()`` gives a session:
+one connection, used by one task, closed at the end. Every method may raise ``ConfigurationError`` (a person must act) or
+``TransientError`` (try again); both leave nothing half done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+from airflow_reindex_provider.core.model import (
+    Batch,
+    Checkpoint,
+    Chunk,
+    Format,
+    Generation,
+    Guarantee,
+    Position,
+    Schema,
+    Slices,
+    Survey,
+    Window,
+    WriteResult,
+)
+
+
+class SourceSession(Protocol):
+    """An open source. It only ever reads."""
+
+    def survey(self) -> Survey:
+        """Columns, clock and horizon, taken before any row is read; everything that is wrong with the stream's
+        definition on the source's side is raised here."""
+
+    def has_changes(self, window: Window) -> bool:
+        """Whether a row lies in the window; must not scan the table where an index helps."""
+
+    def slices(self, window: Window, *, batch_rows: int, max_slices: int) -> Slices:
+        """Cut the window into at most ``max_slices`` parts of about ``batch_rows`` rows, equal within 5%, in order.
+        Parts meet without a gap: the first starts where the window starts, the last ends where it ends. A window
+        without rows has no parts."""
+
+    def read(self, batch: Batch, *, format: Format, fields: Sequence[str], chunk_rows: int) -> Iterator[Chunk]:
+        """The batch's rows as they are now, in order of change, cut into chunks of about ``chunk_rows`` rows. The last
+        chunk ends where the batch ends; a batch without rows may yield nothing. Memory does not grow with the batch.
+        A row whose cursor has moved past the window meanwhile is left out: a later window brings it."""
+
+
+class Source(Protocol):
+    """What a Dag author names as the table or query to read."""
+
+    @property
+    def formats(self) -> tuple[Format, ...]:
+        """The formats that :meth:`SourceSession.read` can give."""
+
+    def open(self) -> AbstractContextManager[SourceSession]: ...
+
+    def parse_window_bound(self, value: Any) -> str:
+        """A bound from a backfill's interval or the trigger form as a canonical cursor value.
+
+        :raises WindowError: it is not one, or the cursor cannot hold it."""
+
+    @property
+    def label(self) -> str:
+        """How messages name the source, connection included."""
+
+
+class Writer(Protocol):
+    """An open way into one generation, in one format."""
+
+    def write(self, chunk: Chunk) -> WriteResult:
+        """Write all of the chunk or raise. When it returns, what it counts survives a crash of the target. A document
+        the target refuses is in ``rejected`` and does not stop the rest."""
+
+
+class TargetSession(Protocol):
+    """An open target."""
+
+    def generations(self) -> Sequence[Generation]:
+        """This stream's generations, oldest first.
+
+        :raises ConfigurationError: the public name is taken by something that is not ours."""
+
+    def create_first(self, name: str, schema: Schema) -> str:
+        """Make the stream's first generation, empty and not yet public, and return its name.
+
+        Where another run has made one meanwhile, that one is left as it is and its name returned."""
+
+    def fields(self, generation: str, schema: Schema) -> Sequence[str]:
+        """The source columns that the generation holds, after comparing the two catalogues.
+
+        :raises ConfigurationError: a column is missing at the source, or its type no longer fits."""
+
+    def writer(self, generation: str, schema: Schema, format: Format) -> AbstractContextManager[Writer]: ...
+
+    def promote(self, generation: str) -> None:
+        """Finish the generation (indexes that wait for the end of the load) and point the public name at it, in one
+        atomic step. Doing it again changes nothing."""
+
+
+class Target(Protocol):
+    """What a Dag author names as the index to keep true."""
+
+    guarantee: Guarantee
+
+    @property
+    def formats(self) -> tuple[Format, ...]:
+        """The formats that a writer accepts, the fastest first."""
+
+    @property
+    def chunk_rows(self) -> int:
+        """How many rows a chunk should have."""
+
+    def open(self, stream: str) -> AbstractContextManager[TargetSession]: ...
+
+    def generation_name(self, stamp: str) -> str:
+        """The name of a generation made at ``stamp`` (UTC, ``YYYYMMDDtHHMMSS``)."""
+
+    @property
+    def label(self) -> str:
+        """How messages name the target, connection included."""
+
+
+class CheckpointStore(Protocol):
+    """Where the cursor of (stream, generation) is kept."""
+
+    def load(self, stream: str, generation: str) -> Checkpoint:
+        """What is stored, or a checkpoint of version 0 where nothing is.
+
+        :raises CheckpointInvalidError: what is stored cannot be read; the message says where it is and how to reset."""
+
+    def save(self, checkpoint: Checkpoint) -> Checkpoint:
+        """Store it if the stored version is still ``checkpoint.version``; returns it as stored, one version on.
+
+        :raises CheckpointConflictError: somebody else saved meanwhile; nothing was written."""
+
+    def reset(self, stream: str, generation: str) -> None:
+        """Forget it: the next run reads from the first row on. Nothing there is no error."""
+
+    def where(self, stream: str, generation: str) -> str:
+        """Where a person finds the checkpoint, and how to reset it: one sentence for error messages."""
+
+
+class ProgressReporter(Protocol):
+    """Takes a snapshot of progress; the caller sees to it that no failure in here reaches the work."""
+
+    def report(self, record: dict[str, Any]) -> None: ...
+
+
+class ResumeLog(Protocol):
+    """Where a task notes how far it has got, so that its next try goes on from there."""
+
+    def load(self) -> dict[str, Any] | None: ...
+
+    def save(self, value: dict[str, Any]) -> None: ...
+
+    def clear(self) -> None: ...

@@ -1,0 +1,165 @@
+"""What closes a run: how far it got, which documents it parked, and the checkpoint that follows from both."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from airflow_reindex_provider.core import parking
+from airflow_reindex_provider.core.errors import BatchesFailedError, CheckpointConflictError, TooManyFailuresError
+from airflow_reindex_provider.core.model import BatchResult, Checkpoint, Counts, Mode, Plan, Position
+from airflow_reindex_provider.core.progress import utc_now
+from airflow_reindex_provider.core.protocols import CheckpointStore, TargetSession
+from airflow_reindex_provider.core.windows import is_forward
+
+log = logging.getLogger(__name__)
+
+SAVE_TRIES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The sums of a finished run, as its closing task returns them and its asset event carries them."""
+
+    plan: Plan
+    counts: Counts
+    batches_done: int
+    checkpoint_before: Position | None
+    checkpoint_after: Position | None
+    parked: int
+
+    @property
+    def complete(self) -> bool:
+        return self.batches_done == len(self.plan.batches)
+
+    def to_json(self) -> dict[str, Any]:
+        plan = self.plan
+        return {
+            "stream": plan.stream,
+            "mode": str(plan.mode),
+            "generation": plan.generation,
+            "status": "completed" if self.complete else "failed",
+            "window": plan.window.to_json() if plan.window else None,
+            "batches": len(plan.batches),
+            "batches_done": self.batches_done,
+            "total": plan.rows,
+            "processed": self.counts.processed,
+            **self.counts.to_json(),
+            "parked": self.parked,
+            "null_cursors": plan.null_cursors,
+            "checkpoint_before": self.checkpoint_before.to_json() if self.checkpoint_before else None,
+            "checkpoint_after": self.checkpoint_after.to_json() if self.checkpoint_after else None,
+            "horizon": plan.horizon,
+            "held_by": plan.held_by,
+            "dry_run": plan.dry_run,
+        }
+
+
+def reached_position(plan: Plan, done: Mapping[int, BatchResult]) -> Position | None:
+    """The end of the longest unbroken run of finished batches; the window's end when all are finished.
+
+    None when there is nothing to move to: no window, or its very first batch is missing.
+    """
+    if plan.window is None:
+        return None
+    reached: Position | None = None
+    for batch in plan.batches:
+        if batch.keys:
+            continue
+        if batch.number not in done:
+            return reached
+        reached = batch.window.end
+    return plan.window.end
+
+
+def settle(
+    plan: Plan,
+    results: Iterable[BatchResult],
+    *,
+    store: CheckpointStore,
+    target: TargetSession,
+    run: str,
+    max_failures: int,
+    wall: Callable[[], datetime] = utc_now,
+) -> Outcome:
+    """Close a run: publish a first load, move the checkpoint past what was acknowledged, park what was refused.
+
+    The generation is made public before the checkpoint is saved, so a crash between the two only repeats work.
+
+    :param results: of the batches that finished; whatever of the plan is missing here has failed.
+    :raises CheckpointConflictError: the stored checkpoint was set back behind where this run started.
+    :raises TooManyFailuresError: with these, more documents would be parked than ``max_failures``; nothing is saved.
+    """
+    done = {result.number: result for result in results}
+    counts = sum((r.counts for r in done.values()), Counts())
+    complete = len(done) == len(plan.batches)
+    if complete and not any(g.live for g in target.generations()):
+        target.promote(plan.generation)
+    reached = reached_position(plan, done) if plan.mode is Mode.INCREMENTAL else None
+    before, after = _save(plan, done, reached, store=store, run=run, max_failures=max_failures, wall=wall)
+    return Outcome(plan, counts, len(done), before.position, after.position, len(after.parked))
+
+
+def require_complete(outcome: Outcome) -> None:
+    """:raises BatchesFailedError: some batch is missing; says how far the checkpoint has come all the same."""
+    plan = outcome.plan
+    missing = len(plan.batches) - outcome.batches_done
+    if missing:
+        moved = f"The checkpoint stands at {outcome.checkpoint_after}: " if plan.mode is Mode.INCREMENTAL else ""
+        raise BatchesFailedError(
+            f"Stream {plan.stream!r}: {missing} of {len(plan.batches)} batches failed. {moved}"
+            "what finished is kept; clear the failed batches with their downstream task, or let the next run go on."
+        )
+
+
+def _save(
+    plan: Plan,
+    done: Mapping[int, BatchResult],
+    reached: Position | None,
+    *,
+    store: CheckpointStore,
+    run: str,
+    max_failures: int,
+    wall: Callable[[], datetime],
+) -> tuple[Checkpoint, Checkpoint]:
+    """Several runs may park documents at once (backfills beside a live run), so a lost race is read and merged again;
+    whether the position may move is decided anew each time."""
+    rejected = [r for result in done.values() for r in result.rejected]
+    tried = [key for b in plan.batches if b.keys and b.number in done for key in b.keys]
+    for attempt in range(SAVE_TRIES):
+        stored = store.load(plan.stream, plan.generation)
+        parked = parking.merge(stored.parked, tried=tried, rejected=rejected, now=wall())
+        if rejected and len(parked) > max_failures:
+            raise TooManyFailuresError(
+                f"Stream {plan.stream!r}: {len(parked)} documents would be parked, more than max_failures={max_failures}."
+                f" The checkpoint stays at {stored.position}. Last reason: {rejected[-1].reason}"
+            )
+        position = stored.position
+        if reached is not None and _may_move(plan, stored, reached, store):
+            position = reached
+        if position == stored.position and parked == stored.parked:
+            return stored, stored
+        wanted = replace(
+            stored, position=position, parked=parked, saved_at=wall().isoformat(timespec="seconds"), saved_by=run
+        )
+        try:
+            return stored, store.save(wanted)
+        except CheckpointConflictError:
+            if attempt == SAVE_TRIES - 1:
+                raise
+            log.info("The checkpoint of stream %r was saved by another run meanwhile; reading it again.", plan.stream)
+    raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+def _may_move(plan: Plan, stored: Checkpoint, reached: Position, store: CheckpointStore) -> bool:
+    forward = is_forward(plan.cursor_type, stored.position, plan.checkpoint, reached)
+    if forward is False:
+        raise CheckpointConflictError(
+            f"Stream {plan.stream!r}: the checkpoint was set back to {stored.position} while this run read from"
+            f" {plan.checkpoint} on; it is left there, and the next run starts from it."
+            f" {store.where(plan.stream, plan.generation)}"
+        )
+    return bool(forward)

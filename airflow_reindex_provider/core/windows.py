@@ -1,0 +1,93 @@
+"""Which part of the source a run stands for: pure rules over cursors, checkpoints and the horizon."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from airflow_reindex_provider.core.cursors import CursorType
+from airflow_reindex_provider.core.errors import CheckpointInvalidError, TransientError, WindowError
+from airflow_reindex_provider.core.model import Mode, Position, Survey, Window
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a run is asked to do. ``start`` and ``end`` are canonical cursor values, for a backfill only.
+
+    A backfill without ``end`` reads up to the horizon.
+    """
+
+    mode: Mode = Mode.INCREMENTAL
+    start: str | None = None
+    end: str | None = None
+    dry_run: bool = False
+
+
+def incremental_window(survey: Survey, checkpoint: Position | None, *, where: str) -> Window | None:
+    """``[checkpoint, horizon)``, or None while nothing new is safe to read.
+
+    :param where: where the checkpoint is kept and how it is reset, for the error.
+    :raises CheckpointInvalidError: the checkpoint is no cursor value, or lies ahead of the source's clock.
+    """
+    kind = survey.schema.cursor_type
+    horizon = survey.horizon.cursor
+    if checkpoint is not None:
+        try:
+            reached = kind.ordinal(checkpoint.cursor)
+        except ValueError as error:
+            raise CheckpointInvalidError(
+                f"The checkpoint's cursor {checkpoint.cursor!r} is not a {kind} value ({error}). {where}"
+            ) from error
+        if survey.now is not None and reached > kind.ordinal(survey.now):
+            raise CheckpointInvalidError(
+                f"The checkpoint {checkpoint.cursor} lies ahead of the source's clock ({survey.now}): it was edited, or"
+                f" the source was restored from a backup or set back. Rows before it would be skipped. {where}"
+            )
+        if horizon is None or reached >= kind.ordinal(horizon):
+            return None
+    return None if horizon is None else Window(checkpoint, Position(horizon))
+
+
+def backfill_window(survey: Survey, start: str | None, end: str | None) -> Window | None:
+    """``[start, end)`` cut at the horizon, or None when all of it lies past the horizon: live runs will bring it.
+
+    :raises WindowError: the window is missing, empty, reversed or in the future.
+    :raises TransientError: nothing is safe to read now; the run must be tried again, or rows would be left out.
+    """
+    kind = survey.schema.cursor_type
+    if start is None:
+        raise WindowError("A backfill needs a start: give window_start (and window_end, else it reads up to the horizon).")
+    horizon = survey.horizon.cursor
+    if horizon is None:
+        raise TransientError(f"No row is safe to read at the moment: {survey.horizon.held_by}. Try again later.")
+    if end is not None and kind.ordinal(start) == kind.ordinal(end):
+        raise WindowError(f"The window [{start}, {end}) is empty; windows are half open, so the end must lie later.")
+    if end is not None and kind.ordinal(start) > kind.ordinal(end):
+        raise WindowError(f"The window [{start}, {end}) is reversed: swap window_start and window_end.")
+    if survey.now is not None and kind.ordinal(start) > kind.ordinal(survey.now):
+        raise WindowError(f"The window starts at {start}, which is in the future: the source's clock says {survey.now}.")
+    if end is None or kind.ordinal(end) > kind.ordinal(horizon):
+        end = horizon
+    if kind.ordinal(start) >= kind.ordinal(end):
+        return None
+    return Window(Position(start), Position(end))
+
+
+def is_forward(kind: CursorType, current: Position | None, start: Position | None, reached: Position) -> bool | None:
+    """Whether a stored checkpoint may move to ``reached`` after a run that began at ``start`` and read all up to there.
+
+    True: move. None: leave it, since it is there or further, or since two keys within one cursor value cannot be compared
+    here; that is always safe, rows are at worst read again. False: it was set back behind ``start``; somebody wants the
+    rows between read again, so it must not move.
+    """
+    if current == start:
+        return True if current != reached else None
+    if current is None:
+        return False
+    try:
+        here, there = kind.ordinal(current.cursor), kind.ordinal(reached.cursor)
+        origin = here - 1 if start is None else kind.ordinal(start.cursor)
+    except ValueError:
+        return False
+    if here < origin:
+        return False
+    return True if origin < here < there else None
