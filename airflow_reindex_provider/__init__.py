@@ -16,7 +16,11 @@ if TYPE_CHECKING:
     from airflow_reindex_provider.checkpoints.variable import VariableCheckpoint
     from airflow_reindex_provider.dags import ReindexDag, ReindexTaskGroup
     from airflow_reindex_provider.hooks.progress import ReindexProgressHook
-    from airflow_reindex_provider.operators.reindex import CheckpointOperator, ExtractChangesOperator, IndexBatchOperator
+    from airflow_reindex_provider.operators.reindex import (
+        CheckpointOperator,
+        ExtractChangesOperator,
+        IndexBatchOperator,
+    )
     from airflow_reindex_provider.sensors.changes import ChangesSensor
     from airflow_reindex_provider.sources.postgres import PostgresSource
     from airflow_reindex_provider.stream import Stream

@@ -63,16 +63,24 @@ class CursorType(StrEnum):
         """
         return self.text(self.ordinal(text))
 
-    def from_instant(self, instant: datetime, timezone: str | None) -> str:
-        """The cursor value that a row written at ``instant`` carries.
+    def bound(self, value: object, timezone: str | None) -> str:
+        """A window's bound as a cursor value, from what a data interval or a form gives.
 
-        :param instant: aware.
-        :param timezone: the zone of the writers' sessions, for ``timestamp`` and ``date`` columns; None is UTC.
-        :raises ValueError: the cursor is an integer, which no point in time maps to.
+        :param value: a point in time (aware), a text in ISO 8601, or a number for an integer cursor. A text without an
+            offset is UTC for a ``timestamptz``, and local time or a date for the other two.
+        :param timezone: the zone of a ``timestamp`` or ``date`` cursor; None is UTC.
+        :raises ValueError: it is none of these, or the cursor cannot hold it.
         """
         if self is CursorType.INTEGER:
-            raise ValueError("an integer cursor field has no place for a point in time")
+            if isinstance(value, datetime):
+                raise ValueError(f"the cursor field is an integer, and {value} says nothing of it: give numbers")
+            return str(int(str(value)))
+        if isinstance(value, str):
+            value = datetime.fromisoformat(value.strip())
+        if not isinstance(value, datetime):
+            raise ValueError(f"{value!r} is not a point in time: write it in ISO 8601")
         if self is CursorType.TIMESTAMPTZ:
-            return instant.astimezone(UTC).isoformat(sep=" ")
-        local = instant.astimezone(ZoneInfo(timezone or "UTC")).replace(tzinfo=None)
+            moment = value if value.tzinfo else value.replace(tzinfo=UTC)
+            return moment.astimezone(UTC).isoformat(sep=" ")
+        local = value.astimezone(ZoneInfo(timezone or "UTC")).replace(tzinfo=None) if value.tzinfo else value
         return local.date().isoformat() if self is CursorType.DATE else local.isoformat(sep=" ")

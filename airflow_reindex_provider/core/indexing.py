@@ -104,8 +104,8 @@ def index_batch(
     """
     started = clock()
     done = _Done.load(resume.load(), batch)
-    survey = source.survey()
-    fields = target.fields(batch.generation, survey.schema)
+    schema = source.schema()
+    fields = target.fields(batch.generation, schema)
     rest = batch if done.end is None else replace(batch, window=replace(batch.window, start=done.end))
     progress.start(done.counts if done.end else None)
     noted_at = clock()
@@ -113,7 +113,7 @@ def index_batch(
     try:
         reading = source.read(rest, format=format, fields=fields, chunk_rows=chunk_rows)
         with (
-            target.writer(batch.generation, survey.schema, format) as writer,
+            target.writer(batch.generation, schema, format) as writer,
             read_ahead(reading, max_bytes=READ_AHEAD_BYTES) as chunks,
         ):
             for chunk in _transformed(chunks, transform):
@@ -127,7 +127,9 @@ def index_batch(
                     resume.save(done.to_json(batch))
                     noted_at, noted = clock(), done
                 if should_stop():
-                    raise IndexingStoppedError(f"Stopped after {done.counts.processed:,} rows; a retry goes on from there.")
+                    raise IndexingStoppedError(
+                        f"Stopped after {done.counts.processed:,} rows; a retry goes on from there."
+                    )
     except BaseException as error:
         if noted is not done and not isinstance(error, TooManyFailuresError):
             resume.save(done.to_json(batch))
@@ -139,9 +141,7 @@ def index_batch(
     return BatchResult(batch.number, done.counts, done.rejected, done.chunks, clock() - started)
 
 
-def _transformed(
-    chunks: Iterator[Chunk], transform: Transform | None
-) -> Iterator[tuple[Chunk, tuple[Rejection, ...]]]:
+def _transformed(chunks: Iterator[Chunk], transform: Transform | None) -> Iterator[tuple[Chunk, tuple[Rejection, ...]]]:
     """Each chunk as the target shall see it, with the documents that the transform could not make."""
     for chunk in chunks:
         if transform is None:

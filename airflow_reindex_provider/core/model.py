@@ -97,7 +97,9 @@ class Batch:
     @property
     def label(self) -> str:
         """Name of the mapped task instance in Airflow's UI."""
-        what = f"{len(self.keys)} parked" if self.keys else f"{self.rows:,} rows from {self.window.start or 'the first'}"
+        what = (
+            f"{len(self.keys)} parked" if self.keys else f"{self.rows:,} rows from {self.window.start or 'the first'}"
+        )
         return f"{self.number + 1}/{self.of}: {what}"
 
     def to_json(self) -> dict[str, Any]:
@@ -148,7 +150,11 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A column of the source: its type there, and the type its values have on the wire of ``Format.PG_COPY``."""
+    """A column of the source.
+
+    ``type`` is what a target of the same kind should give it, ``wire_type`` what its values are cast to on the wire of
+    ``Format.PG_COPY``: the same for all built-in types, text for types that another server need not have.
+    """
 
     name: str
     type: str
@@ -163,6 +169,8 @@ class Schema:
     fields: tuple[Field, ...]
     primary_key: tuple[str, ...]
     cursor_type: CursorType
+    cursor_timezone: str | None = None
+    """Zone of the local times that a ``timestamp`` or ``date`` cursor holds."""
     has_deletes: bool = False
     """Whether reads can yield deletions (a soft-delete column or a row filter)."""
 

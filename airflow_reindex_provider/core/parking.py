@@ -14,9 +14,8 @@ MAX_REASON_CHARS = 300
 
 def retry_delay(attempts: int) -> timedelta:
     """Five minutes after the first refusal, four times as long after each further one, a day at the most."""
-    if attempts > 10:
-        return LONGEST_DELAY
-    return min(FIRST_DELAY * 4 ** (attempts - 1), LONGEST_DELAY)
+    factor: int = 4 ** min(attempts - 1, 10)
+    return min(FIRST_DELAY * factor, LONGEST_DELAY)
 
 
 def due(parked: Iterable[Parked], now: datetime) -> tuple[Key, ...]:

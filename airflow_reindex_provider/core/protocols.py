@@ -18,7 +18,6 @@ from airflow_reindex_provider.core.model import (
     Format,
     Generation,
     Guarantee,
-    Position,
     Schema,
     Slices,
     Survey,
@@ -33,6 +32,9 @@ class SourceSession(Protocol):
     def survey(self) -> Survey:
         """Columns, clock and horizon, taken before any row is read; everything that is wrong with the stream's
         definition on the source's side is raised here."""
+
+    def schema(self) -> Schema:
+        """The columns alone, for a task whose window is settled already."""
 
     def has_changes(self, window: Window) -> bool:
         """Whether a row lies in the window; must not scan the table where an index helps."""
@@ -57,10 +59,8 @@ class Source(Protocol):
 
     def open(self) -> AbstractContextManager[SourceSession]: ...
 
-    def parse_window_bound(self, value: Any) -> str:
-        """A bound from a backfill's interval or the trigger form as a canonical cursor value.
-
-        :raises WindowError: it is not one, or the cursor cannot hold it."""
+    def serialize(self) -> dict[str, Any]:
+        """Arguments of ``deserialize``, a class method that makes an equal source: a sensor's trigger needs them."""
 
     @property
     def label(self) -> str:

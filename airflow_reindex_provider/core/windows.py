@@ -11,14 +11,14 @@ from airflow_reindex_provider.core.model import Mode, Position, Survey, Window
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a run is asked to do. ``start`` and ``end`` are canonical cursor values, for a backfill only.
+    """What a run is asked to do. ``start`` and ``end`` bound a backfill: points in time, ISO 8601 texts, or numbers.
 
     A backfill without ``end`` reads up to the horizon.
     """
 
     mode: Mode = Mode.INCREMENTAL
-    start: str | None = None
-    end: str | None = None
+    start: object = None
+    end: object = None
     dry_run: bool = False
 
 
@@ -47,15 +47,19 @@ def incremental_window(survey: Survey, checkpoint: Position | None, *, where: st
     return None if horizon is None else Window(checkpoint, Position(horizon))
 
 
-def backfill_window(survey: Survey, start: str | None, end: str | None) -> Window | None:
+def backfill_window(survey: Survey, start_bound: object, end_bound: object) -> Window | None:
     """``[start, end)`` cut at the horizon, or None when all of it lies past the horizon: live runs will bring it.
 
     :raises WindowError: the window is missing, empty, reversed or in the future.
     :raises TransientError: nothing is safe to read now; the run must be tried again, or rows would be left out.
     """
     kind = survey.schema.cursor_type
-    if start is None:
-        raise WindowError("A backfill needs a start: give window_start (and window_end, else it reads up to the horizon).")
+    if start_bound is None:
+        raise WindowError(
+            "A backfill needs a start: give window_start (and window_end, else it reads up to the horizon)."
+        )
+    start = _bound(survey, start_bound)
+    end = None if end_bound is None else _bound(survey, end_bound)
     horizon = survey.horizon.cursor
     if horizon is None:
         raise TransientError(f"No row is safe to read at the moment: {survey.horizon.held_by}. Try again later.")
@@ -64,12 +68,22 @@ def backfill_window(survey: Survey, start: str | None, end: str | None) -> Windo
     if end is not None and kind.ordinal(start) > kind.ordinal(end):
         raise WindowError(f"The window [{start}, {end}) is reversed: swap window_start and window_end.")
     if survey.now is not None and kind.ordinal(start) > kind.ordinal(survey.now):
-        raise WindowError(f"The window starts at {start}, which is in the future: the source's clock says {survey.now}.")
+        raise WindowError(
+            f"The window starts at {start}, which is in the future: the source's clock says {survey.now}."
+        )
     if end is None or kind.ordinal(end) > kind.ordinal(horizon):
         end = horizon
     if kind.ordinal(start) >= kind.ordinal(end):
         return None
     return Window(Position(start), Position(end))
+
+
+def _bound(survey: Survey, value: object) -> str:
+    schema = survey.schema
+    try:
+        return schema.cursor_type.bound(value, schema.cursor_timezone)
+    except ValueError as error:
+        raise WindowError(f"{value!r} cannot bound a window over a {schema.cursor_type} cursor: {error}.") from error
 
 
 def is_forward(kind: CursorType, current: Position | None, start: Position | None, reached: Position) -> bool | None:

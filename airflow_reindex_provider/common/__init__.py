@@ -1,0 +1,1 @@
+"""What several sources, targets and stores of one system share."""

@@ -1,0 +1,102 @@
+"""Postgres as a source: a table or query, read below its horizon in the order of change."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import KW_ONLY, dataclass, fields
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+from airflow_reindex_provider.common.postgres import READER_TAG, connect, split_name
+from airflow_reindex_provider.core.errors import ConfigurationError
+from airflow_reindex_provider.core.model import Format
+
+if TYPE_CHECKING:
+    from airflow_reindex_provider.sources.postgres_session import PostgresSourceSession
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresSource:
+    """A Postgres table or query whose rows carry their time of change.
+
+    What keeps rows from being skipped is the *horizon*: the start of the oldest transaction that is open in the database,
+    minus ``margin``, taken before any row is read. Nothing at or past it is read, so a row that was stamped with ``now()``
+    and committed late is still ahead of the checkpoint. What it rests on, by the type of ``cursor_field``:
+
+    * ``timestamptz``: stamped by the database with ``now()`` of the writing transaction, or later in it.
+    * ``timestamp``: the same, in sessions whose TimeZone is ``cursor_timezone``, which must be stated.
+    * ``date``: the same, with ``current_date``; a day is read once it is over, so changes arrive the day after.
+    * integer: handed out in increasing order (a sequence with CACHE 1 in a trigger on every insert and update, or
+      ``pg_current_xact_id()``). The horizon is the greatest value seen, once every transaction that was open at that
+      moment has ended; while one stays open for more than ten seconds, nothing new is read.
+
+    The role needs SELECT on the table, and ``pg_read_all_stats`` to see other sessions' transactions. Where it cannot have
+    that, on a standby, or where the application sets the timestamps itself, state ``lag``; nothing is guessed.
+
+    :param conn_id: Airflow connection of type Postgres.
+    :param table: ``schema.table``, taken literally (no quotes). A view works like a query.
+    :param query: a SELECT instead of a table; its keys are checked for uniqueness in every window.
+    :param primary_key: one or several columns, unique and not null.
+    :param cursor_field: the column that every change moves forward. Rows where it is NULL are left out and counted.
+    :param columns: what to index besides the key; default: all columns.
+    :param soft_delete_column: true, or any value in a column that is not boolean, takes the row out of the index.
+    :param row_filter: SQL condition on the row; where it is not true, the row is taken out of the index.
+    :param lag: how long after its stamp a change may stay invisible at most; used instead of the open transactions.
+        A timedelta; for an integer cursor a number of values.
+    :param margin: distance kept below the oldest open transaction; default two seconds.
+    :param cursor_timezone: TimeZone of the writers' sessions, for ``timestamp`` and ``date`` cursors.
+    """
+
+    conn_id: str
+    _: KW_ONLY
+    primary_key: str | tuple[str, ...]
+    cursor_field: str
+    table: str | None = None
+    query: str | None = None
+    columns: tuple[str, ...] | None = None
+    soft_delete_column: str | None = None
+    row_filter: str | None = None
+    lag: timedelta | int | None = None
+    margin: timedelta = timedelta(seconds=2)
+    cursor_timezone: str | None = None
+
+    formats: ClassVar[tuple[Format, ...]] = (Format.PG_COPY, Format.ROWS)
+
+    def __post_init__(self) -> None:
+        key = (self.primary_key,) if isinstance(self.primary_key, str) else tuple(self.primary_key)
+        object.__setattr__(self, "primary_key", key)
+        if self.columns is not None:
+            object.__setattr__(self, "columns", tuple(self.columns))
+        if (self.table is None) == (self.query is None):
+            raise ConfigurationError(f"PostgresSource on {self.conn_id!r}: give either table or query.")
+        if not key or not all(key) or len(set(key)) < len(key):
+            raise ConfigurationError(f"{self.label}: primary_key needs one or several different columns, not {key!r}.")
+        if self.table is not None:
+            split_name(self.table)
+        if isinstance(self.lag, timedelta) and self.lag < timedelta(0):
+            raise ConfigurationError(f"{self.label}: lag cannot be negative.")
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """The primary key's columns."""
+        return cast("tuple[str, ...]", self.primary_key)
+
+    @property
+    def label(self) -> str:
+        return f"{self.table or 'query'} on connection {self.conn_id!r}"
+
+    def serialize(self) -> dict[str, Any]:
+        """The arguments that make an equal source again."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "_"}
+
+    @classmethod
+    def deserialize(cls, value: Mapping[str, Any]) -> PostgresSource:
+        return cls(**value)
+
+    @contextmanager
+    def open(self) -> Iterator[PostgresSourceSession]:
+        from airflow_reindex_provider.sources.postgres_session import PostgresSourceSession
+
+        with connect(self.conn_id, owner=f"Source {self.label}", tag=READER_TAG, read_only=True) as connection:
+            yield PostgresSourceSession(self, connection)

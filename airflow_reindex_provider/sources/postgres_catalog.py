@@ -1,0 +1,131 @@
+"""What Postgres says of a table, and of the transactions that are open: one statement, no row of the table read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from airflow_reindex_provider.common.postgres import READER_TAG
+
+if TYPE_CHECKING:
+    import psycopg
+
+ACTIVITY = f"""
+activity AS MATERIALIZED (
+  SELECT pid, usename, application_name, state, xact_start, backend_type
+  FROM pg_stat_activity
+  WHERE datname = current_database() AND pid <> pg_backend_pid()
+    AND application_name IS DISTINCT FROM '{READER_TAG}' AND backend_type <> 'autovacuum worker'
+)"""
+"""Sessions that may hold uncommitted rows of this database. Vacuum writes none; our own readers cannot."""
+
+# now() is taken before the view is scanned, so a transaction that begins meanwhile begins after it. The margin covers
+# the instant between a backend's taking its timestamp and publishing it. Times without a zone go back when a clock does:
+# the least local time of the next three hours, in steps that every zone's changes fall on, is a bound in any zone.
+SURVEY = f"""
+WITH {ACTIVITY},
+instants AS (
+  SELECT now() AS now_at,
+         CASE WHEN %(lag)s::interval IS NOT NULL
+              THEN least(now(), CASE WHEN pg_is_in_recovery()
+                                     THEN coalesce(pg_last_xact_replay_timestamp(), '-infinity') END) - %(lag)s::interval
+              ELSE least((SELECT min(xact_start) FROM activity), now()) - %(margin)s::interval END AS safe_at
+),
+bounds AS (
+  SELECT now_at, safe_at, safe_at::text AS safe, now_at::text AS now,
+         least(safe_at AT TIME ZONE %(zone)s,
+               (SELECT min((date_trunc('hour', safe_at) + step * interval '15 min') AT TIME ZONE %(zone)s)
+                FROM generate_series(1, 16) AS step
+                WHERE date_trunc('hour', safe_at) + step * interval '15 min' > safe_at)) AS safe_local,
+         now_at AT TIME ZONE %(zone)s AS now_local
+  FROM instants
+)
+SELECT json_build_object(
+  'relation', (SELECT json_build_object('oid', c.oid::bigint, 'kind', c.relkind)
+               FROM pg_class c WHERE c.oid = to_regclass(%(relation)s)),
+  'columns', (SELECT json_agg(json_build_object(
+                'name', a.attname, 'not_null', a.attnotnull, 'kind', t.typtype, 'builtin', n.nspname = 'pg_catalog',
+                'type', format_type(a.atttypid, NULL), 'declared', format_type(a.atttypid, a.atttypmod),
+                'base', format_type(nullif(t.typbasetype, 0), NULL)) ORDER BY a.attnum)
+              FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid JOIN pg_namespace n ON n.oid = t.typnamespace
+              WHERE a.attrelid = to_regclass(%(relation)s) AND a.attnum > 0 AND NOT a.attisdropped),
+  'indexes', (SELECT json_agg(json_build_object(
+                'unique', i.indisunique AND i.indimmediate, 'method', m.amname, 'plain', i.indoption::text !~ '[^0 ]',
+                'columns', (SELECT json_agg(a.attname ORDER BY k.place)
+                            FROM unnest(i.indkey) WITH ORDINALITY AS k(attnum, place)
+                            LEFT JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
+                            WHERE k.place <= i.indnkeyatts)))
+              FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am m ON m.oid = c.relam
+              WHERE i.indrelid = to_regclass(%(relation)s) AND i.indisvalid AND i.indpred IS NULL),
+  'role', current_user,
+  'sees_all', pg_has_role(current_user, 'pg_read_all_stats', 'USAGE'),
+  'standby', pg_is_in_recovery(),
+  'untracked', (SELECT json_agg(json_build_object('pid', pid, 'user', usename)) FROM activity WHERE state = 'disabled'),
+  'holder', (SELECT json_build_object('pid', pid, 'user', usename, 'application', application_name, 'state', state,
+                                      'kind', backend_type, 'age_s', extract(epoch FROM now() - xact_start)::float8)
+             FROM activity WHERE xact_start IS NOT NULL ORDER BY xact_start LIMIT 1),
+  'prepared', (SELECT json_build_object('gid', gid, 'user', owner, 'age_s', extract(epoch FROM now() - prepared)::float8)
+               FROM pg_prepared_xacts WHERE database = current_database() ORDER BY prepared LIMIT 1),
+  'safe', safe, 'safe_local', safe_local::text, 'safe_date', safe_local::date::text,
+  'now', now, 'now_local', now_local::text, 'now_date', now_local::date::text
+) FROM bounds
+"""
+
+STILL_OPEN = f"""
+WITH {ACTIVITY}
+SELECT pid, usename, extract(epoch FROM now() - xact_start)::float8 FROM activity
+WHERE xact_start <= %(at)s::timestamptz ORDER BY xact_start LIMIT 1
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column as the catalogue has it; ``kind`` is pg_type.typtype."""
+
+    name: str
+    not_null: bool
+    kind: str
+    builtin: bool
+    type: str
+    declared: str
+    base: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """The answer to :data:`SURVEY`, with times as text."""
+
+    kind: str | None
+    columns: tuple[Column, ...]
+    indexes: tuple[dict[str, Any], ...]
+    facts: dict[str, Any]
+
+    def column(self, name: str) -> Column | None:
+        return next((c for c in self.columns if c.name == name), None)
+
+    def has_index_on(self, columns: tuple[str, ...]) -> bool:
+        """Whether a whole-table btree begins with exactly these columns, in this order, ascending."""
+        return any(
+            i["method"] == "btree" and i["plain"] and tuple(i["columns"][: len(columns)]) == columns
+            for i in self.indexes
+        )
+
+    def is_unique(self, columns: tuple[str, ...]) -> bool:
+        """Whether a unique index covers some of the columns and nothing else, so that all together are unique."""
+        return any(i["unique"] and None not in i["columns"] and set(i["columns"]) <= set(columns) for i in self.indexes)
+
+
+def read_catalogue(
+    connection: psycopg.Connection[Any], *, relation: str | None, lag: Any, margin: Any, zone: str
+) -> Catalogue:
+    """:param relation: the quoted name, or None for a query, which has no catalogue of its own."""
+    row = connection.execute(SURVEY, {"relation": relation, "lag": lag, "margin": margin, "zone": zone}).fetchone()
+    assert row is not None
+    facts = row[0]
+    found = facts["relation"]
+    return Catalogue(
+        kind=found["kind"] if found else None,
+        columns=tuple(Column(**c) for c in facts["columns"] or ()),
+        indexes=tuple(facts["indexes"] or ()),
+        facts=facts,
+    )

@@ -1,0 +1,209 @@
+"""The statements of a Postgres source. Names are quoted and values bound as literals of their column's own type."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from psycopg import sql
+
+from airflow_reindex_provider.common.postgres import identifier
+from airflow_reindex_provider.core.cursors import CursorType
+from airflow_reindex_provider.core.model import Key, Position, Schema, Window
+
+if TYPE_CHECKING:
+    from airflow_reindex_provider.sources.postgres import PostgresSource
+
+# Cursor values as integers (see CursorType.ordinal). Postgres' least finite value stands in for -infinity.
+_VERSION = {
+    CursorType.TIMESTAMPTZ: "(extract(epoch FROM greatest({c}, '4714-11-24 00:00:00+00 BC'::timestamptz)) * 1000000)::bigint",
+    CursorType.TIMESTAMP: "(extract(epoch FROM greatest({c}, '4714-11-24 00:00:00 BC'::timestamp)) * 1000000)::bigint",
+    CursorType.DATE: "(greatest({c}, '4714-11-24 BC'::date) - '1970-01-01'::date)::bigint",
+    CursorType.INTEGER: "{c}::text::bigint",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Relation:
+    """What is read, with the names and types that its statements are made of. The rows go by the name ``r``."""
+
+    body: sql.Composable
+    cursor: sql.Composable
+    cursor_type: sql.Composable
+    key: tuple[sql.Composable, ...]
+    key_types: tuple[sql.Composable, ...]
+    wire_types: dict[str, str]
+    version: sql.Composable
+    deleted: sql.Composable
+
+    @classmethod
+    def of(cls, source: PostgresSource, schema: Schema, cursor_type: str) -> Relation:
+        """:param cursor_type: the column's own type; values are cast to it, never the column to theirs."""
+        cursor = sql.Identifier("r", source.cursor_field)
+        gone: list[sql.Composable] = []
+        if source.soft_delete_column:
+            column = sql.Identifier("r", source.soft_delete_column)
+            # A boolean says it itself; of anything else, having a value is what counts.
+            gone.append(sql.SQL("coalesce(nullif(({})::text, 'false'), 'f') <> 'f'").format(column))
+        if source.row_filter:
+            gone.append(sql.SQL("({}) IS NOT TRUE").format(sql.SQL(source.row_filter)))
+        version = _VERSION[schema.cursor_type] if cursor_type != "bigint" else "{c}"
+        return cls(
+            body=sql.SQL("({}) AS r").format(sql.SQL(source.query))
+            if source.query is not None
+            else sql.SQL("{} AS r").format(identifier(source.table or "")),
+            cursor=cursor,
+            cursor_type=sql.SQL(cursor_type),
+            key=tuple(sql.Identifier("r", name) for name in source.key),
+            key_types=tuple(sql.SQL(schema.field(name).wire_type) for name in source.key),
+            wire_types={f.name: f.wire_type for f in schema.fields},
+            version=sql.SQL(version).format(c=cursor),
+            deleted=sql.SQL(" OR ").join(gone) if gone else sql.SQL("false"),
+        )
+
+    # -- conditions
+
+    def within(self, window: Window) -> sql.Composed:
+        """The window as a condition. Beside each row comparison stands the bound on the cursor alone, which says the same
+        and lets the planner estimate it."""
+        parts = [sql.SQL("{} < {}").format(self.cursor, self._value(window.end.cursor))]
+        if window.end.key:
+            parts[0] = sql.SQL("{} <= {}").format(self.cursor, self._value(window.end.cursor))
+            parts.append(sql.SQL("{} < {}").format(self._order_row(), self._place(window.end)))
+        if window.start:
+            parts.append(sql.SQL("{} >= {}").format(self.cursor, self._value(window.start.cursor)))
+            if window.start.key:
+                parts.append(sql.SQL("{} >= {}").format(self._order_row(), self._place(window.start)))
+        return sql.SQL(" AND ").join(parts)
+
+    def of_keys(self, keys: Sequence[Key], window: Window) -> sql.Composed:
+        rows = sql.SQL(", ").join(
+            sql.SQL("({})").format(
+                sql.SQL(", ").join(_cast(part, kind) for part, kind in zip(key, self.key_types, strict=True))
+            )
+            for key in keys
+        )
+        columns = sql.SQL(", ").join(self.key)
+        return sql.SQL("({}) IN ({}) AND {}").format(columns, rows, self.within(window))
+
+    # -- planning
+
+    def exists(self, window: Window) -> sql.Composed:
+        return sql.SQL("SELECT EXISTS (SELECT FROM {} WHERE {})").format(self.body, self.within(window))
+
+    def count(self, window: Window) -> sql.Composed:
+        return sql.SQL("SELECT count(*) FROM {} WHERE {}").format(self.body, self.within(window))
+
+    def greatest_cursor(self) -> sql.Composed:
+        """With the time at which it was seen, taken after it."""
+        return sql.SQL("SELECT (SELECT max({}::text::bigint) FROM {}), clock_timestamp()::text").format(
+            self.cursor, self.body
+        )
+
+    def duplicate(self, window: Window) -> sql.Composed:
+        return sql.SQL("SELECT {}, count(*) FROM {} WHERE {} GROUP BY {} HAVING count(*) > 1 LIMIT 1").format(
+            self._key_texts(), self.body, self.within(window), sql.SQL(", ").join(self.key)
+        )
+
+    def starts(self, window: Window, step: int, *, hop: bool, count_nulls: bool) -> sql.Composed:
+        """Cursor, key parts and NULL of every ``step``-th row; with ``count_nulls`` a last row with only a count.
+
+        :param hop: go from one to the next through an index on (cursor, key); else number all rows of the window, which
+            is one scan and one sort in the server.
+        """
+        names = [sql.Identifier(f"k{i}") for i in range(len(self.key))]
+        columns = sql.SQL(", ").join(
+            [sql.SQL("{} AS c").format(self.cursor)]
+            + [sql.SQL("{} AS {}").format(k, n) for k, n in zip(self.key, names, strict=True)]
+        )
+        parts = {
+            "columns": columns,
+            "body": self.body,
+            "within": self.within(window),
+            "order": sql.SQL(", ").join((self.cursor, *self.key)),
+            "step": sql.Literal(step),
+        }
+        if hop:
+            below = sql.SQL("{} < {}").format(self.cursor, self._value(window.end.cursor))
+            if window.end.key:
+                below = sql.SQL("{} <= {} AND {} < {}").format(
+                    self.cursor, self._value(window.end.cursor), self._order_row(), self._place(window.end)
+                )
+            found = sql.SQL(
+                "WITH RECURSIVE h AS ("
+                "(SELECT {columns} FROM {body} WHERE {within} ORDER BY {order} LIMIT 1)"
+                " UNION ALL SELECT n.* FROM h, LATERAL (SELECT {columns} FROM {body}"
+                " WHERE {row} >= {here} AND {cursor} >= h.c AND {below} ORDER BY {order} OFFSET {step} LIMIT 1) AS n)"
+            ).format(
+                **parts,
+                row=self._order_row(),
+                cursor=self.cursor,
+                below=below,
+                here=sql.SQL("({})").format(
+                    sql.SQL(", ").join([sql.SQL("h.c"), *(sql.SQL("h.{}").format(n) for n in names)])
+                ),
+            )
+        else:
+            found = sql.SQL(
+                "WITH h AS (SELECT * FROM (SELECT {columns}, row_number() OVER (ORDER BY {order}) - 1 AS n"
+                " FROM {body} WHERE {within}) AS s WHERE n % {step} = 0 ORDER BY n)"
+            ).format(**parts)
+        texts = sql.SQL(", ").join(sql.SQL("{}::text").format(n) for n in (sql.Identifier("c"), *names))
+        found += sql.SQL(" SELECT {}, NULL::bigint AS nulls FROM h").format(texts)
+        if count_nulls:
+            found += sql.SQL(" UNION ALL SELECT {}, (SELECT count(*) FROM {} WHERE {} IS NULL)").format(
+                sql.SQL(", ").join([sql.NULL] * (1 + len(names))), self.body, self.cursor
+            )
+        return found
+
+    # -- reading
+
+    def copy(self, condition: sql.Composable, fields: Sequence[str], *, ordered: bool = True) -> sql.Composed:
+        """Version, whether it is gone, and the fields, each cast to its type on the wire, as binary COPY."""
+        columns = sql.SQL(", ").join(
+            [
+                sql.SQL("{} AS version").format(self.version),
+                sql.SQL("({})::boolean AS gone").format(self.deleted),
+                *(self._on_wire(name) for name in fields),
+            ]
+        )
+        order = sql.SQL(" ORDER BY {}").format(sql.SQL(", ").join((self.cursor, *self.key))) if ordered else sql.SQL("")
+        return sql.SQL("COPY (SELECT {} FROM {} WHERE {}{}) TO STDOUT (FORMAT binary)").format(
+            columns, self.body, condition, order
+        )
+
+    def rows(self, condition: sql.Composable, fields: Sequence[str]) -> sql.Composed:
+        """Cursor and key as text, version, whether it is gone, and the fields in their own types, in order of change."""
+        return sql.SQL("SELECT {}::text, {}, {}, ({})::boolean, {} FROM {} WHERE {} ORDER BY {}").format(
+            self.cursor,
+            self._key_texts(),
+            self.version,
+            self.deleted,
+            sql.SQL(", ").join(self._on_wire(name) for name in fields),
+            self.body,
+            condition,
+            sql.SQL(", ").join((self.cursor, *self.key)),
+        )
+
+    # -- pieces
+
+    def _on_wire(self, name: str) -> sql.Composed:
+        return sql.SQL("{}::{}").format(sql.Identifier("r", name), sql.SQL(self.wire_types[name]))
+
+    def _key_texts(self) -> sql.Composed:
+        return sql.SQL(", ").join(sql.SQL("{}::text").format(k) for k in self.key)
+
+    def _order_row(self) -> sql.Composed:
+        return sql.SQL("({})").format(sql.SQL(", ").join((self.cursor, *self.key)))
+
+    def _place(self, position: Position) -> sql.Composed:
+        key = (_cast(part, kind) for part, kind in zip(position.key, self.key_types, strict=True))
+        return sql.SQL("({})").format(sql.SQL(", ").join((self._value(position.cursor), *key)))
+
+    def _value(self, cursor: str) -> sql.Composed:
+        return _cast(cursor, self.cursor_type)
+
+
+def _cast(text: str, kind: sql.Composable) -> sql.Composed:
+    return sql.SQL("{}::{}").format(sql.Literal(text), kind)

@@ -1,0 +1,259 @@
+"""An open Postgres target: its generations, and what each of them can hold."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from psycopg import sql
+
+from airflow_reindex_provider.common.postgres import explained, fits, split_name
+from airflow_reindex_provider.core.errors import ConfigurationError
+from airflow_reindex_provider.core.model import Format, Generation, Schema
+from airflow_reindex_provider.targets.postgres_writer import DELETED, VERSION, PostgresWriter
+
+if TYPE_CHECKING:
+    import psycopg
+
+    from airflow_reindex_provider.targets.postgres import FullText, PostgresTarget
+
+log = logging.getLogger(__name__)
+
+_MARK = "airflow_reindex_provider"
+
+_RELATIONS = """
+SELECT c.relname, c.relkind, obj_description(c.oid, 'pg_class'),
+       (SELECT array_agg(DISTINCT d.refobjid::regclass::oid::bigint) FROM pg_rewrite r
+        JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid
+         AND d.refclassid = 'pg_class'::regclass AND d.refobjid <> c.oid
+        WHERE r.ev_class = c.oid AND c.relkind = 'v'), c.oid::bigint
+FROM pg_class c WHERE c.relnamespace = %(schema)s::regnamespace AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+  AND (c.relname = %(name)s OR (c.relkind = 'r' AND obj_description(c.oid, 'pg_class') LIKE %(mark)s))
+ORDER BY c.relname
+"""
+_COLUMNS = """
+SELECT a.attname, format_type(a.atttypid, a.atttypmod), a.attgenerated <> '' FROM pg_attribute a
+WHERE a.attrelid = to_regclass(%(table)s) AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum
+"""
+
+
+class PostgresTargetSession:
+    """See :class:`~airflow_reindex_provider.core.protocols.TargetSession`."""
+
+    def __init__(self, target: PostgresTarget, stream: str, connection: psycopg.Connection[Any]) -> None:
+        self._target = target
+        self._stream = stream
+        self._connection = connection
+        schema, self._name = split_name(target.index)
+        self._schema = schema or self._current_schema()
+
+    # -- generations
+
+    def generations(self) -> Sequence[Generation]:
+        with self._explained():
+            rows = self._connection.execute(
+                _RELATIONS, {"schema": _quoted(self._schema), "name": self._name, "mark": f'%"{_MARK}"%'}
+            ).fetchall()
+        behind_view: list[int] = []
+        own: list[tuple[str, int]] = []
+        for name, kind, comment, reads, oid in rows:
+            stream = _stream_of(comment)
+            if name == self._name:
+                if kind != "v" or stream != self._stream:
+                    raise ConfigurationError(self._not_ours(kind, stream))
+                behind_view = reads or []
+            elif stream == self._stream and name.startswith(f"{self._name}_"):
+                own.append((name, oid))
+        return [Generation(name, live=oid in behind_view) for name, oid in own]
+
+    def create_first(self, name: str, schema: Schema) -> str:
+        with self._explained(), self._alone():
+            existing = self.generations()
+            if existing:
+                return existing[0].name
+            self._connection.execute(self._create_table(name, schema))
+            self._mark("TABLE", name)
+        log.info("Made generation %s of %s.", name, self._target.label)
+        return name
+
+    def promote(self, generation: str) -> None:
+        with self._explained(), self._alone():
+            if any(g.live and g.name == generation for g in self.generations()):
+                return
+            table = self._identifier(generation)
+            for definition in self._index_definitions():
+                log.info("Building an index on %s: %s", generation, definition)
+                self._connection.execute(sql.SQL("CREATE INDEX ON {} {}").format(table, sql.SQL(definition)))
+            columns = [name for name in self._columns(generation) if name not in (VERSION, DELETED)]
+            self._connection.execute(
+                sql.SQL("CREATE VIEW {} AS SELECT {} FROM {} WHERE NOT {}").format(
+                    self._identifier(self._name),
+                    sql.SQL(", ").join(map(sql.Identifier, columns)),
+                    table,
+                    sql.Identifier(DELETED),
+                )
+            )
+            self._mark("VIEW", self._name)
+        self._connection.execute(sql.SQL("ANALYZE {}").format(table))
+        log.info("The view %s now reads from %s.", self._target.index, generation)
+
+    # -- writing
+
+    def fields(self, generation: str, schema: Schema) -> Sequence[str]:
+        held = self._columns(generation)
+        if not held:
+            raise ConfigurationError(
+                f"{self._target.label}: generation {generation!r} is gone. Start the run anew, so that it plans for the live"
+                " generation."
+            )
+        own = {VERSION, DELETED, self._target.full_text.name if self._target.full_text else None}
+        at_source = {f.name: f for f in schema.fields}
+        for name, kind in held.items():
+            if name in own or name in self._target.columns:
+                continue
+            if name not in at_source:
+                raise ConfigurationError(
+                    f"{self._target.label}: generation {generation!r} has the column {name!r}, which the source no longer has."
+                    " Bring it back, list the columns of the stream, or rebuild the index."
+                )
+            if not fits(at_source[name].type, kind):
+                raise ConfigurationError(
+                    f"{self._target.label}: column {name!r} is a {kind} in generation {generation!r}, and by now a"
+                    f" {at_source[name].type} at the source, whose values do not all fit. Rebuild the index, or declare the"
+                    f" type: PostgresTarget(columns={{{name!r}: {kind!r}}})."
+                )
+        missing = [n for n in at_source if n not in held]
+        if any(n in schema.primary_key for n in missing):
+            raise ConfigurationError(
+                f"{self._target.label}: generation {generation!r} was made for another primary key than"
+                f" ({', '.join(schema.primary_key)}). Rebuild the index."
+            )
+        if missing:
+            log.warning(
+                "%s: the source's columns %s are not in generation %s; rebuild the index to add them.",
+                self._target.label,
+                ", ".join(missing),
+                generation,
+            )
+        return [n for n in at_source if n in held]
+
+    @contextmanager
+    def writer(self, generation: str, schema: Schema, format: Format) -> Iterator[PostgresWriter]:
+        fields = self.fields(generation, schema)
+        held = self._columns(generation)
+        generated = {self._target.full_text.name} if self._target.full_text else set()
+        columns = {n: kind for n, kind in held.items() if n not in {VERSION, DELETED, *generated}}
+        if format is Format.PG_COPY:
+            columns = {n: columns[n] for n in fields}
+        with self._explained():
+            yield PostgresWriter(
+                self._connection,
+                table=self._identifier(generation),
+                columns=columns,
+                staged={n: schema.field(n).wire_type if format is Format.PG_COPY else "text" for n in columns},
+                primary_key=schema.primary_key,
+                clears_deleted=schema.has_deletes or format is Format.ROWS,
+            )
+
+    # -- pieces
+
+    def _create_table(self, name: str, schema: Schema) -> sql.Composed:
+        declared = dict(self._target.columns)
+        columns = [
+            sql.SQL("{} {}{}").format(
+                sql.Identifier(f.name),
+                sql.SQL(declared.pop(f.name, "") or self._known_type(f.type)),
+                sql.SQL(" NOT NULL" if f.name in schema.primary_key else ""),
+            )
+            for f in schema.fields
+        ]
+        columns += [sql.SQL("{} {}").format(sql.Identifier(n), sql.SQL(kind)) for n, kind in declared.items()]
+        columns.append(sql.SQL("{} bigint NOT NULL").format(sql.Identifier(VERSION)))
+        columns.append(sql.SQL("{} boolean NOT NULL").format(sql.Identifier(DELETED)))
+        if self._target.full_text:
+            columns.append(_full_text_column(self._target.full_text))
+        key = sql.SQL(", ").join(map(sql.Identifier, schema.primary_key))
+        return sql.SQL("CREATE TABLE {} ({}, PRIMARY KEY ({}))").format(
+            self._identifier(name), sql.SQL(", ").join(columns), key
+        )
+
+    def _known_type(self, name: str) -> str:
+        """An extension's type where this server has the extension, text where it has not."""
+        base = name.partition("(")[0]
+        row = self._connection.execute("SELECT to_regtype(%s) IS NOT NULL", [base]).fetchone()
+        return name if row and row[0] else "text"
+
+    def _index_definitions(self) -> list[str]:
+        own = list(self._target.indexes)
+        if self._target.full_text:
+            own.append(sql.SQL("USING gin ({})").format(sql.Identifier(self._target.full_text.name)).as_string(None))
+        return own
+
+    def _columns(self, generation: str) -> dict[str, str]:
+        with self._explained():
+            rows = self._connection.execute(
+                _COLUMNS, {"table": self._identifier(generation).as_string(None)}
+            ).fetchall()
+        return {name: kind for name, kind, _ in rows}
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """In one transaction, and only one at a time for this index."""
+        with self._connection.transaction():
+            self._connection.execute(
+                "SELECT pg_advisory_xact_lock(hashtext(%s))", [f"{_MARK} {self._schema}.{self._name}"]
+            )
+            yield
+
+    def _mark(self, kind: str, name: str) -> None:
+        comment = json.dumps({_MARK: {"stream": self._stream}})
+        self._connection.execute(
+            sql.SQL("COMMENT ON {} {} IS {}").format(sql.SQL(kind), self._identifier(name), sql.Literal(comment))
+        )
+
+    def _not_ours(self, kind: str, stream: str | None) -> str:
+        what = {"v": "view", "m": "materialized view", "f": "foreign table"}.get(kind, "table")
+        whose = f"belongs to stream {stream!r}" if stream else "was not made by a stream"
+        return (
+            f"{self._target.label}: there is a {what} of this name in schema {self._schema!r}, and it {whose}. It is left"
+            f" alone: give stream {self._stream!r} another index name, or rename the {what}."
+        )
+
+    def _identifier(self, name: str) -> sql.Identifier:
+        return sql.Identifier(self._schema, name)
+
+    def _current_schema(self) -> str:
+        row = self._connection.execute("SELECT current_schema()").fetchone()
+        if row is None or row[0] is None:
+            raise ConfigurationError(f"{self._target.label}: the role's search_path has no schema; write schema.name.")
+        return str(row[0])
+
+    def _explained(self) -> Any:
+        user = self._connection.info.user
+        return explained(
+            f"Target {self._target.label}",
+            grant=f'GRANT USAGE, CREATE ON SCHEMA "{self._schema}" TO "{user}"; and let it own the index\'s tables.',
+        )
+
+
+def _full_text_column(full_text: FullText) -> sql.Composed:
+    texts = sql.SQL(" || ' ' || ").join(
+        sql.SQL("coalesce({}::text, '')").format(sql.Identifier(name)) for name in full_text.columns
+    )
+    return sql.SQL("{} tsvector GENERATED ALWAYS AS (to_tsvector({}::regconfig, {})) STORED").format(
+        sql.Identifier(full_text.name), sql.Literal(full_text.config), texts
+    )
+
+
+def _quoted(name: str) -> str:
+    return sql.Identifier(name).as_string(None)
+
+
+def _stream_of(comment: str | None) -> str | None:
+    try:
+        return str(json.loads(comment or "")[_MARK]["stream"])
+    except (ValueError, KeyError, TypeError):
+        return None

@@ -1,0 +1,248 @@
+"""Writes chunks into one physical table: COPY to a staging table, then one upsert that refuses older versions.
+
+chunk --COPY--> temporary table --INSERT .. ON CONFLICT DO UPDATE WHERE version <= --> physical table
+                                   \\-- a document that is refused: halve, until it stands alone --> rejected
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+import psycopg
+from psycopg import errors, sql
+from psycopg.adapt import PyFormat, Transformer
+from psycopg.types.json import Json
+
+from airflow_reindex_provider.core.model import Chunk, Counts, Document, Format, Rejection, WriteResult
+
+if TYPE_CHECKING:
+    from psycopg import Connection
+
+VERSION = "_reindex_version"
+DELETED = "_reindex_deleted"
+
+# What Postgres refuses because of a document, not because of itself: a value that does not cast, a constraint, a text too
+# long for an index or a tsvector.
+_REFUSALS = (errors.DataError, errors.IntegrityError, errors.ProgramLimitExceeded)
+
+
+class PostgresWriter:
+    """One transaction a chunk. Rows are written in key order, so two writers never wait for each other in a circle.
+
+    :param columns: the table's columns and their types. :param staged: their types on the way.
+    :param clears_deleted: whether chunks can hold deletions, whose contents are then not kept.
+    """
+
+    def __init__(
+        self,
+        connection: Connection[Any],
+        *,
+        table: sql.Identifier,
+        columns: Mapping[str, str],
+        staged: Mapping[str, str],
+        primary_key: Sequence[str],
+        clears_deleted: bool,
+    ) -> None:
+        self._connection = connection
+        self._columns = columns
+        self._key = primary_key
+        self._staging = sql.Identifier("pg_temp", "reindex_staging")
+        self._order = tuple(columns)
+        self._upsert = _upsert(table, columns, staged, primary_key, clears_deleted=clears_deleted)
+        definitions = [
+            sql.SQL("{} bigint, {} boolean").format(sql.Identifier(VERSION), sql.Identifier(DELETED)),
+            *(sql.SQL("{} {}").format(sql.Identifier(n), sql.SQL(kind)) for n, kind in staged.items()),
+        ]
+        connection.execute("SET temp_buffers = '32MB'")
+        connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(self._staging))
+        connection.execute(
+            sql.SQL("CREATE TEMPORARY TABLE reindex_staging ({}) ON COMMIT DELETE ROWS").format(
+                sql.SQL(", ").join(definitions)
+            )
+        )
+
+    def write(self, chunk: Chunk) -> WriteResult:
+        if chunk.format is Format.PG_COPY:
+            with self._connection.transaction():
+                staged = self._copy_in(cast("Iterable[bytes]", chunk.payload))
+                counts, rejected = self._store(staged)
+            return WriteResult(counts, rejected)
+        documents = cast("Sequence[Document]", chunk.payload)
+        unwritable: list[Rejection] = []
+        try:
+            return self._write_rows(documents)
+        except (psycopg.DataError, psycopg.ProgrammingError, ValueError):
+            # Some value has no text form for Postgres. Which one shows only when each is tried alone.
+            documents, unwritable = self._without_unwritable(documents)
+            if not unwritable:
+                raise
+        result = self._write_rows(documents)
+        return WriteResult(result.counts + Counts(failures=len(unwritable)), (*unwritable, *result.rejected))
+
+    # -- into the staging table
+
+    def _copy_in(self, pieces: Iterable[bytes]) -> int:
+        with self._connection.cursor() as cursor:
+            with cursor.copy(sql.SQL("COPY {} FROM STDIN (FORMAT binary)").format(self._staging)) as copy:
+                for piece in pieces:
+                    copy.write(piece)
+            return cursor.rowcount
+
+    def _write_rows(self, documents: Sequence[Document]) -> WriteResult:
+        statement = sql.SQL("COPY {} FROM STDIN").format(self._staging)
+        with self._connection.transaction():
+            with self._connection.cursor() as cursor, cursor.copy(statement) as copy:
+                for document in documents:
+                    copy.write_row(self._row(document))
+            counts, rejected = self._store(len(documents))
+        return WriteResult(counts, rejected)
+
+    def _row(self, document: Document) -> tuple[Any, ...]:
+        key = dict(zip(self._key, document.key, strict=True))
+        if document.fields is None:
+            return (document.version, True, *(key.get(n) for n in self._order))
+        unknown = [n for n in document.fields if n not in self._columns]
+        if unknown:
+            raise ValueError(f"the index has no column {unknown[0]!r}")
+        return (
+            document.version,
+            False,
+            *(key[n] if n in key else _value(document.fields.get(n), self._columns[n]) for n in self._order),
+        )
+
+    def _without_unwritable(self, documents: Sequence[Document]) -> tuple[list[Document], list[Rejection]]:
+        transformer = Transformer(self._connection)
+        good: list[Document] = []
+        bad: list[Rejection] = []
+        for document in documents:
+            try:
+                row = self._row(document)
+                transformer.dump_sequence(row, [PyFormat.TEXT] * len(row))
+                good.append(document)
+            except (psycopg.Error, ValueError) as error:
+                bad.append(Rejection(document.key, str(error)))
+        return good, bad
+
+    # -- from there into the table
+
+    def _store(self, staged: int) -> tuple[Counts, tuple[Rejection, ...]]:
+        try:
+            with self._connection.transaction():
+                return self._counts(self._connection.execute(self._statement(None)), staged), ()
+        except _REFUSALS:
+            places = self._connection.execute(sql.SQL("SELECT ctid FROM {}").format(self._staging)).fetchall()
+            return self._store_all_but_refused([place for (place,) in places])
+
+    def _store_all_but_refused(self, places: list[str]) -> tuple[Counts, tuple[Rejection, ...]]:
+        counts = Counts()
+        rejected: list[Rejection] = []
+        waiting = [places]
+        while waiting:
+            part = waiting.pop()
+            try:
+                with self._connection.transaction():
+                    counts = counts + self._counts(self._connection.execute(self._statement(part)), len(part))
+            except _REFUSALS as error:
+                if len(part) > 1:
+                    middle = len(part) // 2
+                    waiting += [part[middle:], part[:middle]]
+                else:
+                    rejected.append(Rejection(self._key_at(part[0]), _reason(error)))
+        return counts + Counts(failures=len(rejected)), tuple(rejected)
+
+    def _statement(self, places: list[str] | None) -> sql.Composed:
+        """The upsert of all staged rows, or of those at these places (ctids)."""
+        before, after = self._upsert
+        if places is None:
+            return before + after
+        return before + sql.SQL(" WHERE s.ctid = ANY({}::tid[])").format(sql.Literal(places)) + after
+
+    def _key_at(self, place: str) -> tuple[str, ...]:
+        texts = sql.SQL(", ").join(sql.SQL("{}::text").format(sql.Identifier(n)) for n in self._key)
+        row = self._connection.execute(
+            sql.SQL("SELECT {} FROM {} WHERE ctid = {}::tid").format(texts, self._staging, sql.Literal(place))
+        ).fetchone()
+        return tuple(row or ())
+
+    @staticmethod
+    def _counts(cursor: psycopg.Cursor[Any], staged: int) -> Counts:
+        row = cursor.fetchone()
+        assert row is not None
+        created, updated, deleted, noops = row
+        return Counts(
+            created=created,
+            updated=updated,
+            deleted=deleted,
+            noops=noops,
+            version_conflicts=staged - created - updated - deleted - noops,
+        )
+
+
+def _upsert(
+    table: sql.Identifier,
+    columns: Mapping[str, str],
+    staged: Mapping[str, str],
+    primary_key: Sequence[str],
+    *,
+    clears_deleted: bool,
+) -> tuple[sql.Composed, sql.Composed]:
+    """The statement that moves staged rows into the table and answers with its counts: what comes before a condition on
+    the staged rows, and what comes after.
+
+    A deletion is a row too: its version must stay to refuse a late write. A row that is not there already and is deleted
+    counts as a noop, and one that was refused is not in the answer at all.
+    """
+
+    def value(name: str) -> sql.Composed:
+        cell = sql.SQL("s.{}").format(sql.Identifier(name))
+        if staged[name] != columns[name]:
+            cell = sql.SQL("{}::{}").format(cell, sql.SQL(columns[name]))
+        if clears_deleted and name not in primary_key:
+            cell = sql.SQL("CASE WHEN s.{} THEN NULL ELSE {} END").format(sql.Identifier(DELETED), cell)
+        return cell
+
+    names = (*columns, VERSION, DELETED)
+    written = (*(n for n in columns if n not in primary_key), VERSION, DELETED)
+    before = sql.SQL(
+        "WITH written AS (INSERT INTO {table} AS t ({names})"
+        " SELECT {values}, s.{version}, s.{deleted} FROM pg_temp.reindex_staging AS s"
+    ).format(
+        table=table,
+        names=sql.SQL(", ").join(map(sql.Identifier, names)),
+        values=sql.SQL(", ").join(map(value, columns)),
+        version=sql.Identifier(VERSION),
+        deleted=sql.Identifier(DELETED),
+    )
+    after = sql.SQL(
+        " ORDER BY {order} ON CONFLICT ({key}) DO UPDATE SET {updates} WHERE t.{version} <= excluded.{version}"
+        " RETURNING (t.xmax = 0) AS created, t.{deleted} AS deleted)"
+        " SELECT count(*) FILTER (WHERE created AND NOT deleted), count(*) FILTER (WHERE NOT created AND NOT deleted),"
+        " count(*) FILTER (WHERE NOT created AND deleted), count(*) FILTER (WHERE created AND deleted) FROM written"
+    ).format(
+        order=sql.SQL(", ").join(map(value, primary_key)),
+        key=sql.SQL(", ").join(map(sql.Identifier, primary_key)),
+        updates=sql.SQL(", ").join(sql.SQL("{0} = excluded.{0}").format(sql.Identifier(n)) for n in written),
+        version=sql.Identifier(VERSION),
+        deleted=sql.Identifier(DELETED),
+    )
+    return before, after
+
+
+def _value(value: Any, kind: str) -> Any:
+    """A Python value as psycopg can write it into a column of this type."""
+    if value is None:
+        return None
+    if kind in ("json", "jsonb") or isinstance(value, dict):
+        return Json(value)
+    if isinstance(value, (list, tuple)):
+        if kind.endswith("[]"):
+            return [_value(v, kind[:-2]) for v in value]
+        if kind.startswith(("vector", "halfvec")):
+            return "[" + ",".join(map(str, value)) + "]"
+        return Json(value)
+    return value
+
+
+def _reason(error: psycopg.Error) -> str:
+    return error.diag.message_primary or str(error).strip()
