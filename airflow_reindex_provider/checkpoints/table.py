@@ -1,0 +1,171 @@
+"""Checkpoints in a Postgres table: the strongest keeping place, since Postgres compares and sets in one statement."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from datetime import UTC
+from typing import TYPE_CHECKING, Any
+
+from airflow_reindex_provider.checkpoints.stored import conflict, invalid, read_checkpoint
+from airflow_reindex_provider.common.postgres import WRITER_TAG, connect, explained, identifier, render, split_name
+from airflow_reindex_provider.core.errors import ConfigurationError
+from airflow_reindex_provider.core.model import Checkpoint
+
+if TYPE_CHECKING:
+    import psycopg
+
+_CREATE = """CREATE TABLE IF NOT EXISTS {table} (
+    stream text NOT NULL,
+    generation text NOT NULL,
+    cursor text,
+    key text[] NOT NULL DEFAULT '{{}}',
+    parked jsonb NOT NULL DEFAULT '[]',
+    version bigint NOT NULL DEFAULT 1,
+    saved_at timestamptz,
+    saved_by text,
+    PRIMARY KEY (stream, generation)
+)"""
+
+_STATE = """SELECT t IS NOT NULL, ARRAY(
+    SELECT p FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) p WHERE NOT has_table_privilege(t, p)
+)
+FROM to_regclass(%(table)s) t"""
+
+_LOAD = """SELECT cursor, key, parked, version, saved_at, saved_by
+FROM {table} WHERE stream = %(stream)s AND generation = %(generation)s"""
+
+_SAVE_FIRST = """INSERT INTO {table} (stream, generation, cursor, key, parked, version, saved_at, saved_by)
+VALUES (%(stream)s, %(generation)s, %(cursor)s, %(key)s, %(parked)s, 1, %(saved_at)s, %(saved_by)s)
+ON CONFLICT DO NOTHING
+RETURNING version"""
+
+_SAVE_NEXT = """UPDATE {table}
+SET cursor = %(cursor)s, key = %(key)s, parked = %(parked)s, version = version + 1,
+    saved_at = %(saved_at)s, saved_by = %(saved_by)s
+WHERE stream = %(stream)s AND generation = %(generation)s AND version = %(version)s
+RETURNING version"""
+
+_RESET = "DELETE FROM {table} WHERE stream = %(stream)s AND generation = %(generation)s"
+
+
+@dataclass(frozen=True)
+class TableCheckpoint:
+    """One row for each (stream, generation) in a table that is made on first use.
+
+    Saving is a compare-and-set in one statement: of several runs that read the same version exactly one wins, the
+    others get a ``CheckpointConflictError`` and nothing of theirs is stored. What ``save`` has returned survives a
+    crash as every commit of that database does. Works in any process that can reach the connection.
+
+    :param conn_id: a Postgres connection; its role needs SELECT, INSERT, UPDATE and DELETE on the table, and CREATE on
+        the schema if the table is to be made.
+    :param table: ``schema.table``, or ``table`` on the role's search path; taken literally, no quotes.
+    :raises ConfigurationError: the table's name is none; later, the connection, a grant or the schema is missing.
+    """
+
+    conn_id: str
+    table: str = "public.reindex_checkpoint"
+
+    def __post_init__(self) -> None:
+        split_name(self.table)
+
+    def load(self, stream: str, generation: str) -> Checkpoint:
+        from psycopg import DataError
+
+        where = self.where(stream, generation)
+        with self._cursor() as cursor:
+            try:
+                row = cursor.execute(self._sql(_LOAD), {"stream": stream, "generation": generation}).fetchone()
+            except DataError as error:
+                raise invalid(str(error), where) from error
+        if row is None:
+            return Checkpoint(stream, generation)
+        position, key, parked, version, saved_at, saved_by = row
+        value = {
+            "cursor": position,
+            "key": key,
+            "parked": parked,
+            "version": version,
+            "saved_at": saved_at and saved_at.astimezone(UTC).isoformat(),
+            "saved_by": saved_by,
+        }
+        return read_checkpoint(value, stream=stream, generation=generation, where=where)
+
+    def save(self, checkpoint: Checkpoint) -> Checkpoint:
+        from psycopg.types.json import Jsonb
+
+        values = checkpoint.to_json()
+        statement = _SAVE_NEXT if checkpoint.version else _SAVE_FIRST
+        with self._cursor() as cursor:
+            row = cursor.execute(self._sql(statement), {**values, "parked": Jsonb(values["parked"])}).fetchone()
+        if row is None:
+            raise conflict(checkpoint, self.where(checkpoint.stream, checkpoint.generation))
+        return replace(checkpoint, version=row[0])
+
+    def reset(self, stream: str, generation: str) -> None:
+        with self._cursor() as cursor:
+            cursor.execute(self._sql(_RESET), {"stream": stream, "generation": generation})
+
+    def where(self, stream: str, generation: str) -> str:
+        from psycopg import sql
+
+        literals = {"stream": sql.Literal(stream), "generation": sql.Literal(generation)}
+        condition = render(sql.SQL("stream = {stream} AND generation = {generation}").format(**literals))
+        table = render(identifier(self.table))
+        return (
+            f"The checkpoint of stream {stream!r} is the row with {condition} in the table {table} of the connection"
+            f" {self.conn_id!r}: update its cursor to read from there, or delete the row to read from the first row on"
+            f" (DELETE FROM {table} WHERE {condition};)."
+        )
+
+    @property
+    def _owner(self) -> str:
+        return f"TableCheckpoint({self.conn_id!r}, table={self.table!r})"
+
+    @contextmanager
+    def _cursor(self) -> Iterator[psycopg.Cursor[Any]]:
+        """A cursor in autocommit, once the table is known to be there and ours to use."""
+        from psycopg import errors
+        from psycopg.rows import tuple_row
+
+        with connect(self.conn_id, owner=self._owner, tag=WRITER_TAG) as connection:
+            cursor = connection.cursor(row_factory=tuple_row)
+            role, schema = cursor.execute("SELECT current_user, current_schema").fetchone() or ("", "")
+            schema = split_name(self.table)[0] or schema
+            with explained(self._owner, grant=_grant("USAGE, CREATE", "SCHEMA {}", schema, role)):
+                self._prepare(cursor, role)
+                try:
+                    yield cursor
+                except errors.UndefinedColumn as error:
+                    raise ConfigurationError(
+                        f"{self._owner}: the table exists, but is no checkpoint table ({error.diag.message_primary})."
+                        " Name another one with table=."
+                    ) from error
+
+    def _prepare(self, cursor: psycopg.Cursor[Any], role: str) -> None:
+        """All privileges are asked for at once, so that a run fails before it has indexed anything."""
+        from psycopg import errors
+
+        table = render(identifier(self.table))
+        exists, lacking = cursor.execute(_STATE, {"table": table}).fetchone() or (False, [])
+        if lacking:
+            raise ConfigurationError(
+                f"{self._owner}: the role {role!r} may not use the table. Remedy: "
+                + _grant(", ".join(lacking), "TABLE {}", self.table, role)
+            )
+        if not exists:
+            # CREATE TABLE IF NOT EXISTS fails where another session makes the same table at the same moment.
+            with suppress(errors.UniqueViolation, errors.DuplicateTable, errors.DuplicateObject):
+                cursor.execute(self._sql(_CREATE))
+
+    def _sql(self, text: str) -> Any:
+        from psycopg import sql
+
+        return sql.SQL(text).format(table=identifier(self.table))
+
+
+def _grant(privileges: str, on: str, name: str, role: str) -> str:
+    from psycopg import sql
+
+    return f"GRANT {privileges} ON {on.format(render(identifier(name)))} TO {render(sql.Identifier(role))};"
