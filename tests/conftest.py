@@ -1,32 +1,26 @@
-"""Fixtures for every test: one real Postgres a session, a database of its own a test."""
+"""Fixtures for every test: an Airflow home apart, one real Postgres a session, a database of its own a test."""
 
 from __future__ import annotations
 
 import itertools
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
 
-import psycopg
 import pytest
 
-from airflow_reindex_provider.testing.postgres import EmbeddedPostgres
+from airflow_reindex_provider.testing.postgres import Database, EmbeddedPostgres
+
+# Before anything imports Airflow, which reads its settings then and writes a configuration file into its home.
+_HOME = tempfile.mkdtemp(prefix="reindex-airflow-home-")
+os.environ.update(AIRFLOW_HOME=_HOME, AIRFLOW__CORE__LOAD_EXAMPLES="False")
 
 _numbers = itertools.count(1)
 
 
-@dataclass(frozen=True)
-class Database:
-    """An empty database and the Airflow connection (in the environment) that reaches it."""
-
-    name: str
-    dsn: str
-    conn_id: str
-
-    def connect(self, **options: Any) -> psycopg.Connection[Any]:
-        """A psycopg connection in autocommit mode; `options` go to `psycopg.connect`."""
-        return psycopg.connect(self.dsn, autocommit=True, **options)
+def pytest_unconfigure() -> None:
+    shutil.rmtree(_HOME, ignore_errors=True)
 
 
 def unavailable(service: str, error: Exception) -> None:
@@ -52,9 +46,9 @@ def postgres() -> Iterator[EmbeddedPostgres]:
 
 @pytest.fixture
 def database(postgres: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
-    """A fresh database, dropped after the test together with the sessions left in it."""
-    name = f"test_{next(_numbers)}"
-    postgres.create_database(name)
-    monkeypatch.setenv(f"AIRFLOW_CONN_{name.upper()}", postgres.uri(name))
-    yield Database(name=name, dsn=postgres.dsn(name), conn_id=name)
-    postgres.drop_database(name)
+    """A fresh database with an Airflow connection in the environment; dropped afterwards, sessions in it included."""
+    database = postgres.create_database(f"test_{next(_numbers)}")
+    for name, value in database.env.items():
+        monkeypatch.setenv(name, value)
+    yield database
+    postgres.drop_database(database.name)

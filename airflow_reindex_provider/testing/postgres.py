@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 import threading
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote
@@ -41,6 +42,25 @@ if [ "$word" != done ]; then
     if [ "$3" = temporary ]; then rm -rf "$2"; fi
 fi
 """
+
+
+@dataclass(frozen=True)
+class Database:
+    """One database of a server, and how to reach it: `dsn` for psycopg, `uri` for an Airflow connection `conn_id`."""
+
+    name: str
+    dsn: str
+    uri: str
+    conn_id: str
+
+    @property
+    def env(self) -> dict[str, str]:
+        """The environment variable that makes the Airflow connection."""
+        return {f"AIRFLOW_CONN_{self.conn_id.upper()}": self.uri}
+
+    def connect(self, **options: Any) -> psycopg.Connection[Any]:
+        """A connection in autocommit mode; `options` go to `psycopg.connect`."""
+        return psycopg.connect(self.dsn, autocommit=True, **options)
 
 
 class EmbeddedPostgres:
@@ -92,18 +112,19 @@ class EmbeddedPostgres:
         """The URL for SQLAlchemy; Airflow's metadata database takes drivers `psycopg2` (sync) and `asyncpg` (async)."""
         return f"postgresql+{driver}://postgres@/{quote(database, safe='')}?host={quote(str(self.socket_dir), safe='')}"
 
-    def connect(self, database: str = "postgres", **options: Any) -> psycopg.Connection[Any]:
-        """A connection in autocommit mode; `options` go to `psycopg.connect`."""
-        return psycopg.connect(self.dsn(database), autocommit=True, **options)
+    def database(self, name: str = "postgres", *, conn_id: str | None = None) -> Database:
+        """A database that is there. `conn_id`: what its Airflow connection is to be called; by default as the database."""
+        return Database(name=name, dsn=self.dsn(name), uri=self.uri(name), conn_id=conn_id or name)
 
-    def create_database(self, name: str) -> None:
+    def create_database(self, name: str, *, conn_id: str | None = None) -> Database:
         """Make an empty database, in some 30 ms. :raises psycopg.errors.DuplicateDatabase: if there is one."""
-        with self.connect() as connection:
+        with self.database().connect() as connection:
             connection.execute(sql.SQL("CREATE DATABASE {} STRATEGY wal_log").format(sql.Identifier(name)))
+        return self.database(name, conn_id=conn_id)
 
     def drop_database(self, name: str) -> None:
         """Drop a database and cut the sessions in it; none of that name is fine."""
-        with self.connect() as connection:
+        with self.database().connect() as connection:
             connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 
     def stop(self, *, crash: bool = False) -> None:

@@ -1,0 +1,382 @@
+"""A real Airflow in a folder, for tests and the demo: every component a process of its own, all gone afterwards.
+
+api-server   scheduler + LocalExecutor   dag-processor   triggerer
+     \\______________\\_________ metadata database ______/______/
+                          (an EmbeddedPostgres)
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Self, TypeVar
+from urllib.parse import quote
+
+import httpx
+import psycopg.errors
+
+from airflow_reindex_provider.testing.postgres import EmbeddedPostgres
+from airflow_reindex_provider.testing.processes import ProcessSet
+
+T = TypeVar("T")
+
+_COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
+_FINAL_STATES = ("success", "failed")
+_POLL_S = 0.2
+
+
+class RestError(RuntimeError):
+    """Airflow's REST API has refused a call; `status` is the HTTP status."""
+
+    def __init__(self, message: str, *, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Rest:
+    """Airflow's REST API (`/api/v2`), signed in. Paths are relative to it; answers are decoded JSON.
+
+    :raises RestError: for every answer from 400 upwards, with the body of the answer.
+    """
+
+    def __init__(self, url: str, user: str, password: str) -> None:
+        # Without the proxies of the environment: the server is on the loopback interface.
+        self._client = httpx.Client(base_url=url, timeout=30, trust_env=False)
+        token = self._call("POST", "/auth/token", json={"username": user, "password": password})["access_token"]
+        self._client.headers["Authorization"] = f"Bearer {token}"
+
+    def get(self, path: str, **params: Any) -> Any:
+        return self._call("GET", f"/api/v2{path}", params=params)
+
+    def find(self, path: str, **params: Any) -> Any | None:
+        """As `get`; None where the API answers 404."""
+        try:
+            return self.get(path, **params)
+        except RestError as error:
+            if error.status != 404:
+                raise
+            return None
+
+    def post(self, path: str, body: Any) -> Any:
+        return self._call("POST", f"/api/v2{path}", json=body)
+
+    def patch(self, path: str, body: Any) -> Any:
+        return self._call("PATCH", f"/api/v2{path}", json=body)
+
+    def delete(self, path: str) -> None:
+        self._call("DELETE", f"/api/v2{path}")
+
+    def close(self) -> None:
+        self._client.close()
+
+    def _call(self, method: str, path: str, **options: Any) -> Any:
+        response = self._client.request(method, path, **options)
+        if response.status_code >= 400:
+            raise RestError(
+                f"{method} {path} answered {response.status_code}: {response.text}", status=response.status_code
+            )
+        return response.json() if response.content else None
+
+
+class Airflow:
+    """Context manager: a running Airflow with a user `admin`, password `admin`, on loopback ports that were free.
+
+    Its settings come from here alone: `AIRFLOW*` variables of the calling environment are left out. It parses,
+    schedules and beats faster than a deployment would, and shows no example Dags. New Dags are paused. When the owner
+    is killed, a watchdog ends every process that Airflow has started, running tasks included.
+
+    :param home: AIRFLOW_HOME, made if missing; the components log into `logs/<component>.log` there.
+    :param dag_folders: the Dag bundles: name and folder of each.
+    :param postgres: a running server; the metadata database `airflow` is made in it if missing.
+    :param env: what tasks and components see besides, such as `AIRFLOW_CONN_SHOP_DB`; may override settings.
+    :param port: of the UI and the API. Default: a free one.
+    :raises RuntimeError: on entering, when a component ends or is not healthy in time; shows the end of its log.
+    """
+
+    user = "admin"
+    password = "admin"
+
+    def __init__(
+        self,
+        home: Path | str,
+        *,
+        dag_folders: Mapping[str, Path | str],
+        postgres: EmbeddedPostgres,
+        env: Mapping[str, str] | None = None,
+        port: int | None = None,
+        start_timeout_s: float = 180,
+    ) -> None:
+        self.home = Path(home).expanduser().resolve()
+        self.url = f"http://127.0.0.1:{port or _free_port()}"
+        self._dag_folders = {name: Path(folder).resolve() for name, folder in dag_folders.items()}
+        self._postgres = postgres
+        self._extra_env = dict(env or {})
+        self._start_timeout_s = start_timeout_s
+        self._env: dict[str, str] = {}
+        self._processes = ProcessSet()
+        self._exit = contextlib.ExitStack()
+        self.rest: Rest
+
+    def __enter__(self) -> Self:
+        with contextlib.ExitStack() as stack:
+            self.logs.mkdir(parents=True, exist_ok=True)
+            self._env = self._environment()
+            passwords = self.home / "passwords.json"
+            passwords.write_text(json.dumps({self.user: self.password}))
+            with contextlib.suppress(psycopg.errors.DuplicateDatabase):
+                self._postgres.create_database("airflow")
+            stack.enter_context(self._processes)
+            self.cli("db", "migrate", timeout_s=self._start_timeout_s)
+            port = self.url.rpartition(":")[2]
+            for component in _COMPONENTS:
+                options = ["--host", "127.0.0.1", "--port", port] if component == "api-server" else []
+                command = [sys.executable, "-m", "airflow", component, *options]
+                self._processes.start(component, command, env=self._env, log=self.logs / f"{component}.log")
+            self.rest = self._wait(self._healthy, timeout_s=self._start_timeout_s, what=lambda: "a healthy Airflow")
+            stack.callback(self.rest.close)
+            self._exit = stack.pop_all()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._exit.close()
+
+    @property
+    def logs(self) -> Path:
+        """The folder of the components' logs (`scheduler.log` ...) and of the tasks' logs."""
+        return self.home / "logs"
+
+    @property
+    def mark(self) -> str:
+        """What `processes.marked` finds the processes of this Airflow by."""
+        return self._processes.mark
+
+    def cli(self, *arguments: str, timeout_s: float = 120) -> str:
+        """Run `airflow ...` and return what it printed. Costs seconds: Airflow is imported anew.
+
+        :raises RuntimeError: when it fails or takes longer; shows the end of its output.
+        """
+        command = f"airflow {' '.join(arguments)}"
+        try:
+            result = subprocess.run(
+                [sys.executable, "-m", "airflow", *arguments],
+                env=self._processes.environment(self._env),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=timeout_s,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise RuntimeError(f"`{command}` took longer than {timeout_s:.0f} s") from error
+        if result.returncode != 0:
+            raise RuntimeError(f"`{command}` failed:\n{(result.stdout + result.stderr)[-4000:]}")
+        return result.stdout
+
+    def wait_for_dag(self, dag_id: str, *, timeout_s: float = 60) -> dict[str, Any]:
+        """The Dag as the API shows it, once it has been parsed.
+
+        :raises RuntimeError: when it does not come; shows the import errors.
+        """
+
+        def look() -> dict[str, Any] | None:
+            dag: dict[str, Any] | None = self.rest.find(f"/dags/{quote(dag_id)}")
+            return dag
+
+        def missing() -> str:
+            errors = self.rest.get("/importErrors")["import_errors"]
+            shown = "\n".join(f"{error['filename']}: {error['stack_trace']}" for error in errors)
+            return f"Dag {dag_id}; import errors: {shown or 'none'}"
+
+        return self._wait(look, timeout_s=timeout_s, what=missing)
+
+    def pause(self, dag_id: str, paused: bool = True) -> None:
+        """Pause a Dag, or unpause it: then its scheduled and its triggered runs start."""
+        self.rest.patch(f"/dags/{dag_id}", {"is_paused": paused})
+
+    def trigger(
+        self,
+        dag_id: str,
+        *,
+        conf: Mapping[str, Any] | None = None,
+        logical_date: datetime | None = None,
+        unpause: bool = True,
+    ) -> str:
+        """Wait for the Dag, start a run of it and return the run's id."""
+        dag = self.wait_for_dag(dag_id)
+        if unpause and dag["is_paused"]:
+            self.pause(dag_id, False)
+        body = {"logical_date": logical_date and logical_date.isoformat(), "conf": dict(conf or {})}
+        return str(self.rest.post(f"/dags/{dag_id}/dagRuns", body)["dag_run_id"])
+
+    def wait_for_run(
+        self, dag_id: str, run_id: str, *, timeout_s: float = 120, expect: str | None = "success"
+    ) -> dict[str, Any]:
+        """The run as the API shows it, once it has ended.
+
+        :param expect: the state it must have ended in (`success`, `failed`); None takes either.
+        :raises RuntimeError: when it does not end in time or not as expected; shows the logs of the failed tasks.
+        """
+
+        def look() -> dict[str, Any] | None:
+            run: dict[str, Any] = self.rest.get(_run_path(dag_id, run_id))
+            return run if run["state"] in _FINAL_STATES else None
+
+        def states() -> str:
+            tasks = {_label(task): task["state"] for task in self.task_instances(dag_id, run_id)}
+            return f"the end of run {run_id} of {dag_id}; its tasks: {tasks}"
+
+        run = self._wait(look, timeout_s=timeout_s, what=states)
+        if expect is not None and run["state"] != expect:
+            raise RuntimeError(f"run {run_id} of {dag_id} ended in {run['state']}, not {expect}\n{self.failures(run)}")
+        return run
+
+    def task_instances(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
+        """The run's task instances as the API shows them, mapped ones each on its own."""
+        found: list[dict[str, Any]] = []
+        while True:
+            answer = self.rest.get(f"{_run_path(dag_id, run_id)}/taskInstances", limit=100, offset=len(found))
+            found += answer["task_instances"]
+            if not answer["task_instances"] or len(found) >= answer["total_entries"]:
+                return found
+
+    def xcom(
+        self, dag_id: str, run_id: str, task_id: str, key: str = "return_value", *, map_index: int = -1
+    ) -> Any | None:
+        """The value of an XCom; None if there is none yet."""
+        path = f"{_run_path(dag_id, run_id)}/taskInstances/{quote(task_id)}/xcomEntries/{quote(key)}"
+        entry = self.rest.find(path, map_index=map_index, deserialize=True)
+        return None if entry is None else entry["value"]
+
+    def variable(self, key: str) -> str | None:
+        """The value of an Airflow Variable; None if there is none."""
+        entry = self.rest.find(f"/variables/{quote(key, safe='')}")
+        return None if entry is None else str(entry["value"])
+
+    def log_of(self, dag_id: str, run_id: str, task_id: str, *, map_index: int = -1) -> str:
+        """What a task instance has logged in all its tries, one line an event; empty if it has not logged yet."""
+        folder = self.logs / f"dag_id={dag_id}" / f"run_id={run_id}" / f"task_id={task_id}"
+        if map_index >= 0:
+            folder /= f"map_index={map_index}"
+        files = sorted(folder.glob("attempt=*.log"), key=lambda path: (len(path.name), path.name))
+        return "\n".join(_readable(line) for file in files for line in file.read_text(errors="replace").splitlines())
+
+    def failures(self, run: Mapping[str, Any]) -> str:
+        """The logs of the failed task instances of a run that `wait_for_run` has returned, the last lines of each."""
+        dag_id, run_id = run["dag_id"], run["dag_run_id"]
+        parts = []
+        for task in self.task_instances(dag_id, run_id):
+            if task["state"] in ("failed", "up_for_retry"):
+                log = self.log_of(dag_id, run_id, task["task_id"], map_index=task["map_index"])
+                parts.append(f"--- {_label(task)}\n" + "\n".join(log.splitlines()[-40:]))
+        return "\n".join(parts)
+
+    def _wait(self, look: Callable[[], T | None], *, timeout_s: float, what: Callable[[], str]) -> T:
+        deadline = time.monotonic() + timeout_s
+        while True:
+            self._processes.check()
+            found = look()
+            if found is not None:
+                return found
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"waited {timeout_s:.0f} s for {what()}; the logs are in {self.logs}")
+            time.sleep(_POLL_S)
+
+    def _healthy(self) -> Rest | None:
+        try:
+            rest = Rest(self.url, self.user, self.password)
+            try:
+                health = rest.get("/monitor/health")
+            except BaseException:
+                rest.close()
+                raise
+        except (httpx.TransportError, RestError):
+            return None
+        if all(part["status"] == "healthy" for part in health.values()):
+            return rest
+        rest.close()
+        return None
+
+    def _environment(self) -> dict[str, str]:
+        bundles = [
+            {
+                "name": name,
+                "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle",
+                "kwargs": {"path": str(folder), "refresh_interval": 5},
+            }
+            for name, folder in self._dag_folders.items()
+        ]
+        settings = {
+            "CORE__EXECUTOR": "LocalExecutor",
+            "CORE__PARALLELISM": "8",
+            "CORE__LOAD_EXAMPLES": "False",
+            "CORE__DAGS_FOLDER": str(next(iter(self._dag_folders.values()))),
+            "CORE__FERNET_KEY": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
+            "CORE__EXECUTION_API_SERVER_URL": f"{self.url}/execution/",
+            "CORE__MIN_SERIALIZED_DAG_UPDATE_INTERVAL": "1",
+            "CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "False",
+            "CORE__SIMPLE_AUTH_MANAGER_USERS": f"{self.user}:admin",
+            "CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(self.home / "passwords.json"),
+            "DATABASE__SQL_ALCHEMY_CONN": self._postgres.sqlalchemy_url("airflow"),
+            "DATABASE__SQL_ALCHEMY_CONN_ASYNC": self._postgres.sqlalchemy_url("airflow", driver="asyncpg"),
+            "API__BASE_URL": self.url,
+            "API__SECRET_KEY": secrets.token_hex(16),
+            "API__WORKERS": "1",
+            "API_AUTH__JWT_SECRET": secrets.token_hex(32),
+            "DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps(bundles),
+            "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "5",
+            "DAG_PROCESSOR__BUNDLE_REFRESH_CHECK_INTERVAL": "1",
+            "LOGGING__BASE_LOG_FOLDER": str(self.logs),
+            "LOGGING__WORKER_LOG_SERVER_PORT": str(_free_port()),
+            "LOGGING__TRIGGER_LOG_SERVER_PORT": str(_free_port()),
+            "SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "1",
+            "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
+            "WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
+        }
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
+        return {
+            **inherited,
+            "AIRFLOW_HOME": str(self.home),
+            "NO_PROXY": "127.0.0.1,localhost",
+            "no_proxy": "127.0.0.1,localhost",
+            "PYTHONUNBUFFERED": "1",
+            **{f"AIRFLOW__{name}": value for name, value in settings.items()},
+            **self._extra_env,
+        }
+
+
+def _run_path(dag_id: str, run_id: str) -> str:
+    return f"/dags/{quote(dag_id)}/dagRuns/{quote(run_id, safe='')}"
+
+
+def _label(task: Mapping[str, Any]) -> str:
+    return task["task_id"] if task["map_index"] < 0 else f"{task['task_id']}[{task['map_index']}]"
+
+
+def _readable(line: str) -> str:
+    """One JSON log line as text; the exception, where there is one, in a line below."""
+    try:
+        entry = json.loads(line)
+        text = f"{entry.get('timestamp', '')} {entry.get('level', '')} {entry['event']}"
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return line
+    for error in entry.get("error_detail") or []:
+        text += f"\n{error.get('exc_type')}: {error.get('exc_value')}"
+        for frame in (error.get("frames") or [])[-6:]:
+            text += f"\n    {frame.get('filename')}:{frame.get('lineno')} in {frame.get('name')}"
+    return text
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])

@@ -1,0 +1,119 @@
+"""Processes that end together, with everything they have started, also when their owner is killed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Self
+
+import psutil  # type: ignore[import-untyped]
+
+_MARK = "REINDEX_PROCESS_SET"
+_GRACE_S = 10.0
+
+
+class ProcessSet:
+    """Context manager: what was started in it has ended after it.
+
+    Every process carries a mark in its environment, which whatever it starts inherits. So a process is found again also
+    when it made a session of its own or lost its parent.
+    """
+
+    def __init__(self) -> None:
+        self.mark = uuid.uuid4().hex
+        self._started: dict[str, tuple[subprocess.Popen[bytes], Path]] = {}
+        self._watchdog: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        self._watchdog = subprocess.Popen(
+            # -P keeps this folder, with its airflow.py, out of the module path.
+            [sys.executable, "-P", __file__, self.mark],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        try:
+            end(self.mark)
+            for process, _ in self._started.values():
+                process.wait()
+        finally:
+            if self._watchdog is not None:
+                self._watchdog.communicate()
+                self._watchdog = None
+
+    def environment(self, base: Mapping[str, str]) -> dict[str, str]:
+        """`base` with the mark."""
+        # setproctitle writes its title over the environment that /proc shows, unless told not to.
+        return {**base, _MARK: self.mark, "SPT_NOENV": "1"}
+
+    def start(self, name: str, command: Sequence[str], *, env: Mapping[str, str], log: Path) -> None:
+        """Start a process that is meant to live as long as the set. Its output goes to the end of `log`."""
+        with log.open("ab") as output:
+            process = subprocess.Popen(
+                command,
+                env=self.environment(env),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                # Ctrl-C in a terminal reaches the owner alone, which then ends its processes in order.
+                start_new_session=True,
+            )
+        self._started[name] = (process, log)
+
+    def check(self) -> None:
+        """:raises RuntimeError: if one of the started processes has ended; shows the end of its log."""
+        for name, (process, log) in self._started.items():
+            if process.poll() is not None:
+                raise RuntimeError(f"{name} ended with exit code {process.returncode}; the end of {log}:\n{tail(log)}")
+
+
+def tail(log: Path, *, lines: int = 30) -> str:
+    """The last lines of a log, or a word that there is none."""
+    return "\n".join(log.read_text(errors="replace").splitlines()[-lines:]) if log.exists() else "(there is no log)"
+
+
+def marked(mark: str) -> Iterator[psutil.Process]:
+    """The living processes of this user that carry the mark."""
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.environ().get(_MARK) == mark and process.status() != psutil.STATUS_ZOMBIE:
+                yield process
+
+
+def end(mark: str, *, grace_s: float = _GRACE_S) -> None:
+    """End all marked processes: asked first, killed after `grace_s`. Returns when none is left."""
+    deadline = time.monotonic() + grace_s
+    _signal(list(marked(mark)), signal.SIGTERM)
+    while (left := list(marked(mark))) and time.monotonic() < deadline:
+        psutil.wait_procs(left, timeout=0.2)
+    # Again and again: one that is about to die may have started another meanwhile.
+    while left := list(marked(mark)):
+        _signal(left, signal.SIGKILL)
+        psutil.wait_procs(left, timeout=0.2)
+
+
+def _signal(processes: Sequence[psutil.Process], number: signal.Signals) -> None:
+    for process in processes:
+        with contextlib.suppress(psutil.Error):
+            process.send_signal(number)
+
+
+def _watch(mark: str) -> None:
+    # The owner never writes: the read returns when its end of the pipe closes, however the owner ended.
+    os.read(sys.stdin.fileno(), 1)
+    end(mark)
+
+
+if __name__ == "__main__":
+    _watch(sys.argv[1])
