@@ -16,7 +16,7 @@ from typing import Self
 import psutil  # type: ignore[import-untyped]
 
 _MARK = "REINDEX_PROCESS_SET"
-_GRACE_S = 10.0
+_GRACE_S = 5.0
 
 
 class ProcessSet:

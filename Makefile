@@ -1,0 +1,88 @@
+# The single door to the project. `make` alone lists what there is.
+
+# uv from the PATH, else brought in through pip, into a folder of its own. It never downloads a Python.
+UV := $(or $(shell command -v uv 2>/dev/null),.cache/uv/bin/uv)
+export UV_PYTHON_DOWNLOADS = never
+export UV_PYTHON = >=3.11,<3.14
+
+PYTHON := .venv/bin/python
+LOWEST := .venv-lowest/bin/python
+PYTEST_ARGS ?=
+
+LOCK := $(UV) pip compile - --group pyproject.toml:dev --universal --python-version 3.11 --generate-hashes \
+	--no-emit-package airflow-reindex-provider --no-header --upgrade --quiet
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help install lock demo demo-up test test-lowest lint types format bench build check-wheel clean
+
+help: ## This list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+install: .venv/.installed ## The environment (.venv), exactly as the lock says
+
+demo: install ## Index a real corpus with a real Airflow, incrementally; ends by itself, leaves nothing running
+	@$(PYTHON) -m airflow_reindex_provider.demo
+
+demo-up: install ## The same, and leave the Airflow UI open until Ctrl-C
+	@$(PYTHON) -m airflow_reindex_provider.demo --stay
+
+test: install ## All tests, on a real Postgres and a real Airflow (PYTEST_ARGS="-k window" for some)
+	$(PYTHON) -m pytest tests --ignore=tests/benchmarks $(PYTEST_ARGS)
+
+test-lowest: .venv-lowest/.installed ## Unit and conformance tests on the lowest versions that pyproject.toml allows
+	$(LOWEST) -m pytest tests/unit tests/conformance $(PYTEST_ARGS)
+
+bench: install ## Print the benchmark figures; BENCH_JSON=path writes them as JSON too
+	@$(PYTHON) -m tests.benchmarks
+
+lint: install ## Style and layering
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+
+types: install ## Static types of the package
+	$(PYTHON) -m mypy
+
+format: install ## Put the code into shape
+	$(PYTHON) -m ruff format .
+	$(PYTHON) -m ruff check --fix .
+
+build: install ## The wheel and the source distribution, in dist/
+	rm -rf dist
+	$(UV) build --quiet --python $(PYTHON) --out-dir dist
+
+check-wheel: build ## Install the wheel into a clean environment and ask Airflow for the provider
+	$(UV) venv --quiet --clear .cache/wheel
+	$(UV) pip install --quiet --python .cache/wheel --constraint requirements.lock dist/*.whl
+	AIRFLOW_HOME=$(CURDIR)/.cache/wheel/airflow .cache/wheel/bin/airflow providers list --output plain \
+		| grep airflow-reindex-provider
+	cd .cache/wheel && bin/python -c "from importlib.resources import files; \
+		package = files('airflow_reindex_provider'); \
+		names = [dag.name for dag in (package / 'example_dags').iterdir() if dag.name.endswith('.py')]; \
+		assert names, 'the wheel carries no example Dags'; \
+		assert (package / 'py.typed').is_file(), 'the wheel carries no py.typed'; \
+		print('example Dags:', *sorted(names))"
+
+lock: $(UV) ## Make the lock files anew, with the newest versions
+	echo '-e .[demo]' | $(LOCK) --output-file requirements.lock
+	echo '-e .[demo]' | $(LOCK) --output-file requirements-lowest.lock --resolution lowest-direct
+
+clean: ## Remove everything that make has made
+	rm -rf .venv .venv-lowest .cache .demo dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+.venv/.installed: requirements.lock pyproject.toml | $(UV)
+	$(UV) venv --quiet --allow-existing .venv
+	$(UV) pip sync --quiet --python .venv --require-hashes requirements.lock
+	$(UV) pip install --quiet --python .venv --no-deps --editable .
+	@touch $@
+
+.venv-lowest/.installed: requirements-lowest.lock pyproject.toml | $(UV)
+	$(UV) venv --quiet --allow-existing .venv-lowest
+	$(UV) pip sync --quiet --python .venv-lowest --require-hashes requirements-lowest.lock
+	$(UV) pip install --quiet --python .venv-lowest --no-deps --editable .
+	@touch $@
+
+# Where the system's Python comes without venv, pip puts uv into the folder directly.
+.cache/uv/bin/uv:
+	python3 -m venv .cache/uv && .cache/uv/bin/python -m pip install --quiet uv \
+		|| python3 -m pip install --quiet --target .cache/uv uv
