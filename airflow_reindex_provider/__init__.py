@@ -16,11 +16,9 @@ if TYPE_CHECKING:
     from airflow_reindex_provider.checkpoints.variable import VariableCheckpoint
     from airflow_reindex_provider.dags import ReindexDag, ReindexTaskGroup
     from airflow_reindex_provider.hooks.progress import ReindexProgressHook
-    from airflow_reindex_provider.operators.reindex import (
-        CheckpointOperator,
-        ExtractChangesOperator,
-        IndexBatchOperator,
-    )
+    from airflow_reindex_provider.operators.checkpoint import CheckpointOperator
+    from airflow_reindex_provider.operators.extract import ExtractChangesOperator
+    from airflow_reindex_provider.operators.index import IndexBatchOperator
     from airflow_reindex_provider.sensors.changes import ChangesSensor
     from airflow_reindex_provider.sources.postgres import PostgresSource
     from airflow_reindex_provider.stream import Stream
@@ -29,10 +27,10 @@ if TYPE_CHECKING:
 _HOMES = {
     "AssetCheckpoint": "checkpoints.asset",
     "ChangesSensor": "sensors.changes",
-    "CheckpointOperator": "operators.reindex",
-    "ExtractChangesOperator": "operators.reindex",
+    "CheckpointOperator": "operators.checkpoint",
+    "ExtractChangesOperator": "operators.extract",
     "FullText": "targets.postgres",
-    "IndexBatchOperator": "operators.reindex",
+    "IndexBatchOperator": "operators.index",
     "PostgresSource": "sources.postgres",
     "PostgresTarget": "targets.postgres",
     "ReindexDag": "dags",

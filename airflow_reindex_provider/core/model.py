@@ -93,6 +93,7 @@ class Batch:
     window: Window
     rows: int
     keys: tuple[Key, ...] = ()
+    mode: Mode = Mode.INCREMENTAL
 
     @property
     def label(self) -> str:
@@ -109,6 +110,7 @@ class Batch:
             "number": self.number,
             "of": self.of,
             "rows": self.rows,
+            "mode": str(self.mode),
             **self.window.to_json(),
         }
         return value | {"keys": [list(key) for key in self.keys]} if self.keys else value
@@ -123,6 +125,7 @@ class Batch:
             window=Window.from_json(value),
             rows=value["rows"],
             keys=tuple(tuple(key) for key in value.get("keys", ())),
+            mode=Mode(value["mode"]),
         )
 
 

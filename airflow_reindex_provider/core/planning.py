@@ -84,7 +84,7 @@ def make_plan(
         window=window,
         cursor_type=survey.schema.cursor_type,
         checkpoint=checkpoint.position,
-        batches=_batches(stream, generation or new_generation, slices, retries, survey.horizon.cursor),
+        batches=_batches(stream, request.mode, generation or new_generation, slices, retries, survey.horizon.cursor),
         rows=slices.rows,
         null_cursors=slices.null_cursors,
         horizon=survey.horizon.cursor,
@@ -101,20 +101,19 @@ def _window(
 ) -> Window | None:
     if request.mode is Mode.BACKFILL:
         return backfill_window(survey, request.start, request.end)
-    start = checkpoint.position
-    if start is None and initial_value is not None:
-        start = Position(initial_value)
-    return incremental_window(survey, start, where=store.where(checkpoint.stream, checkpoint.generation))
+    where = store.where(checkpoint.stream, checkpoint.generation)
+    return incremental_window(survey, checkpoint.position, initial_value=initial_value, where=where)
 
 
 def _batches(
-    stream: str, generation: str, slices: Slices, retries: tuple[Key, ...], horizon: str | None
+    stream: str, mode: Mode, generation: str, slices: Slices, retries: tuple[Key, ...], horizon: str | None
 ) -> tuple[Batch, ...]:
     of = len(slices.parts) + (1 if retries and horizon else 0)
     batches = [
-        Batch(stream, generation, number, of, window, rows) for number, (window, rows) in enumerate(slices.parts)
+        Batch(stream, generation, number, of, window, rows, mode=mode)
+        for number, (window, rows) in enumerate(slices.parts)
     ]
     if retries and horizon:
         below = Window(None, Position(horizon))
-        batches.append(Batch(stream, generation, len(batches), of, below, len(retries), retries))
+        batches.append(Batch(stream, generation, len(batches), of, below, len(retries), retries, mode))
     return tuple(batches)

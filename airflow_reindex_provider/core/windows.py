@@ -22,14 +22,19 @@ class Request:
     dry_run: bool = False
 
 
-def incremental_window(survey: Survey, checkpoint: Position | None, *, where: str) -> Window | None:
+def incremental_window(
+    survey: Survey, checkpoint: Position | None, *, where: str, initial_value: str | None = None
+) -> Window | None:
     """``[checkpoint, horizon)``, or None while nothing new is safe to read.
 
+    :param initial_value: where to start without a checkpoint; None is the first row.
     :param where: where the checkpoint is kept and how it is reset, for the error.
     :raises CheckpointInvalidError: the checkpoint is no cursor value, or lies ahead of the source's clock.
     """
     kind = survey.schema.cursor_type
     horizon = survey.horizon.cursor
+    if checkpoint is None and initial_value is not None:
+        checkpoint = Position(_bound(survey, initial_value))
     if checkpoint is not None:
         try:
             reached = kind.ordinal(checkpoint.cursor)

@@ -1,0 +1,33 @@
+"""What Airflow reads of this provider at start-up. Standard library only."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def get_provider_info() -> dict[str, Any]:
+    return {
+        "package-name": "airflow-reindex-provider",
+        "name": "Reindex",
+        "description": "Keeps a search or vector index true to a database table: incremental, resumable reindexing.",
+        "versions": ["0.1.0"],
+        "integrations": [
+            {
+                "integration-name": "Reindex",
+                "tags": ["software"],
+            }
+        ],
+        "operators": [
+            {
+                "integration-name": "Reindex",
+                "python-modules": [
+                    "airflow_reindex_provider.operators.extract",
+                    "airflow_reindex_provider.operators.index",
+                    "airflow_reindex_provider.operators.checkpoint",
+                ],
+            }
+        ],
+        "sensors": [{"integration-name": "Reindex", "python-modules": ["airflow_reindex_provider.sensors.changes"]}],
+        "hooks": [{"integration-name": "Reindex", "python-modules": ["airflow_reindex_provider.hooks.progress"]}],
+        "triggers": [{"integration-name": "Reindex", "python-modules": ["airflow_reindex_provider.triggers.changes"]}],
+    }

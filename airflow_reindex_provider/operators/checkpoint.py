@@ -1,0 +1,86 @@
+"""Closes a run: moves the checkpoint as far as all is acknowledged, and parks what was refused."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import TriggerRule
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+
+from airflow_reindex_provider.core.model import BatchResult, Plan
+from airflow_reindex_provider.core.settling import Outcome, require_complete, settle
+from airflow_reindex_provider.operators.base import StreamOperator
+from airflow_reindex_provider.operators.extract import PLAN_KEY
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_reindex_provider.stream import Stream
+
+OUTCOME_KEY = "reindex_run"
+
+
+class CheckpointOperator(StreamOperator):
+    """Runs after all batches, whatever became of them; one per stream and run.
+
+    Moves the checkpoint to the end of the longest unbroken run of finished batches, parks refused documents, and makes a
+    first load public. A run that is not complete fails here, after what was done is kept. Returns the run's sums, which
+    are also the XCom ``reindex_run`` and the ``extra`` of the stream's asset event. A dry run ends as skipped.
+
+    :param stream: as in the planning task.
+    :param extract_task_id: the planning task. :param index_task_id: the mapped one.
+    """
+
+    def __init__(self, *, stream: Stream, extract_task_id: str, index_task_id: str, **kwargs: Any) -> None:
+        kwargs.setdefault("trigger_rule", TriggerRule.ALL_DONE)
+        kwargs["outlets"] = [*(kwargs.get("outlets") or []), stream.asset]
+        super().__init__(stream=stream, **kwargs)
+        self.extract_task_id = extract_task_id
+        self.index_task_id = index_task_id
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        stream, ti = self.stream, context["ti"]
+        planned: Any = ti.xcom_pull(task_ids=self.extract_task_id, key=PLAN_KEY)
+        batches: Any = ti.xcom_pull(task_ids=self.extract_task_id)
+        if not planned or batches is None:
+            raise AirflowFailException(
+                f"Stream {stream.name!r}: there is no plan, since task {self.extract_task_id!r} did not finish; its log says"
+                " why. The checkpoint stays where it is."
+            )
+        plan = Plan.from_json(planned, batches)
+        if plan.dry_run:
+            ti.xcom_push(key=OUTCOME_KEY, value=planned)
+            raise AirflowSkipException(f"Dry run: {plan.rows:,} rows in {planned['batches']} batches would be indexed.")
+        with stream.target.open(stream.name) as target:
+            outcome = settle(
+                plan,
+                self._results(ti),
+                store=stream.checkpoint,
+                target=target,
+                run=str(context["run_id"]),
+                max_failures=stream.max_failures,
+            )
+        report = outcome.to_json()
+        ti.xcom_push(key=OUTCOME_KEY, value=report)
+        self._tell(outcome)
+        require_complete(outcome)
+        context["outlet_events"][stream.asset].extra = report
+        return report
+
+    def _results(self, ti: Any) -> list[BatchResult]:
+        """What the batches returned; those that did not finish have returned nothing. One alone comes without a list."""
+        found = ti.xcom_pull(task_ids=self.index_task_id)
+        if isinstance(found, dict):
+            found = [found]
+        return [BatchResult.from_json(result) for result in found or () if result is not None]
+
+    def _tell(self, outcome: Outcome) -> None:
+        counts = ", ".join(f"{n:,} {what}" for what, n in outcome.counts.to_json().items() if n) or "nothing to do"
+        self.log.info(
+            "Stream %r: %s. Checkpoint: %s, was %s. Parked documents: %d.",
+            outcome.plan.stream,
+            counts,
+            outcome.checkpoint_after,
+            outcome.checkpoint_before,
+            outcome.parked,
+        )

@@ -1,0 +1,115 @@
+"""Plans a run: finds what changed and cuts it into batches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import pendulum
+
+from airflow_reindex_provider.core.errors import WindowError
+from airflow_reindex_provider.core.model import Mode, Plan
+from airflow_reindex_provider.core.planning import make_plan
+from airflow_reindex_provider.core.windows import Request
+from airflow_reindex_provider.operators.base import StreamOperator
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_reindex_provider.stream import Stream
+
+PLAN_KEY = "reindex_plan"
+
+
+class ExtractChangesOperator(StreamOperator):
+    """Surveys the source and plans the run; returns its batches for a mapped :class:`IndexBatchOperator`.
+
+    What the run stands for: the window of the arguments, where they are given; the data interval, in a backfill; else
+    everything between the checkpoint and the horizon. The plan without its batches is the XCom ``reindex_plan``.
+
+    :param stream: what to plan for.
+    :param window_start: first cursor value, ISO 8601 or a number. :param window_end: the value to stop before; default:
+        the horizon. Both are templates; empty means not given. A window leaves the checkpoint alone.
+    :param plan_only: plan and report, write nothing, return no batches. A template: anything but ``true`` is false.
+    """
+
+    template_fields: Sequence[str] = ("window_start", "window_end", "plan_only")
+
+    def __init__(
+        self,
+        *,
+        stream: Stream,
+        window_start: str | None = None,
+        window_end: str | None = None,
+        plan_only: bool | str = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(stream=stream, **kwargs)
+        self.window_start = window_start
+        self.window_end = window_end
+        self.plan_only = plan_only
+
+    def execute(self, context: Context) -> list[dict[str, Any]]:
+        stream = self.stream
+        request = self._request(context)
+        with stream.source.open() as source, stream.target.open(stream.name) as target:
+            plan = make_plan(
+                stream.name,
+                request,
+                source=source,
+                target=target,
+                store=stream.checkpoint,
+                new_generation=stream.target.generation_name(pendulum.now("UTC").format("YYYYMMDD[t]HHmmss")),
+                guarantee=stream.target.guarantee,
+                initial_value=stream.first_cursor,
+                sizes=stream.sizes,
+            )
+        self._tell(plan)
+        context["ti"].xcom_push(key=PLAN_KEY, value=plan.to_json())
+        return [] if plan.dry_run else [batch.to_json() for batch in plan.batches]
+
+    def _request(self, context: Context) -> Request:
+        dry_run = str(self.plan_only).strip().lower() == "true"
+        start, end = (_given(bound) for bound in (self.window_start, self.window_end))
+        if start is not None or end is not None:
+            return Request(Mode.BACKFILL, start, end, dry_run)
+        run: Any = context["dag_run"]
+        if run.run_type != "backfill":
+            return Request(Mode.INCREMENTAL, dry_run=dry_run)
+        start, end = run.data_interval_start, run.data_interval_end
+        if start is None or end is None or start == end:
+            raise WindowError(
+                f"Backfill run {run.run_id!r} of stream {self.stream.name!r} has no data interval, so it stands for no rows: a"
+                " plain cron string gives empty intervals. Give the Dag"
+                ' schedule=CronDataIntervalTimetable("@daily", timezone="UTC"), or use ReindexDag, which makes it from a cron'
+                " string by itself."
+            )
+        return Request(Mode.BACKFILL, start, end, dry_run)
+
+    def _tell(self, plan: Plan) -> None:
+        for warning in plan.warnings:
+            self.log.warning(warning)
+        if plan.held_by:
+            self.log.warning("Stream %r: nothing new is read for now, held back by %s.", plan.stream, plan.held_by)
+        if plan.null_cursors:
+            self.log.warning(
+                "Stream %r: %d rows have no value in the cursor field and are left out.", plan.stream, plan.null_cursors
+            )
+        self.log.info(
+            "Stream %r, %s%s: %s rows in %d batches, window %s, horizon %s (%s), generation %s, guarantee %s.",
+            plan.stream,
+            plan.mode,
+            ", dry run" if plan.dry_run else "",
+            f"{plan.rows:,}",
+            len(plan.batches),
+            plan.window or "none, nothing new is safe to read",
+            plan.horizon,
+            plan.horizon_basis,
+            plan.generation,
+            plan.guarantee,
+        )
+
+
+def _given(bound: Any) -> Any:
+    """A template that renders an absent parameter gives an empty text or the word None."""
+    return None if bound is None or (isinstance(bound, str) and bound.strip() in ("", "None")) else bound

@@ -1,0 +1,92 @@
+"""Indexes one batch: the mapped task."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+from airflow_reindex_provider.core.indexing import choose_format, index_batch
+from airflow_reindex_provider.core.model import Batch
+from airflow_reindex_provider.hooks.progress import ReindexProgressHook
+from airflow_reindex_provider.operators.base import StreamOperator
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+    from airflow.sdk.execution_time.context import TaskStateStoreAccessor
+
+    from airflow_reindex_provider.stream import Stream
+
+MAP_INDEX_TEMPLATE = "{{ batch_label }}"
+_RESUME_KEY = "reindex_resume"
+
+
+class _TaskStateResumeLog:
+    """Keeps a batch's acknowledged position in Airflow's task state store, which outlives tries and clears."""
+
+    def __init__(self, store: TaskStateStoreAccessor) -> None:
+        self._store = store
+
+    def load(self) -> dict[str, Any] | None:
+        value = self._store.get(_RESUME_KEY)
+        return value if isinstance(value, dict) else None
+
+    def save(self, value: dict[str, Any]) -> None:
+        self._store.set(_RESUME_KEY, value)
+
+    def clear(self) -> None:
+        self._store.delete(_RESUME_KEY)
+
+
+class IndexBatchOperator(StreamOperator):
+    """Writes one batch into the index; a new try goes on after the last chunk that the target acknowledged.
+
+    Map it over the batches that :class:`ExtractChangesOperator` returns::
+
+        IndexBatchOperator.partial(task_id="index", stream=stream, map_index_template=MAP_INDEX_TEMPLATE)
+            .expand(batch=extract.output)
+
+    Live progress is the XCom ``reindex_progress`` (:class:`ReindexProgressHook`). Returns the counts of the batch with
+    the documents that were refused. Marked failed or cleared while it runs, it stops between two chunks.
+
+    :param stream: as in the planning task. :param batch: one of the plan's batches, as JSON.
+    """
+
+    def __init__(self, *, stream: Stream, batch: dict[str, Any], **kwargs: Any) -> None:
+        kwargs.setdefault("map_index_template", MAP_INDEX_TEMPLATE)
+        super().__init__(stream=stream, **kwargs)
+        self.batch = batch
+        self._stop = threading.Event()
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        stream = self.stream
+        batch = Batch.from_json(self.batch)
+        context["batch_label"] = batch.label  # type: ignore[typeddict-unknown-key]  # the map index template reads it
+        progress = ReindexProgressHook(context["ti"]).track(batch)
+        with stream.source.open() as source, stream.target.open(stream.name) as target:
+            result = index_batch(
+                batch,
+                source=source,
+                target=target,
+                format=choose_format(stream.source.formats, stream.target.formats, stream.transform),
+                chunk_rows=stream.target.chunk_rows,
+                max_failures=stream.max_failures,
+                progress=progress,
+                resume=_TaskStateResumeLog(context["task_state_store"]),
+                transform=stream.transform,
+                should_stop=self._stop.is_set,
+            )
+        self.log.info(
+            "Batch %d/%d of stream %r: %s in %d chunks, %.1f s.",
+            batch.number + 1,
+            batch.of,
+            stream.name,
+            ", ".join(f"{n:,} {what}" for what, n in result.counts.to_json().items() if n) or "no rows",
+            result.chunks,
+            result.elapsed_s,
+        )
+        for rejection in result.rejected:
+            self.log.warning("Refused and parked: key %s: %s", "/".join(rejection.key), rejection.reason)
+        return result.to_json()
+
+    def on_kill(self) -> None:
+        self._stop.set()

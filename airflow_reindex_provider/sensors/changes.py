@@ -1,0 +1,88 @@
+"""Waits until a stream's source has changes that are safe to read."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseSensorOperator, conf
+
+from airflow_reindex_provider.core.errors import ConfigurationError
+from airflow_reindex_provider.core.planning import current_generation
+from airflow_reindex_provider.core.windows import incremental_window
+from airflow_reindex_provider.operators.base import DEFAULT_RETRIES, RETRY_POLICY
+from airflow_reindex_provider.triggers.changes import ChangesTrigger
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_reindex_provider.core.model import Position
+    from airflow_reindex_provider.stream import Stream
+
+
+class ChangesSensor(BaseSensorOperator):
+    """Succeeds once a row lies between the stream's checkpoint and the source's horizon.
+
+    Each look is one cheap query for the horizon and one for a row. A late transaction holds the horizon back, and with it
+    the changes since it began.
+
+    :param stream: whose changes to wait for.
+    :param deferrable: wait in the triggerer instead of in a worker; default ``[operators] default_deferrable``.
+    :param poke_interval: seconds, or a timedelta, between two looks; default one minute, as with every sensor.
+    """
+
+    def __init__(self, *, stream: Stream, deferrable: bool | None = None, **kwargs: Any) -> None:
+        kwargs.setdefault("retries", DEFAULT_RETRIES)
+        kwargs.setdefault("retry_policy", RETRY_POLICY)
+        kwargs["inlets"] = [*(kwargs.get("inlets") or []), *stream.checkpoint_assets]
+        super().__init__(**kwargs)
+        self.stream = stream
+        if deferrable is None:
+            deferrable = conf.getboolean("operators", "default_deferrable", fallback=False)
+        self.deferrable = deferrable
+
+    def poke(self, context: Context) -> bool:
+        start, where = self._start()
+        with self.stream.source.open() as source:
+            window = incremental_window(source.survey(), start, initial_value=self.stream.first_cursor, where=where)
+            return window is not None and source.has_changes(window)
+
+    def execute(self, context: Context) -> Any:
+        if not self.deferrable:
+            return super().execute(context)
+        if not self.poke(context):
+            self._wait()
+        return None
+
+    def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> None:
+        """Looks again: another run may have indexed meanwhile what the trigger saw."""
+        if event and event["status"] == "error":
+            raise ConfigurationError(event["message"])
+        if not self.poke(context):
+            self._wait()
+
+    def _wait(self) -> None:
+        start, where = self._start()
+        source = self.stream.source
+        self.defer(
+            trigger=ChangesTrigger(
+                source_class=f"{type(source).__module__}.{type(source).__qualname__}",
+                source=source.serialize(),
+                start=start.to_json() if start else None,
+                initial_value=self.stream.first_cursor,
+                where=where,
+                poll_interval_s=self.poke_interval,
+            ),
+            method_name="execute_complete",
+            timeout=timedelta(seconds=self.timeout),
+        )
+
+    def _start(self) -> tuple[Position | None, str]:
+        """The stored position, and where it is kept."""
+        stream = self.stream
+        with stream.target.open(stream.name) as target:
+            generation = current_generation(target)
+        if generation is None:
+            return None, ""
+        stored = stream.checkpoint.load(stream.name, generation)
+        return stored.position, stream.checkpoint.where(stream.name, generation)

@@ -1,0 +1,87 @@
+"""A stream: one source kept in step with one index. What Dag authors write down once and hand to every Dag."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from airflow_reindex_provider.checkpoints.variable import VariableCheckpoint
+from airflow_reindex_provider.core.errors import ConfigurationError
+from airflow_reindex_provider.core.model import Transform
+from airflow_reindex_provider.core.planning import Sizes
+from airflow_reindex_provider.core.protocols import CheckpointStore, Source, Target
+
+if TYPE_CHECKING:
+    from airflow.sdk import Asset
+
+_NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}")
+_MAX_MAP_LENGTH = 1024
+"""Airflow's ``[core] max_map_length`` as it comes: a longer list of batches would fail the planning task."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stream:
+    """Names what is read, where it goes, and how far it has got.
+
+    :param name: unique among the streams of the deployment; letters, digits, ``_ . -``.
+    :param source: the table or query. :param target: the index.
+    :param checkpoint: where the cursor is kept; default: an Airflow Variable for each generation.
+    :param transform: makes a document of a row, or None to take the row out of the index. It gets the row as a dict of
+        Python values and must not depend on anything else, since a row may be written more than once. The fastest path
+        from source to target is the one without a transform.
+    :param initial_value: where the first run starts instead of at the first row: a time (aware, or ISO 8601) or a number.
+    :param batch_size: rows that a batch aims at; more where there would be over ``max_batches``. Default 50,000.
+    :param max_batches: mapped tasks of one run at the most; default 64, since Airflow's scheduler slows down past some
+        hundreds.
+    :param max_failures: documents the target may refuse, in one batch and waiting in all, before the run fails;
+        default 100.
+    """
+
+    name: str
+    source: Source
+    target: Target
+    checkpoint: CheckpointStore = field(default_factory=VariableCheckpoint)
+    transform: Transform | None = None
+    initial_value: datetime | str | int | None = None
+    batch_size: int = 50_000
+    max_batches: int = 64
+    max_failures: int = 100
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise ConfigurationError(
+                f"Stream name {self.name!r}: use up to 100 letters, digits, underscores, dots and dashes."
+            )
+        if self.batch_size < 1 or self.max_failures < 0:
+            raise ConfigurationError(f"Stream {self.name!r}: batch_size starts at 1, max_failures at 0.")
+        if not 1 <= self.max_batches < _MAX_MAP_LENGTH:
+            raise ConfigurationError(f"Stream {self.name!r}: max_batches lies between 1 and {_MAX_MAP_LENGTH - 1}.")
+
+    @property
+    def first_cursor(self) -> str | None:
+        """``initial_value`` as text."""
+        value = self.initial_value
+        return value.isoformat() if isinstance(value, datetime) else None if value is None else str(value)
+
+    @property
+    def sizes(self) -> Sizes:
+        return Sizes(self.batch_size, self.max_batches)
+
+    @property
+    def asset(self) -> Asset:
+        """The asset that every finished run updates, its counts in the event's ``extra``."""
+        from airflow.sdk import Asset
+
+        return Asset(name=f"reindex.{self.name}", uri=f"reindex://{self.name}")
+
+    @property
+    def checkpoint_assets(self) -> list[Any]:
+        """The assets whose state holds the checkpoint: every task that reads or saves it needs them as inlets."""
+        from airflow.sdk import Asset
+
+        kept_in = getattr(self.checkpoint, "asset", None)
+        if kept_in is None:
+            return []
+        return [Asset(name=kept_in) if isinstance(kept_in, str) else kept_in]
