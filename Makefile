@@ -4,6 +4,8 @@
 UV := $(or $(shell command -v uv 2>/dev/null),.cache/uv/bin/uv)
 export UV_PYTHON_DOWNLOADS = never
 export UV_PYTHON = >=3.11,<3.14
+# Where the system keeps certificates, they count: a company's proxy may sign with its own.
+export UV_SYSTEM_CERTS = $(if $(wildcard /etc/ssl/certs/*),true,false)
 
 PYTHON := .venv/bin/python
 LOWEST := .venv-lowest/bin/python
