@@ -28,8 +28,8 @@ class AssetCheckpoint:
     - No compare-and-set: the version is compared right before the write, and of two runs that end within these
       milliseconds the later one wins, as with ``VariableCheckpoint``.
     - Airflow drops an asset's state when the asset is renamed, and may do so when no active Dag uses it any longer;
-      while the asset is inactive, its state reads as empty. Then the next run reads from the first row on, parked
-      documents included: it costs time and loses nothing.
+      while the asset is inactive, its state reads as empty and saving fails. A run then reads from the first row on,
+      parked documents included: it costs time and loses nothing.
 
     :param asset: the asset, or its name.
     """
@@ -68,7 +68,7 @@ class AssetCheckpoint:
         key = storage_key(_PREFIX, stream, generation)
         return (
             f"The checkpoint of stream {stream!r} is the key {key!r} in the state of the asset {self.name!r}"
-            f" (Assets > the asset > State store): set its cursor to read from there, or delete the key to read"
+            f" (Assets > the asset > Asset State Store): set its cursor to read from there, or delete the key to read"
             " from the first row on"
             f" (DELETE /api/v2/assets/<id>/state-store/{key})."
         )

@@ -17,7 +17,7 @@ from airflow_reindex_provider.core.model import Checkpoint
 class VariableCheckpoint:
     """One Airflow Variable for each (stream, generation), ``reindex.products.products_20261123t172543`` say.
 
-    Its value is indented JSON. Edit ``cursor`` in the UI to read again from there, or delete the Variable to read from
+    Its value is JSON. Edit ``cursor`` in the UI to read again from there, or delete the Variable to read from
     the first row on; ``{"cursor": "..."}`` alone is a valid value.
 
     Works inside tasks. Airflow's Variables have no compare-and-set: the version is compared right before the write,

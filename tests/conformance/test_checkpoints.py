@@ -68,6 +68,19 @@ class InTask:
         return self.store.where(stream, generation)
 
 
+class TestMemoryCheckpoint(CheckpointStoreConformance):
+    """The stand-in for tests keeps the same promises."""
+
+    compare_and_set = True
+
+    @pytest.fixture
+    def store(self) -> CheckpointStore:
+        return pytest.importorskip("airflow_reindex_provider.testing.memory").MemoryCheckpoint()
+
+    def corrupt(self, store: Any, stream: str, generation: str) -> None:
+        pytest.skip("nobody edits what is in memory")
+
+
 class TestVariableCheckpoint(CheckpointStoreConformance):
     """Real Variables, reached as a task reaches them."""
 
