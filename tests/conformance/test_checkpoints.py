@@ -334,6 +334,19 @@ def test_outside_a_task_the_airflow_stores_say_so(store: CheckpointStore) -> Non
         store.load(STREAM, GENERATION)
 
 
+def test_making_a_store_costs_a_dag_file_nothing() -> None:
+    """Neither Airflow nor a client is imported before a store is used."""
+    script = (
+        "import sys;"
+        "from airflow_reindex_provider import AssetCheckpoint, TableCheckpoint, VariableCheckpoint;"
+        "VariableCheckpoint(), TableCheckpoint('shop_db'), AssetCheckpoint('products');"
+        "print({'airflow', 'psycopg'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+
+    assert done.stdout.strip() == "set()"
+
+
 WHOLE = {**FULL.to_json(), "version": 5}
 
 
