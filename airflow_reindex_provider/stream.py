@@ -84,4 +84,4 @@ class Stream:
         kept_in = getattr(self.checkpoint, "asset", None)
         if kept_in is None:
             return []
-        return [Asset(name=kept_in) if isinstance(kept_in, str) else kept_in]
+        return [Asset.ref(name=kept_in) if isinstance(kept_in, str) else kept_in]

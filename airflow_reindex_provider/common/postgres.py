@@ -105,6 +105,7 @@ def connect(conn_id: str, *, owner: str, tag: str, read_only: bool = False) -> I
     import psycopg
     from airflow.providers.postgres.hooks.postgres import PostgresHook
     from airflow.sdk.exceptions import AirflowNotFoundException
+    from psycopg.rows import tuple_row
 
     try:
         connection = PostgresHook(postgres_conn_id=conn_id).get_conn()
@@ -123,6 +124,8 @@ def connect(conn_id: str, *, owner: str, tag: str, read_only: bool = False) -> I
         )
     try:
         connection.autocommit = True
+        # The Airflow connection may ask for dictionaries (extra "cursor"); our statements read columns by place.
+        connection.row_factory = tuple_row
         settings = {**_SESSION_SETTINGS, **(_READER_SETTINGS if read_only else {}), "application_name": tag}
         calls = ", ".join(["set_config(%s, %s, false)"] * len(settings))
         connection.execute(f"SELECT {calls}", [word for item in settings.items() for word in item])

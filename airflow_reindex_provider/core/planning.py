@@ -67,7 +67,8 @@ def make_plan(
     generation = current_generation(target)
     if generation is not None:
         target.fields(generation, survey.schema)
-    checkpoint = store.load(stream, generation) if generation else Checkpoint(stream, "")
+    # Also before there is a generation: a store that cannot be reached must show before anything is made.
+    checkpoint = store.load(stream, generation or new_generation)
     window = _window(request, survey, checkpoint, initial_value, store)
     slices = Slices(())
     if window is not None:
