@@ -93,7 +93,7 @@ def make_plan(
         held_by=survey.horizon.held_by,
         guarantee=guarantee,
         dry_run=request.dry_run,
-        warnings=survey.warnings,
+        warnings=(*survey.warnings, *_cut(request, window, survey)),
     )
 
 
@@ -104,6 +104,14 @@ def _window(
         return backfill_window(survey, request.start, request.end)
     where = store.where(checkpoint.stream, checkpoint.generation)
     return incremental_window(survey, checkpoint.position, initial_value=initial_value, where=where)
+
+
+def _cut(request: Request, window: Window | None, survey: Survey) -> tuple[str, ...]:
+    """What a backfill leaves to the live runs, since it is not safe to read yet."""
+    horizon = survey.horizon.cursor
+    if request.mode is not Mode.BACKFILL or request.end is None or (window and window.end.cursor != horizon):
+        return ()
+    return (f"The window is cut at the horizon {horizon}; live runs bring the rows from there on.",)
 
 
 def _batches(

@@ -96,7 +96,8 @@ def settle(
     done = {result.number: result for result in results}
     counts = sum((r.counts for r in done.values()), Counts())
     complete = len(done) == len(plan.batches)
-    if complete and not any(g.live for g in target.generations()):
+    # A run that could read nothing (the horizon was held) is no first load, however complete.
+    if complete and plan.window is not None and not any(g.live for g in target.generations()):
         target.promote(plan.generation)
     reached = reached_position(plan, done) if plan.mode is Mode.INCREMENTAL else None
     before, after = _save(plan, done, reached, store=store, run=run, max_failures=max_failures, wall=wall)

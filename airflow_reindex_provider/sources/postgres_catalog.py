@@ -41,7 +41,7 @@ bounds AS (
   FROM instants
 )
 SELECT json_build_object(
-  'relation', (SELECT json_build_object('oid', c.oid::bigint, 'kind', c.relkind)
+  'relation', (SELECT json_build_object('kind', c.relkind, 'rows', c.reltuples, 'bytes', pg_table_size(c.oid))
                FROM pg_class c WHERE c.oid = to_regclass(%(relation)s)),
   'columns', (SELECT json_agg(json_build_object(
                 'name', a.attname, 'not_null', a.attnotnull, 'kind', t.typtype, 'builtin', n.nspname = 'pg_catalog',
@@ -99,6 +99,12 @@ class Catalogue:
     columns: tuple[Column, ...]
     indexes: tuple[dict[str, Any], ...]
     facts: dict[str, Any]
+
+    @property
+    def row_bytes(self) -> float:
+        """Mean size of a row on disk, its long values included; 0 where nothing is known."""
+        found = self.facts["relation"]
+        return found["bytes"] / found["rows"] if found and found["rows"] > 0 else 0.0
 
     def column(self, name: str) -> Column | None:
         return next((c for c in self.columns if c.name == name), None)

@@ -46,6 +46,8 @@ log = logging.getLogger(__name__)
 
 HOPS_PER_BATCH = 40
 """Parts are joined from this many hops, so that rounding keeps them equal within 5%."""
+CHUNK_BYTES = 32 * 1024 * 1024
+"""Of a table's mean rows; keeps acknowledgements and progress coming where documents are large."""
 NAMED_AFTER_S = 60.0
 INTEGER_WAIT_S = 10.0
 
@@ -322,9 +324,13 @@ class PostgresSourceSession:
                 yield from reading.copies(self._connection, relation, batch, fields, self._chunks(batch, chunk_rows))
 
     def _chunks(self, batch: Batch, chunk_rows: int) -> list[Window]:
-        """The batch's window cut at every ``chunk_rows`` rows. Without an index each cut costs a scan of the table, so the
-        batch is one chunk then."""
+        """The batch's window cut at every ``chunk_rows`` rows, sooner where rows are wide.
+
+        Without an index each cut costs a scan of the table, so the batch is one chunk then."""
         window = batch.window
+        assert self._catalogue is not None
+        if self._catalogue.row_bytes:
+            chunk_rows = max(1, min(chunk_rows, int(CHUNK_BYTES / self._catalogue.row_bytes)))
         if batch.keys or batch.rows <= chunk_rows or not self._indexed():
             return [window]
         starts, _ = self._starts(window, chunk_rows, count_nulls=False)

@@ -20,7 +20,7 @@ _VERSION = {
     CursorType.TIMESTAMPTZ: "(extract(epoch FROM greatest({c}, '4714-11-24 00:00:00+00 BC'::timestamptz)) * 1000000)::bigint",
     CursorType.TIMESTAMP: "(extract(epoch FROM greatest({c}, '4714-11-24 00:00:00 BC'::timestamp)) * 1000000)::bigint",
     CursorType.DATE: "(greatest({c}, '4714-11-24 BC'::date) - '1970-01-01'::date)::bigint",
-    CursorType.INTEGER: "{c}::text::bigint",
+    CursorType.INTEGER: "{c}::bigint",
 }
 
 
@@ -48,7 +48,8 @@ class Relation:
             gone.append(sql.SQL("coalesce(nullif(({})::text, 'false'), 'f') <> 'f'").format(column))
         if source.row_filter:
             gone.append(sql.SQL("({}) IS NOT TRUE").format(sql.SQL(source.row_filter)))
-        version = _VERSION[schema.cursor_type] if cursor_type != "bigint" else "{c}"
+        # A transaction id has no cast of its own to a number.
+        version = "{c}::text::bigint" if cursor_type == "xid8" else _VERSION[schema.cursor_type]
         return cls(
             body=sql.SQL("({}) AS r").format(sql.SQL(source.query))
             if source.query is not None
@@ -96,10 +97,11 @@ class Relation:
         return sql.SQL("SELECT count(*) FROM {} WHERE {}").format(self.body, self.within(window))
 
     def greatest_cursor(self) -> sql.Composed:
-        """With the time at which it was seen, taken after it."""
-        return sql.SQL("SELECT (SELECT max({}::text::bigint) FROM {}), clock_timestamp()::text").format(
-            self.cursor, self.body
-        )
+        """With the time at which it was seen, taken after it. Goes to the end of an index on the cursor, where there is one."""
+        return sql.SQL(
+            "SELECT (SELECT {cursor}::text FROM {body} WHERE {cursor} IS NOT NULL ORDER BY {cursor} DESC LIMIT 1),"
+            " clock_timestamp()::text"
+        ).format(cursor=self.cursor, body=self.body)
 
     def duplicate(self, window: Window) -> sql.Composed:
         return sql.SQL("SELECT {}, count(*) FROM {} WHERE {} GROUP BY {} HAVING count(*) > 1 LIMIT 1").format(
