@@ -71,10 +71,17 @@ SELECT json_build_object(
 ) FROM bounds
 """
 
+# A transaction that is being prepared leaves the one view for the other, so they are looked at in this order.
 STILL_OPEN = f"""
-WITH {ACTIVITY}
-SELECT pid, usename, extract(epoch FROM now() - xact_start)::float8 FROM activity
-WHERE xact_start <= %(at)s::timestamptz ORDER BY xact_start LIMIT 1
+WITH {ACTIVITY},
+still_open AS (
+  SELECT 'transaction of user ' || quote_literal(usename) || ', pid ' || pid AS what, xact_start AS since FROM activity
+  WHERE xact_start <= %(at)s::timestamptz
+  UNION ALL
+  SELECT 'prepared transaction ' || quote_literal(gid) || ' of user ' || quote_literal(owner), prepared
+  FROM pg_prepared_xacts WHERE database = current_database()
+)
+SELECT what, extract(epoch FROM now() - since)::float8 FROM still_open ORDER BY since LIMIT 1
 """
 
 

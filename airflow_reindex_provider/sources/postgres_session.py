@@ -106,7 +106,7 @@ class PostgresSourceSession:
             raise ConfigurationError(f"{source.label} is neither a table nor a view.")
         schema = self._make_schema(columns)
         self._check_key(catalogue, columns)
-        self._relation = Relation.of(source, schema, self._cursor_column(columns).type)
+        self._relation = Relation.of(source, schema, {c.name: _comparable_type(c) for c in columns})
         return schema
 
     def _read_catalogue(self) -> Catalogue:
@@ -184,9 +184,6 @@ class PostgresSourceSession:
             cursor_timezone=source.cursor_timezone,
             has_deletes=bool(source.soft_delete_column or source.row_filter),
         )
-
-    def _cursor_column(self, columns: tuple[Column, ...]) -> Column:
-        return next(c for c in columns if c.name == self._source.cursor_field)
 
     def _check_key(self, catalogue: Catalogue, columns: tuple[Column, ...]) -> None:
         if not self._keeps_keys_unique():
@@ -288,10 +285,8 @@ class PostgresSourceSession:
         deadline = time.monotonic() + INTEGER_WAIT_S
         while holder := self._connection.execute(STILL_OPEN, {"at": at}).fetchone():
             if time.monotonic() > deadline:
-                pid, user, age_s = holder
-                return Horizon(
-                    None, "transactions open", f"the transaction of user {user!r}, pid {pid}, open for {age_s:.0f} s"
-                )
+                what, age_s = holder
+                return Horizon(None, "transactions open", f"the {what}, open for {age_s:.0f} s")
             time.sleep(0.1)
         return Horizon(str(int(greatest) + 1), "greatest value, after all transactions open then had ended")
 
@@ -304,6 +299,7 @@ class PostgresSourceSession:
 
     def slices(self, window: Window, *, batch_rows: int, max_slices: int) -> Slices:
         step = max(1, batch_rows // HOPS_PER_BATCH)
+        self._need_relation()
         nullable = not self._cursor_is_not_null()
         with explained(f"Source {self._source.label}", grant=self._grant()):
             self._refuse_duplicates(window)
@@ -387,13 +383,21 @@ def _field(column: Column) -> Field:
     if column.builtin and is_binary_safe(name):
         return Field(column.name, name, name, not column.not_null)
     # An extension's own type (vector, citext, geometry) may be there at the target too; enums and composites are not.
-    own = column.kind == "b" and not column.builtin
+    own = column.kind == "b" and not column.builtin and not column.type.endswith("[]")
     return Field(column.name, column.declared if own else "text", "text", not column.not_null)
+
+
+def _comparable_type(column: Column) -> str:
+    """What a text of the column's value is cast to for comparing it with the column."""
+    # Without its length, `character` would mean one character and cut the value off.
+    return "bpchar" if column.type == "character" else column.type
 
 
 def _join(
     window: Window, starts: list[Position], step: int, last_rows: int, batch_rows: int, max_slices: int
 ) -> tuple[tuple[Window, int], ...]:
+    # The rows after the last hop may have moved on before they were counted.
+    last_rows = max(1, last_rows)
     rows = (len(starts) - 1) * step + last_rows
     parts = min(max_slices, -(-rows // batch_rows))
     cuts = [len(starts) * i // parts for i in range(parts)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -38,8 +38,10 @@ class Relation:
     deleted: sql.Composable
 
     @classmethod
-    def of(cls, source: PostgresSource, schema: Schema, cursor_type: str) -> Relation:
-        """:param cursor_type: the column's own type; values are cast to it, never the column to theirs."""
+    def of(cls, source: PostgresSource, schema: Schema, own_types: Mapping[str, str]) -> Relation:
+        """:param own_types: of the cursor and key columns; values are cast to them, never the columns to another type, whose
+        order could differ and which no index serves."""
+        cursor_type = own_types[source.cursor_field]
         cursor = sql.Identifier("r", source.cursor_field)
         gone: list[sql.Composable] = []
         if source.soft_delete_column:
@@ -47,17 +49,18 @@ class Relation:
             # A boolean says it itself; of anything else, having a value is what counts.
             gone.append(sql.SQL("coalesce(nullif(({})::text, 'false'), 'f') <> 'f'").format(column))
         if source.row_filter:
-            gone.append(sql.SQL("({}) IS NOT TRUE").format(sql.SQL(source.row_filter)))
+            # The author's SQL may end in a comment: hence the line break before what follows.
+            gone.append(sql.SQL("({}\n) IS NOT TRUE").format(sql.SQL(source.row_filter)))
         # A transaction id has no cast of its own to a number.
         version = "{c}::text::bigint" if cursor_type == "xid8" else _VERSION[schema.cursor_type]
         return cls(
-            body=sql.SQL("({}) AS r").format(sql.SQL(source.query))
+            body=sql.SQL("({}\n) AS r").format(sql.SQL(source.query))
             if source.query is not None
             else sql.SQL("{} AS r").format(identifier(source.table or "")),
             cursor=cursor,
             cursor_type=sql.SQL(cursor_type),
             key=tuple(sql.Identifier("r", name) for name in source.key),
-            key_types=tuple(sql.SQL(schema.field(name).wire_type) for name in source.key),
+            key_types=tuple(sql.SQL(own_types[name]) for name in source.key),
             wire_types={f.name: f.wire_type for f in schema.fields},
             version=sql.SQL(version).format(c=cursor),
             deleted=sql.SQL(" OR ").join(gone) if gone else sql.SQL("false"),
@@ -133,9 +136,9 @@ class Relation:
                     self.cursor, self._value(window.end.cursor), self._order_row(), self._place(window.end)
                 )
             found = sql.SQL(
-                "WITH RECURSIVE h AS ("
+                "WITH RECURSIVE reindex_hops AS ("
                 "(SELECT {columns} FROM {body} WHERE {within} ORDER BY {order} LIMIT 1)"
-                " UNION ALL SELECT n.* FROM h, LATERAL (SELECT {columns} FROM {body}"
+                " UNION ALL SELECT n.* FROM reindex_hops AS h, LATERAL (SELECT {columns} FROM {body}"
                 " WHERE {row} >= {here} AND {cursor} >= h.c AND {below} ORDER BY {order} OFFSET {step} LIMIT 1) AS n)"
             ).format(
                 **parts,
@@ -148,11 +151,11 @@ class Relation:
             )
         else:
             found = sql.SQL(
-                "WITH h AS (SELECT * FROM (SELECT {columns}, row_number() OVER (ORDER BY {order}) - 1 AS n"
+                "WITH reindex_hops AS (SELECT * FROM (SELECT {columns}, row_number() OVER (ORDER BY {order}) - 1 AS n"
                 " FROM {body} WHERE {within}) AS s WHERE n % {step} = 0 ORDER BY n)"
             ).format(**parts)
         texts = sql.SQL(", ").join(sql.SQL("{}::text").format(n) for n in (sql.Identifier("c"), *names))
-        found += sql.SQL(" SELECT {}, NULL::bigint AS nulls FROM h").format(texts)
+        found += sql.SQL(" SELECT {}, NULL::bigint AS nulls FROM reindex_hops").format(texts)
         if count_nulls:
             found += sql.SQL(" UNION ALL SELECT {}, (SELECT count(*) FROM {} WHERE {} IS NULL)").format(
                 sql.SQL(", ").join([sql.NULL] * (1 + len(names))), self.body, self.cursor

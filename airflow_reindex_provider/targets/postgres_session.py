@@ -30,10 +30,12 @@ SELECT c.relname, c.relkind, obj_description(c.oid, 'pg_class'),
         JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid
          AND d.refclassid = 'pg_class'::regclass AND d.refobjid <> c.oid
         WHERE r.ev_class = c.oid AND c.relkind = 'v'), c.oid::bigint
-FROM pg_class c WHERE c.relnamespace = %(schema)s::regnamespace AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+FROM pg_class c WHERE c.relnamespace = %(schema)s::regnamespace
   AND (c.relname = %(name)s OR (c.relkind = 'r' AND obj_description(c.oid, 'pg_class') LIKE %(mark)s))
 ORDER BY c.relname
 """
+_KINDS = {"v": "view", "m": "materialized view", "f": "foreign table", "S": "sequence", "i": "index", "c": "type"}
+"""pg_class.relkind of what shares its names with views, tables apart."""
 _COLUMNS = """
 SELECT a.attname, format_type(a.atttypid, a.atttypmod), a.attgenerated <> '' FROM pg_attribute a
 WHERE a.attrelid = to_regclass(%(table)s) AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum
@@ -215,7 +217,7 @@ class PostgresTargetSession:
         )
 
     def _not_ours(self, kind: str, stream: str | None) -> str:
-        what = {"v": "view", "m": "materialized view", "f": "foreign table"}.get(kind, "table")
+        what = _KINDS.get(kind, "table")
         whose = f"belongs to stream {stream!r}" if stream else "was not made by a stream"
         return (
             f"{self._target.label}: there is a {what} of this name in schema {self._schema!r}, and it {whose}. It is left"
