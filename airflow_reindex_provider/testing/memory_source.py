@@ -1,0 +1,241 @@
+"""A source in memory that behaves like an MVCC database: for tests of streams, targets and rules without one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+from airflow_reindex_provider.core.cursors import CursorType
+from airflow_reindex_provider.core.errors import ConfigurationError, TransientError
+from airflow_reindex_provider.core.model import (
+    Batch,
+    Chunk,
+    Document,
+    Field,
+    Format,
+    Horizon,
+    Key,
+    Position,
+    Schema,
+    Slices,
+    Survey,
+    Window,
+)
+
+_KIND = CursorType.TIMESTAMPTZ
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One state of a row, as a transaction wrote it."""
+
+    key: Key
+    cursor_us: int
+    values: Mapping[str, Any]
+    deleted: bool = False
+
+    @property
+    def place(self) -> tuple[int, Key]:
+        return self.cursor_us, self.key
+
+    @property
+    def position(self) -> Position:
+        return Position(_KIND.text(self.cursor_us), self.key)
+
+
+class Transaction:
+    """An open transaction. All that it writes carries the time at which it began, however late it commits."""
+
+    def __init__(self, source: MemorySource, started_us: int) -> None:
+        self.started_us = started_us
+        self._source = source
+        self._written: dict[Key, Row] = {}
+
+    def put(self, values: Mapping[str, Any]) -> None:
+        """Insert the row, or update the columns given; a deleted row is there again.
+
+        :param values: the primary key's columns and any others.
+        :raises TransientError: another open transaction has written the row; a database would wait for it to end.
+        """
+        key = tuple(str(values[column]) for column in self._source.primary_key)
+        before = self._lock(key)
+        kept = before.values if before else dict.fromkeys(self._source.columns)
+        self._written[key] = Row(key, self.started_us, {**kept, **values})
+
+    def delete(self, *key: str) -> None:
+        """Mark the row as deleted. A row that is not there stays away, as with an UPDATE that finds nothing.
+
+        :raises TransientError: another open transaction has written the row.
+        """
+        before = self._lock(key)
+        if before is not None:
+            self._written[key] = replace(before, cursor_us=self.started_us, deleted=True)
+
+    def commit(self) -> None:
+        """Everything becomes visible at once, with the timestamp of the beginning."""
+        self._source._end(self, self._written)
+
+    def rollback(self) -> None:
+        self._source._end(self, {})
+
+    def _lock(self, key: Key) -> Row | None:
+        return self._written.get(key) or self._source._lock(self, key)
+
+
+class MemorySource:
+    """A table in memory with a ``timestamptz`` cursor field and soft deletes; conforms to ``Source``.
+
+    Reads see what is committed when they begin. The horizon is ``min(start of the oldest open transaction, now) -
+    margin``, as Postgres' own is. Keys are ordered as text. Not safe for writing from several threads.
+
+    :param columns: column name to type; the cursor field is added to them.
+    :param now_us: the clock, in microseconds since 1970-01-01 UTC. It stands still until it is set (``source.now_us +=
+        5``) and must not be set back.
+    :param margin_us: how far the horizon keeps from the oldest transaction.
+    """
+
+    formats: tuple[Format, ...] = (Format.ROWS,)
+    label = "a table in memory"
+
+    def __init__(
+        self,
+        *,
+        columns: Mapping[str, str] | None = None,
+        primary_key: Sequence[str] = ("id",),
+        cursor_field: str = "updated_at",
+        now_us: int = 0,
+        margin_us: int = 0,
+    ) -> None:
+        self.columns = dict(columns or {"id": "text", "title": "text"})
+        self.primary_key = tuple(primary_key)
+        self.cursor_field = cursor_field
+        self.now_us = now_us
+        self.margin_us = margin_us
+        self._committed: dict[Key, Row] = {}
+        self._open: list[Transaction] = []
+        self._locks: dict[Key, Transaction] = {}
+
+    def begin(self) -> Transaction:
+        """Open a transaction; its timestamp is the clock's, now."""
+        transaction = Transaction(self, self.now_us)
+        self._open.append(transaction)
+        return transaction
+
+    @contextmanager
+    def transaction(self) -> Iterator[Transaction]:
+        """Commits at the end of the block, rolls back on an error."""
+        transaction = self.begin()
+        try:
+            yield transaction
+        except BaseException:
+            transaction.rollback()
+            raise
+        transaction.commit()
+
+    def rows(self) -> Mapping[Key, Row]:
+        """The committed state of every row, deleted ones included."""
+        return dict(self._committed)
+
+    def horizon(self) -> Horizon:
+        oldest = min((t.started_us for t in self._open), default=self.now_us)
+        held_by = f"a transaction open since {_KIND.text(oldest)}" if oldest < self.now_us else None
+        return Horizon(_KIND.text(min(oldest, self.now_us) - self.margin_us), "open transactions", held_by)
+
+    @contextmanager
+    def open(self) -> Iterator[MemorySourceSession]:
+        yield MemorySourceSession(self)
+
+    def serialize(self) -> dict[str, Any]:
+        """The table's shape and clock; its rows stay in this process."""
+        return {
+            "columns": self.columns,
+            "primary_key": list(self.primary_key),
+            "cursor_field": self.cursor_field,
+            "now_us": self.now_us,
+            "margin_us": self.margin_us,
+        }
+
+    @classmethod
+    def deserialize(cls, **arguments: Any) -> MemorySource:
+        return cls(**arguments)
+
+    def _lock(self, transaction: Transaction, key: Key) -> Row | None:
+        holder = self._locks.setdefault(key, transaction)
+        if holder is not transaction:
+            raise TransientError(f"Row {'/'.join(key)} is locked by another transaction: end that one first.")
+        return self._committed.get(key)
+
+    def _end(self, transaction: Transaction, written: Mapping[Key, Row]) -> None:
+        self._open.remove(transaction)
+        self._locks = {key: holder for key, holder in self._locks.items() if holder is not transaction}
+        self._committed.update(written)
+
+
+class MemorySourceSession:
+    """Conforms to ``SourceSession``."""
+
+    def __init__(self, source: MemorySource) -> None:
+        self._source = source
+
+    def survey(self) -> Survey:
+        return Survey(self.schema(), self._source.horizon(), _KIND.text(self._source.now_us))
+
+    def schema(self) -> Schema:
+        source = self._source
+        columns = {**source.columns, source.cursor_field: str(_KIND)}
+        return Schema(
+            fields=tuple(Field(name, type, type, name not in source.primary_key) for name, type in columns.items()),
+            primary_key=source.primary_key,
+            cursor_type=_KIND,
+            has_deletes=True,
+        )
+
+    def has_changes(self, window: Window) -> bool:
+        return bool(self._rows(window))
+
+    def slices(self, window: Window, *, batch_rows: int, max_slices: int) -> Slices:
+        rows = self._rows(window)
+        if not rows:
+            return Slices((), 0)
+        count = min(max_slices, -(-len(rows) // batch_rows))
+        cuts = [len(rows) * n // count for n in range(count + 1)]
+        starts = [window.start, *(rows[cut].position for cut in cuts[1:-1])]
+        ends = [*starts[1:], window.end]
+        parts = [
+            (Window(start, end or window.end), upper - lower)
+            for start, end, lower, upper in zip(starts, ends, cuts, cuts[1:], strict=False)
+        ]
+        return Slices(tuple(parts), 0)
+
+    def read(self, batch: Batch, *, format: Format, fields: Sequence[str], chunk_rows: int) -> Iterator[Chunk]:
+        if format is not Format.ROWS:
+            raise ConfigurationError(f"A source in memory gives {Format.ROWS} only, not {format}.")
+        rows = self._rows(batch.window)
+        if batch.keys:
+            rows = [row for row in rows if row.key in set(batch.keys)]
+        # The rows are fixed here and not at the first chunk: one statement, one snapshot.
+        return self._chunks(rows, batch.window.end, fields, chunk_rows)
+
+    def _chunks(self, rows: list[Row], end: Position, fields: Sequence[str], chunk_rows: int) -> Iterator[Chunk]:
+        for first in range(0, len(rows), chunk_rows):
+            after = first + chunk_rows
+            documents = [self._document(row, fields) for row in rows[first:after]]
+            yield Chunk(rows[after].position if after < len(rows) else end, Format.ROWS, documents)
+
+    def _document(self, row: Row, fields: Sequence[str]) -> Document:
+        if row.deleted:
+            return Document(row.key, row.cursor_us, None)
+        values = {**row.values, self._source.cursor_field: _KIND.text(row.cursor_us)}
+        return Document(row.key, row.cursor_us, {name: values[name] for name in fields})
+
+    def _rows(self, window: Window) -> list[Row]:
+        start = _place(window.start) if window.start else None
+        end = _place(window.end)
+        rows = self._source.rows().values()
+        return sorted((r for r in rows if (start is None or r.place >= start) and r.place < end), key=lambda r: r.place)
+
+
+def _place(position: Position) -> tuple[int, Key]:
+    return _KIND.ordinal(position.cursor), position.key

