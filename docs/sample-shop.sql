@@ -1,0 +1,73 @@
+-- Sample data for the example Dags: a shop (source) and an empty search database (target), each with a role of its own.
+-- For psql, as a superuser and on a server of its own: it makes two databases and two roles.
+
+CREATE ROLE shop_reader LOGIN PASSWORD 'shop_reader';
+CREATE ROLE search_writer LOGIN PASSWORD 'search_writer';
+CREATE DATABASE shop;
+CREATE DATABASE search;
+
+\connect search
+
+GRANT USAGE, CREATE ON SCHEMA public TO search_writer;
+
+\connect shop
+
+-- Every change moves updated_at forward, also where the writer forgets it.
+CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS
+'BEGIN NEW.updated_at := now(); RETURN NEW; END';
+
+CREATE TABLE public.products (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    title text NOT NULL,
+    description text,
+    category text NOT NULL,
+    price numeric(10, 2) NOT NULL,
+    updated_at timestamptz NOT NULL DEFAULT now(),
+    deleted_at timestamptz
+);
+CREATE TABLE public.customers (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    name text,
+    email text NOT NULL,
+    consent boolean NOT NULL DEFAULT false,
+    updated_at timestamptz NOT NULL DEFAULT now()
+);
+CREATE TABLE public.order_lines (
+    order_id bigint NOT NULL,
+    line int NOT NULL,
+    product_id bigint NOT NULL REFERENCES public.products,
+    quantity int NOT NULL,
+    updated_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (order_id, line)
+);
+
+-- The last ninety days, so that there are ranges to backfill.
+INSERT INTO public.products (title, description, category, price, updated_at, deleted_at)
+SELECT format('%s %s no. %s', colour, thing, n), format('A %s %s of the %s series.', colour, thing, 1 + n % 9), thing,
+       5 + n % 400 / 4.0, now() - n * interval '64 minutes', CASE WHEN n % 40 = 0 THEN now() - n * interval '64 minutes' END
+FROM generate_series(1, 2000) AS n,
+     LATERAL (SELECT (ARRAY['red', 'blue', 'green', 'grey', 'yellow'])[1 + n % 5] AS colour,
+                     (ARRAY['lamp', 'chair', 'desk', 'shelf', 'rug', 'mirror', 'clock'])[1 + n % 7] AS thing) AS words;
+
+INSERT INTO public.customers (name, email, consent, updated_at)
+SELECT CASE WHEN n % 50 > 0 THEN format('customer number %s', n) END,
+       format('customer%s@%s.example', n, (ARRAY['post', 'mail', 'letters'])[1 + n % 3]),
+       n % 4 > 0, now() - n * interval '4 hours'
+FROM generate_series(1, 500) AS n;
+
+INSERT INTO public.order_lines (order_id, line, product_id, quantity, updated_at)
+SELECT o, l, 1 + (o * 7 + l) % 2000, 1 + o % 3, now() - o * interval '85 minutes'
+FROM generate_series(1, 1500) AS o, generate_series(1, 1 + o % 4) AS l;
+
+CREATE TRIGGER touch BEFORE UPDATE ON public.products FOR EACH ROW EXECUTE FUNCTION touch();
+CREATE TRIGGER touch BEFORE UPDATE ON public.customers FOR EACH ROW EXECUTE FUNCTION touch();
+CREATE TRIGGER touch BEFORE UPDATE ON public.order_lines FOR EACH ROW EXECUTE FUNCTION touch();
+
+-- What lets a run find its rows without reading the whole table.
+CREATE INDEX ON public.products (updated_at, id);
+CREATE INDEX ON public.customers (updated_at, id);
+CREATE INDEX ON public.order_lines (updated_at, order_id, line);
+
+GRANT USAGE ON SCHEMA public TO shop_reader;
+GRANT SELECT ON public.products, public.customers, public.order_lines TO shop_reader;
+GRANT pg_read_all_stats TO shop_reader;
