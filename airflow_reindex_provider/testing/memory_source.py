@@ -158,7 +158,7 @@ class MemorySource:
         }
 
     @classmethod
-    def deserialize(cls, **arguments: Any) -> MemorySource:
+    def deserialize(cls, arguments: Mapping[str, Any]) -> MemorySource:
         return cls(**arguments)
 
     def _lock(self, transaction: Transaction, key: Key) -> Row | None:

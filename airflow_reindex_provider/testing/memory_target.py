@@ -135,7 +135,8 @@ class MemoryTargetSession:
         target = self._target
         if target._owner not in (None, self._stream):
             raise ConfigurationError(
-                f"{target.label} belongs to stream {target._owner!r}: give stream {self._stream!r} another index."
+                f"The {target.label} belongs to stream {target._owner!r} and is left alone: give stream"
+                f" {self._stream!r} another index."
             )
         return [Generation(name, name == target._live) for name in target._indexes]
 

@@ -220,7 +220,7 @@ def test_a_source_in_memory_gives_rows_only(source: MemorySource) -> None:
 def test_an_equal_source_is_made_from_its_arguments() -> None:
     """Shape and clock, without the rows."""
     source = MemorySource(columns={"k": "text"}, primary_key=["k"], cursor_field="at", now_us=5, margin_us=1)
-    assert MemorySource.deserialize(**source.serialize()).serialize() == source.serialize()
+    assert MemorySource.deserialize(source.serialize()).serialize() == source.serialize()
 
 
 @pytest.fixture
