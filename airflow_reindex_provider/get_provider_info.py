@@ -10,7 +10,6 @@ def get_provider_info() -> dict[str, Any]:
         "package-name": "airflow-reindex-provider",
         "name": "Reindex",
         "description": "Keeps a search or vector index true to a database table: incremental, resumable reindexing.",
-        "versions": ["0.1.0"],
         "integrations": [
             {
                 "integration-name": "Reindex",
