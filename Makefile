@@ -54,11 +54,11 @@ build: install ## The wheel and the source distribution, in dist/
 	$(UV) build --quiet --python $(PYTHON) --out-dir dist
 
 check-wheel: build ## Install the wheel into a clean environment and ask Airflow for the provider
-	$(UV) venv --quiet --clear .cache/wheel
-	$(UV) pip install --quiet --python .cache/wheel --constraint requirements.lock dist/*.whl
-	AIRFLOW_HOME=$(CURDIR)/.cache/wheel/airflow .cache/wheel/bin/airflow providers list --output plain \
+	@$(UV) venv --quiet --clear .cache/wheel
+	@$(UV) pip install --quiet --python .cache/wheel --constraint requirements.lock dist/*.whl
+	@AIRFLOW_HOME=$(CURDIR)/.cache/wheel/airflow .cache/wheel/bin/airflow providers list --output plain \
 		| grep airflow-reindex-provider
-	cd .cache/wheel && bin/python -c "from importlib.resources import files; \
+	@cd .cache/wheel && bin/python -c "from importlib.resources import files; \
 		package = files('airflow_reindex_provider'); \
 		names = [dag.name for dag in (package / 'example_dags').iterdir() if dag.name.endswith('.py')]; \
 		assert names, 'the wheel carries no example Dags'; \
