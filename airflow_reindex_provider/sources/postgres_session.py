@@ -50,6 +50,7 @@ CHUNK_BYTES = 32 * 1024 * 1024
 """Of a table's mean rows; keeps acknowledgements and progress coming where documents are large."""
 NAMED_AFTER_S = 60.0
 INTEGER_WAIT_S = 10.0
+CANCEL_TIMEOUT_S = 5.0
 
 _CURSOR_TYPES = {
     "timestamp with time zone": CursorType.TIMESTAMPTZ,
@@ -129,7 +130,7 @@ class PostgresSourceSession:
 
     def _query_columns(self) -> tuple[Column, ...]:
         """A query has no catalogue entry, but its result has a description."""
-        statement = sql.SQL("SELECT * FROM ({}) AS q LIMIT 0").format(sql.SQL(self._source.query or ""))
+        statement = sql.SQL("SELECT * FROM ({}\n) AS q LIMIT 0").format(sql.SQL(self._source.query or ""))
         with explained(f"Source {self._source.label}", grant=self._grant()):
             described = self._connection.execute(statement).description or []
             oids = [c.type_code for c in described]
@@ -193,13 +194,13 @@ class PostgresSourceSession:
         if not catalogue.is_unique(source.key):
             raise ConfigurationError(
                 f"{source.label}: nothing makes ({key}) unique, so two rows could be one document. Name the table's key, or"
-                f" CREATE UNIQUE INDEX CONCURRENTLY ON {source.table} ({key});"
+                f" CREATE UNIQUE INDEX CONCURRENTLY ON {self._table()} ({_quoted(source.key)});"
             )
         nullable = [c.name for c in columns if c.name in source.key and not c.not_null]
         if nullable:
             raise ConfigurationError(
                 f"{source.label}: primary_key column {nullable[0]!r} can be NULL:"
-                f" ALTER TABLE {source.table} ALTER COLUMN {nullable[0]} SET NOT NULL;"
+                f" ALTER TABLE {self._table()} ALTER COLUMN {_quoted(nullable[:1])} SET NOT NULL;"
             )
 
     def _keeps_keys_unique(self) -> bool:
@@ -212,10 +213,10 @@ class PostgresSourceSession:
     def _warnings(self, facts: dict[str, Any]) -> Iterator[str]:
         source = self._source
         if source.table is not None and self._keeps_keys_unique() and not self._indexed():
-            columns = ", ".join((source.cursor_field, *source.key))
+            columns = _quoted((source.cursor_field, *source.key))
             yield (
                 f"{source.label} has no index on ({columns}): every run reads the whole table."
-                f" CREATE INDEX CONCURRENTLY ON {source.table} ({columns});"
+                f" CREATE INDEX CONCURRENTLY ON {self._table()} ({columns});"
             )
         holder = facts["holder"]
         if holder and holder["age_s"] > NAMED_AFTER_S and source.lag is None:
@@ -248,13 +249,13 @@ class PostgresSourceSession:
         if not facts["sees_all"]:
             raise HorizonError(
                 f"{source.label}: role {facts['role']!r} cannot see other sessions' transactions, so a late commit would be"
-                f' skipped. GRANT pg_read_all_stats TO "{facts["role"]}";{or_lag}.'
+                f" skipped. GRANT pg_read_all_stats TO {_quoted([facts['role']])};{or_lag}."
             )
         if facts["untracked"]:
             session = facts["untracked"][0]
             raise HorizonError(
                 f"{source.label}: the session of user {session['user']!r}, pid {session['pid']}, has track_activities off,"
-                f' so nobody sees its transactions. ALTER ROLE "{session["user"]}" SET track_activities = on and let it'
+                f" so nobody sees its transactions. ALTER ROLE {_quoted([session['user']])} SET track_activities = on; and let it"
                 f" reconnect{or_lag}."
             )
 
@@ -319,6 +320,9 @@ class PostgresSourceSession:
             else:
                 yield from reading.copies(self._connection, relation, batch, fields, self._chunks(batch, chunk_rows))
 
+    def cancel(self) -> None:
+        self._connection.cancel_safe(timeout=CANCEL_TIMEOUT_S)
+
     def _chunks(self, batch: Batch, chunk_rows: int) -> list[Window]:
         """The batch's window cut at every ``chunk_rows`` rows, sooner where rows are wide.
 
@@ -370,9 +374,12 @@ class PostgresSourceSession:
         if self._source.table is None:
             return "GRANT SELECT on what the query reads to the connection's role"
         schema, _ = split_name(self._source.table)
-        name = render(identifier(self._source.table))
-        usage = f'GRANT USAGE ON SCHEMA "{schema}" TO "{self._connection.info.user}"; ' if schema else ""
-        return f'{usage}GRANT SELECT ON {name} TO "{self._connection.info.user}";'
+        role = _quoted([self._connection.info.user])
+        usage = f"GRANT USAGE ON SCHEMA {_quoted([schema])} TO {role}; " if schema else ""
+        return f"{usage}GRANT SELECT ON {self._table()} TO {role};"
+
+    def _table(self) -> str:
+        return render(identifier(self._source.table or ""))
 
 
 def _field(column: Column) -> Field:
@@ -385,6 +392,10 @@ def _field(column: Column) -> Field:
     # An extension's own type (vector, citext, geometry) may be there at the target too; enums and composites are not.
     own = column.kind == "b" and not column.builtin and not column.type.endswith("[]")
     return Field(column.name, column.declared if own else "text", "text", not column.not_null)
+
+
+def _quoted(names: Sequence[str]) -> str:
+    return ", ".join(render(sql.Identifier(name)) for name in names)
 
 
 def _comparable_type(column: Column) -> str:

@@ -99,7 +99,8 @@ class PostgresTargetSession:
                 )
             )
             self._mark("VIEW", self._name)
-        self._connection.execute(sql.SQL("ANALYZE {}").format(table))
+        with self._explained():
+            self._connection.execute(sql.SQL("ANALYZE {}").format(table))
         log.info("The view %s now reads from %s.", self._target.index, generation)
 
     # -- writing
@@ -234,10 +235,11 @@ class PostgresTargetSession:
         return str(row[0])
 
     def _explained(self) -> Any:
-        user = self._connection.info.user
+        user, database = self._connection.info.user, self._connection.info.dbname
         return explained(
             f"Target {self._target.label}",
-            grant=f'GRANT USAGE, CREATE ON SCHEMA "{self._schema}" TO "{user}"; and let it own the index\'s tables.',
+            grant=f"GRANT USAGE, CREATE ON SCHEMA {_quoted(self._schema)} TO {_quoted(user)};"
+            f" GRANT TEMPORARY ON DATABASE {_quoted(database)} TO {_quoted(user)}; and let it own the index's tables.",
         )
 
 

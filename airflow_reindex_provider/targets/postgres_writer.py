@@ -6,7 +6,7 @@ chunk --COPY--> temporary table --INSERT .. ON CONFLICT DO UPDATE WHERE version 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import psycopg
@@ -25,6 +25,9 @@ DELETED = "_reindex_deleted"
 # What Postgres refuses because of a document, not because of itself: a value that does not cast, a constraint, a text too
 # long for an index or a tsvector.
 _REFUSALS = (errors.DataError, errors.IntegrityError, errors.ProgramLimitExceeded)
+# What a client refuses: a NUL in a text, half a surrogate pair, a type that Postgres or JSON has no form for.
+_UNWRITABLE = (psycopg.DataError, psycopg.ProgrammingError, ValueError, TypeError)
+_JSON = ("json", "jsonb")
 
 
 class PostgresWriter:
@@ -72,7 +75,7 @@ class PostgresWriter:
         unwritable: list[Rejection] = []
         try:
             return self._write_rows(documents)
-        except (psycopg.DataError, psycopg.ProgrammingError, ValueError):
+        except _UNWRITABLE:
             # Some value has no text form for Postgres. Which one shows only when each is tried alone.
             documents, unwritable = self._without_unwritable(documents)
             if not unwritable:
@@ -120,7 +123,7 @@ class PostgresWriter:
                 row = self._row(document)
                 transformer.dump_sequence(row, [PyFormat.TEXT] * len(row))
                 good.append(document)
-            except (psycopg.Error, ValueError) as error:
+            except _UNWRITABLE as error:
                 bad.append(Rejection(document.key, str(error)))
         return good, bad
 
@@ -233,15 +236,29 @@ def _value(value: Any, kind: str) -> Any:
     """A Python value as psycopg can write it into a column of this type."""
     if value is None:
         return None
-    if kind in ("json", "jsonb") or isinstance(value, dict):
+    if kind in _JSON or isinstance(value, dict):
         return Json(value)
     if isinstance(value, (list, tuple)):
         if kind.endswith("[]"):
-            return [_value(v, kind[:-2]) for v in value]
+            return _array(value, kind[:-2])
         if kind.startswith(("vector", "halfvec")):
             return "[" + ",".join(map(str, value)) + "]"
         return Json(value)
     return value
+
+
+def _array(values: Sequence[Any], kind: str) -> list[Any]:
+    """A list of any depth; in an array of JSON a list is an element."""
+
+    def walk(values: Sequence[Any], leaf: Callable[[Any], Any]) -> list[Any]:
+        return [walk(v, leaf) if isinstance(v, (list, tuple)) and kind not in _JSON else leaf(v) for v in values]
+
+    leaves: list[Any] = []
+    walk(values, leaves.append)
+    if len({type(v) for v in leaves if v is not None}) > 1 and kind not in _JSON:
+        # psycopg writes lists of one type. An infinite date, say, is a text among dates.
+        return walk(values, lambda v: v if v is None or isinstance(v, str) else str(v))
+    return walk(values, lambda v: _value(v, kind))
 
 
 def _reason(error: psycopg.Error) -> str:

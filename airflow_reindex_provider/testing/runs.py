@@ -1,0 +1,97 @@
+"""One run of a stream without Airflow: plan, index every batch, settle. For tests of sources, targets and transforms."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from airflow_reindex_provider.core.indexing import choose_format, index_batch
+from airflow_reindex_provider.core.model import Batch, BatchResult, Format, Plan, Transform
+from airflow_reindex_provider.core.planning import Sizes, make_plan
+from airflow_reindex_provider.core.progress import Progress
+from airflow_reindex_provider.core.protocols import (
+    CheckpointStore,
+    ResumeLog,
+    Source,
+    SourceSession,
+    Target,
+    TargetSession,
+)
+from airflow_reindex_provider.core.settling import Outcome, settle
+from airflow_reindex_provider.core.windows import Request
+from airflow_reindex_provider.testing.memory import MemoryCheckpoint, MemoryReporter, MemoryResumeLog
+
+_stamps = itertools.count(1)
+
+
+@dataclass(kw_only=True)
+class Runner:
+    """Does by hand what the three tasks of a run do; every step opens sessions of its own, as tasks do.
+
+    :param chunk_rows: default: the target's. :param max_failures: of a batch, and of all that is parked.
+    """
+
+    source: Source
+    target: Target
+    stream: str = "stream"
+    store: CheckpointStore = field(default_factory=MemoryCheckpoint)
+    transform: Transform | None = None
+    sizes: Sizes = Sizes()
+    chunk_rows: int | None = None
+    max_failures: int = 100
+
+    def run(self, request: Request = Request()) -> Outcome:
+        """A whole run; errors of any step come through."""
+        plan = self.plan(request)
+        return self.settle(plan, [self.index(batch) for batch in plan.batches])
+
+    def plan(self, request: Request = Request()) -> Plan:
+        stamp = datetime(2026, 1, 1, tzinfo=UTC).strftime("%Y%m%dt") + f"{next(_stamps):06d}"
+        with self.source.open() as source, self.target.open(self.stream) as target:
+            return make_plan(
+                self.stream,
+                request,
+                source=source,
+                target=target,
+                store=self.store,
+                new_generation=self.target.generation_name(stamp),
+                guarantee=self.target.guarantee,
+                sizes=self.sizes,
+            )
+
+    def index(
+        self,
+        batch: Batch,
+        *,
+        resume: ResumeLog | None = None,
+        should_stop: Callable[[], bool] = lambda: False,
+    ) -> BatchResult:
+        with self.sessions() as (source, target):
+            return index_batch(
+                batch,
+                source=source,
+                target=target,
+                format=self.format,
+                chunk_rows=self.chunk_rows or self.target.chunk_rows,
+                max_failures=self.max_failures,
+                progress=Progress(batch, "incremental", MemoryReporter()),
+                resume=resume or MemoryResumeLog(),
+                transform=self.transform,
+                should_stop=should_stop,
+            )
+
+    def settle(self, plan: Plan, results: Sequence[BatchResult]) -> Outcome:
+        with self.target.open(self.stream) as target:
+            return settle(plan, results, store=self.store, target=target, run="by hand", max_failures=self.max_failures)
+
+    @property
+    def format(self) -> Format:
+        return choose_format(self.source.formats, self.target.formats, self.transform)
+
+    @contextmanager
+    def sessions(self) -> Iterator[tuple[SourceSession, TargetSession]]:
+        with self.source.open() as source, self.target.open(self.stream) as target:
+            yield source, target

@@ -1,0 +1,361 @@
+"""What every target must do, for anyone who writes one.
+
+Subclass :class:`TargetConformance` in a test module and give it an ``index`` fixture: the target under test and a way to
+look at it from outside::
+
+    class TestMyTarget(TargetConformance):
+        @pytest.fixture
+        def index(self):
+            return MyIndex(...)
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from threading import Barrier
+from typing import Protocol
+
+import pytest
+
+from airflow_reindex_provider.core.cursors import CursorType
+from airflow_reindex_provider.core.errors import ConfigurationError
+from airflow_reindex_provider.core.model import (
+    Chunk,
+    Counts,
+    Document,
+    Field,
+    Format,
+    Generation,
+    Guarantee,
+    Key,
+    Schema,
+    WriteResult,
+)
+from airflow_reindex_provider.core.planning import current_generation
+from airflow_reindex_provider.core.protocols import Target, Writer
+
+STREAM = "products"
+
+
+class Index(Protocol):
+    """The suite's view of one target."""
+
+    @property
+    def target(self) -> Target:
+        """Its public name must be free at the start."""
+
+    def schema(self) -> Schema:
+        """A schema with the key ``id`` (text) and a field ``body`` (text)."""
+
+    def published(self) -> Mapping[Key, str] | None:
+        """``body`` by key as a search finds it under the public name; None while that name does not exist."""
+
+    def chunk(self, documents: Sequence[Document], format: Format) -> Chunk:
+        """The documents as a chunk in this format. A document's ``fields`` hold ``id`` and ``body``."""
+
+    def bad_body(self) -> str:
+        """A ``body`` that this target refuses, while it takes others."""
+
+    def occupy(self) -> None:
+        """Put something that is not ours in the place of the public name."""
+
+    def occupant_is_unharmed(self) -> bool: ...
+
+
+def text_schema() -> Schema:
+    """What :meth:`Index.schema` can return for a target whose types go by Postgres' names."""
+    return Schema(
+        fields=(Field("id", "text", "text", nullable=False), Field("body", "text", "text")),
+        primary_key=("id",),
+        cursor_type=CursorType.INTEGER,
+        has_deletes=True,
+    )
+
+
+class TargetConformance(ABC):
+    """The promises of ``core.protocols.TargetSession`` and ``Writer`` as tests. Each needs an index that does not exist."""
+
+    tells_noops: bool = False
+    """Whether a write that changes nothing is counted as a noop instead of an update (or a deletion)."""
+    formats: Sequence[Format] = (Format.ROWS,)
+    """The formats to run the writing tests in; all that the target accepts."""
+
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        if "format" in metafunc.fixturenames:
+            metafunc.parametrize("format", metafunc.cls.formats, ids=str)
+
+    @pytest.fixture
+    @abstractmethod
+    def index(self) -> Index:
+        """A target without generations."""
+
+    # -- writing
+
+    def test_what_is_written_is_found(self, index: Index, format: Format) -> None:
+        """Documents appear with their fields, and are counted as created."""
+        with _published(index, format) as write:
+            result = write(_doc("1", 1, "one"), _doc('it\'s "2"', 2, "zwei \\ \n\t é 😀"))
+
+        assert result == WriteResult(Counts(created=2))
+        assert index.published() == {("1",): "one", ('it\'s "2"',): "zwei \\ \n\t é 😀"}
+
+    def test_counts_say_what_happened(self, index: Index, format: Format) -> None:
+        """Created, updated, deleted, and noop for the deletion of what never was; their sum is the number written."""
+        with _published(index, format) as write:
+            write(_doc("changes", 1, "old"), _doc("goes", 1, "old"))
+            result = write(_doc("new", 2, "new"), _doc("changes", 2, "new"), _gone("goes", 2), _gone("never was", 2))
+
+        assert result == WriteResult(Counts(created=1, updated=1, deleted=1, noops=1))
+        assert index.published() == {("new",): "new", ("changes",): "new"}
+
+    def test_a_stale_write_is_refused(self, index: Index, format: Format) -> None:
+        """A write older than what is held changes nothing and is counted as a version conflict, not as a failure."""
+        with _published(index, format) as write:
+            write(_doc("1", 5, "new"))
+            result = write(_doc("1", 4, "old"), _doc("2", 4, "other"))
+
+        assert result == WriteResult(Counts(created=1, version_conflicts=1))
+        assert index.published() == {("1",): "new", ("2",): "other"}
+
+    def test_a_stale_delete_is_refused(self, index: Index, format: Format) -> None:
+        """A deletion older than what is held leaves the document."""
+        with _published(index, format) as write:
+            write(_doc("1", 5, "new"))
+            result = write(_gone("1", 4))
+
+        assert result == WriteResult(Counts(version_conflicts=1))
+        assert index.published() == {("1",): "new"}
+
+    def test_a_deletion_is_remembered(self, index: Index, format: Format) -> None:
+        """A late write cannot bring a deleted document back, also where the index had never held it; a newer one can."""
+        with _published(index, format) as write:
+            write(_doc("held", 1, "x"))
+            write(_gone("held", 5), _gone("never held", 5))
+            late = write(_doc("held", 4, "late"), _doc("never held", 4, "late"))
+            assert index.published() == {}
+            again = write(_doc("held", 6, "again"), _doc("never held", 6, "again"))
+
+        assert late == WriteResult(Counts(version_conflicts=2))
+        assert again.counts.created + again.counts.updated == again.counts.processed == 2
+        assert index.published() == {("held",): "again", ("never held",): "again"}
+
+    def test_the_same_version_is_taken(self, index: Index, format: Format) -> None:
+        """A transform may have changed while the row has not: the same version writes again."""
+        with _published(index, format) as write:
+            write(_doc("1", 5, "one way"))
+            result = write(_doc("1", 5, "another way"))
+
+        assert result == WriteResult(Counts(updated=1))
+        assert index.published() == {("1",): "another way"}
+
+    def test_a_chunk_written_twice_changes_nothing(self, index: Index, format: Format) -> None:
+        """A crash may lose the answer to a chunk: writing it again leaves the index as it is and counts no creation."""
+        documents = _doc("1", 3, "one"), _doc("2", 4, "two"), _gone("3", 5)
+        with _published(index, format) as write:
+            write(_doc("3", 1, "three"))
+            write(*documents)
+            before = index.published()
+            again = write(*documents)
+
+        assert index.published() == before == {("1",): "one", ("2",): "two"}
+        assert again.rejected == ()
+        assert again.counts.created == 0
+        assert again.counts.processed == 3
+        if self.tells_noops:
+            assert again.counts == Counts(noops=3)
+
+    def test_older_chunk_after_newer_one_changes_nothing(self, index: Index, format: Format) -> None:
+        """A zombie writes a chunk that it read long ago, all of which has been overtaken."""
+        with _published(index, format) as write:
+            write(*(_doc(str(n), 10, "new") for n in range(50)))
+            result = write(*(_doc(str(n), 9, "old") if n % 2 else _gone(str(n), 9) for n in range(50)))
+
+        assert result == WriteResult(Counts(version_conflicts=50))
+        assert index.published() == {(str(n),): "new" for n in range(50)}
+
+    def test_a_refused_document_does_not_stop_the_rest(self, index: Index, format: Format) -> None:
+        """What the target cannot take is named with key and reason and counted; every other document is written."""
+        documents = [_doc(f"{n:03}", 1, index.bad_body() if n in (0, 41, 42, 99) else "good") for n in range(100)]
+        with _published(index, format) as write:
+            result = write(*documents)
+
+        assert result.counts == Counts(created=96, failures=4)
+        assert sorted(r.key for r in result.rejected) == [("000",), ("041",), ("042",), ("099",)]
+        assert all(r.reason for r in result.rejected)
+        assert index.published() == {(f"{n:03}",): "good" for n in range(100) if n not in (0, 41, 42, 99)}
+
+    def test_a_refused_document_keeps_its_last_state(self, index: Index, format: Format) -> None:
+        """A document whose new state is refused stays as it was, and its mended state is taken."""
+        with _published(index, format) as write:
+            write(_doc("1", 1, "good"))
+            assert len(write(_doc("1", 2, index.bad_body())).rejected) == 1
+            assert index.published() == {("1",): "good"}
+            write(_doc("1", 3, "mended"))
+
+        assert index.published() == {("1",): "mended"}
+
+    def test_an_empty_chunk_is_taken(self, index: Index, format: Format) -> None:
+        """A chunk may have lost all its rows before it was read."""
+        with _published(index, format) as write:
+            assert write() == WriteResult(Counts())
+
+    def test_writing_outlives_the_session(self, index: Index, format: Format) -> None:
+        """What was acknowledged is there for another session, and the same session may open a second writer."""
+        with index.target.open(STREAM) as session:
+            name = session.create_first(index.target.generation_name("20260101t000000"), index.schema())
+            for n in (1, 2):
+                with session.writer(name, index.schema(), format) as writer:
+                    writer.write(index.chunk([_doc(str(n), n, "x")], format))
+        with index.target.open(STREAM) as session:
+            session.promote(name)
+
+        assert index.published() == {("1",): "x", ("2",): "x"}
+
+    # -- generations and the public name
+
+    def test_the_public_name_appears_at_promote(self, index: Index) -> None:
+        """A first load is not to be seen half done; promoting twice is as promoting once."""
+        with index.target.open(STREAM) as session:
+            assert list(session.generations()) == []
+            name = session.create_first(index.target.generation_name("20260101t000000"), index.schema())
+            assert list(session.generations()) == [Generation(name, live=False)]
+            with session.writer(name, index.schema(), Format.ROWS) as writer:
+                writer.write(index.chunk([_doc("1", 1, "x")], Format.ROWS))
+            assert index.published() is None
+            session.promote(name)
+            assert index.published() == {("1",): "x"}
+            session.promote(name)
+            assert list(session.generations()) == [Generation(name, live=True)]
+        assert index.published() == {("1",): "x"}
+
+    def test_the_first_generation_is_made_once(self, index: Index) -> None:
+        """Of two runs that make the first generation at the same moment one does; both go on with the same."""
+        at_once = Barrier(2)
+
+        def create(stamp: str) -> str:
+            with index.target.open(STREAM) as session:
+                at_once.wait()
+                return session.create_first(index.target.generation_name(stamp), index.schema())
+
+        with ThreadPoolExecutor(2) as pool:
+            names = set(pool.map(create, ("20260101t000000", "20260101t000001")))
+
+        with index.target.open(STREAM) as session:
+            assert {g.name for g in session.generations()} == names
+            assert len(names) == 1
+
+    def test_two_promoters_agree(self, index: Index) -> None:
+        """Two runs may close at the same moment: both succeed, and the name points at the generation."""
+        with index.target.open(STREAM) as session:
+            name = session.create_first(index.target.generation_name("20260101t000000"), index.schema())
+        at_once = Barrier(2)
+
+        def promote(_: int) -> None:
+            with index.target.open(STREAM) as session:
+                at_once.wait()
+                session.promote(name)
+
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(promote, range(2)))
+
+        assert index.published() == {}
+
+    def test_a_name_that_is_not_ours_is_left_alone(self, index: Index) -> None:
+        """The public name is taken by something else: an error that names it, before anything is made."""
+        index.occupy()
+
+        with index.target.open(STREAM) as session:
+            for attempt in (
+                session.generations,
+                lambda: session.create_first(index.target.generation_name("20260101t000000"), index.schema()),
+            ):
+                with pytest.raises(ConfigurationError, match="left alone") as caught:
+                    attempt()
+                assert index.target.label in str(caught.value)
+        assert index.occupant_is_unharmed()
+
+    def test_another_streams_index_is_left_alone(self, index: Index) -> None:
+        """Two streams with one index name: the second is refused and the first keeps its documents."""
+        with _published(index, Format.ROWS) as write:
+            write(_doc("1", 1, "x"))
+
+        with (
+            index.target.open("another stream") as session,
+            pytest.raises(ConfigurationError, match=STREAM),
+        ):
+            session.generations()
+        assert index.published() == {("1",): "x"}
+
+    def test_generation_names_tell_their_time(self, index: Index) -> None:
+        """Another stamp, another name, in the order of time."""
+        names = [index.target.generation_name(s) for s in ("20260101t000000", "20260101t000001", "20270101t000000")]
+        assert len(set(names)) == 3
+        assert sorted(names) == names
+
+    # -- what a generation holds
+
+    def test_a_generation_that_is_gone_is_an_error(self, index: Index) -> None:
+        """A batch planned for a generation that was dropped since says so, instead of making another."""
+        with index.target.open(STREAM) as session:
+            gone = index.target.generation_name("20260101t000000")
+            with pytest.raises(ConfigurationError, match=gone):
+                session.fields(gone, index.schema())
+            assert list(session.generations()) == []
+
+    def test_the_fields_are_the_sources(self, index: Index) -> None:
+        """A generation holds what its schema had."""
+        with index.target.open(STREAM) as session:
+            name = session.create_first(index.target.generation_name("20260101t000000"), index.schema())
+            assert sorted(session.fields(name, index.schema())) == ["body", "id"]
+
+    def test_a_column_gone_at_the_source_is_an_error(self, index: Index) -> None:
+        """A renamed column would be NULL in every document from now on: the error names it."""
+        schema = index.schema()
+        renamed = Schema(
+            tuple(Field("renamed", f.type, f.wire_type) if f.name == "body" else f for f in schema.fields),
+            schema.primary_key,
+            schema.cursor_type,
+        )
+        with index.target.open(STREAM) as session:
+            name = session.create_first(index.target.generation_name("20260101t000000"), schema)
+            with pytest.raises(ConfigurationError, match="body"):
+                session.fields(name, renamed)
+
+    def test_it_states_its_guarantee(self, index: Index) -> None:
+        """This suite is for targets that refuse older versions, and they say so."""
+        assert index.target.guarantee is Guarantee.VERSIONED
+        assert set(self.formats) == set(index.target.formats)
+        assert index.target.chunk_rows > 0
+
+
+class _Write(Protocol):
+    def __call__(self, *documents: Document) -> WriteResult: ...
+
+
+@contextmanager
+def _published(index: Index, format: Format) -> Iterator[_Write]:
+    """A live generation, and a function that writes one chunk into it."""
+    with index.target.open(STREAM) as session:
+        name = session.create_first(index.target.generation_name("20260101t000000"), index.schema())
+        session.promote(name)
+        assert current_generation(session) == name
+        with session.writer(name, index.schema(), format) as writer:
+            yield _writing(index, writer, format)
+
+
+def _writing(index: Index, writer: Writer, format: Format) -> _Write:
+    def write(*documents: Document) -> WriteResult:
+        return writer.write(index.chunk(documents, format))
+
+    return write
+
+
+def _doc(key: str, version: int, body: str) -> Document:
+    return Document((key,), version, {"id": key, "body": body})
+
+
+def _gone(key: str, version: int) -> Document:
+    return Document((key,), version, None)
