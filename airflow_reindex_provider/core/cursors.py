@@ -56,13 +56,6 @@ class CursorType(StrEnum):
             moment = moment.replace(tzinfo=None)
         return moment.isoformat(sep=" ")
 
-    def canonical(self, text: str) -> str:
-        """The same value in the one form used for storing and comparing.
-
-        :raises ValueError: the text is not a value of this type.
-        """
-        return self.text(self.ordinal(text))
-
     def bound(self, value: object, timezone: str | None) -> str:
         """A window's bound as a cursor value, from what a data interval or a form gives.
 

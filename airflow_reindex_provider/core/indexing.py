@@ -114,7 +114,7 @@ def index_batch(
         reading = source.read(rest, format=format, fields=fields, chunk_rows=chunk_rows)
         with (
             target.writer(batch.generation, schema, format) as writer,
-            read_ahead(reading, max_bytes=READ_AHEAD_BYTES) as chunks,
+            read_ahead(reading, max_bytes=READ_AHEAD_BYTES, cancel=source.cancel) as chunks,
         ):
             for chunk in _transformed(chunks, transform):
                 result = writer.write(chunk[0])
@@ -138,7 +138,7 @@ def index_batch(
         raise
     progress.finish(Status.COMPLETED)
     resume.clear()
-    return BatchResult(batch.number, done.counts, done.rejected, done.chunks, clock() - started)
+    return BatchResult(batch, done.counts, done.rejected, done.chunks, clock() - started)
 
 
 def _transformed(chunks: Iterator[Chunk], transform: Transform | None) -> Iterator[tuple[Chunk, tuple[Rejection, ...]]]:

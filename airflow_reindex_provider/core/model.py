@@ -286,9 +286,9 @@ class WriteResult:
 
 @dataclass(frozen=True, slots=True)
 class BatchResult:
-    """What one finished batch tells the closing task."""
+    """What one finished batch tells the closing task, with the batch itself: a plan made anew has other ones."""
 
-    number: int
+    batch: Batch
     counts: Counts
     rejected: tuple[Rejection, ...] = ()
     chunks: int = 0
@@ -296,7 +296,7 @@ class BatchResult:
 
     def to_json(self) -> dict[str, Any]:
         return {
-            "number": self.number,
+            "batch": self.batch.to_json(),
             "processed": self.counts.processed,
             **self.counts.to_json(),
             "chunks": self.chunks,
@@ -307,7 +307,7 @@ class BatchResult:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> BatchResult:
         return cls(
-            number=value["number"],
+            batch=Batch.from_json(value["batch"]),
             counts=Counts.from_json(value),
             rejected=tuple(Rejection.from_json(r) for r in value["rejected"]),
             chunks=value["chunks"],
@@ -381,6 +381,8 @@ class Plan:
     """The checkpoint that the plan started from; what closes the run compares it with what is stored by then."""
     batches: tuple[Batch, ...] = ()
     rows: int = 0
+    planned_at: str = "1970-01-01T00:00:00+00:00"
+    """ISO 8601; the parked documents that were due then are the ones tried again."""
     null_cursors: int | None = None
     horizon: str | None = None
     horizon_basis: str = ""
@@ -400,6 +402,7 @@ class Plan:
             "checkpoint": self.checkpoint.to_json() if self.checkpoint else None,
             "batches": len(self.batches),
             "rows": self.rows,
+            "planned_at": self.planned_at,
             "null_cursors": self.null_cursors,
             "horizon": self.horizon,
             "horizon_basis": self.horizon_basis,
@@ -420,6 +423,7 @@ class Plan:
             checkpoint=Position.from_json(value["checkpoint"]) if value["checkpoint"] else None,
             batches=tuple(Batch.from_json(b) for b in batches),
             rows=value["rows"],
+            planned_at=value["planned_at"],
             null_cursors=value["null_cursors"],
             horizon=value["horizon"],
             horizon_basis=value["horizon_basis"],

@@ -24,16 +24,24 @@ def due(parked: Iterable[Parked], now: datetime) -> tuple[Key, ...]:
 
 
 def merge(
-    parked: Iterable[Parked], *, tried: Iterable[Key], rejected: Iterable[Rejection], now: datetime
+    parked: Iterable[Parked],
+    *,
+    tried: Iterable[Key],
+    planned_at: datetime,
+    rejected: Iterable[Rejection],
+    now: datetime,
 ) -> tuple[Parked, ...]:
     """The parked documents after a run.
 
     :param tried: parked keys that the run's own batch for them went through; those not refused again are released.
+    :param planned_at: when the run chose them; what another run has parked anew since then stays, for it may be a state
+        of the row that this run has not read.
     :param rejected: what the run's batches refused, tried keys included.
     """
     by_key = {p.key: p for p in parked}
     refused = {r.key: r.reason for r in rejected}
-    kept = {key: p for key, p in by_key.items() if key not in set(tried)}
+    released = set(tried) & set(due(by_key.values(), planned_at))
+    kept = {key: p for key, p in by_key.items() if key not in released}
     for key, reason in refused.items():
         before = by_key.get(key)
         attempts = before.attempts + 1 if before else 1

@@ -22,7 +22,7 @@ from airflow_reindex_provider.core.model import (
 from airflow_reindex_provider.core.parking import due
 from airflow_reindex_provider.core.progress import utc_now
 from airflow_reindex_provider.core.protocols import CheckpointStore, SourceSession, TargetSession
-from airflow_reindex_provider.core.windows import Request, backfill_window, incremental_window
+from airflow_reindex_provider.core.windows import Request, backfill_window, cursor_bound, incremental_window
 
 log = logging.getLogger(__name__)
 
@@ -63,21 +63,23 @@ def make_plan(
     :param new_generation: the name for the first generation, should there be none.
     :raises ConfigurationError: the stream's definition, the checkpoint or the window is wrong.
     """
-    survey = source.survey()
     generation = current_generation(target)
+    # Before the survey, or another run's save between the two would look like one ahead of the source's clock; and also
+    # without a generation, since a store that cannot be reached must show before anything is made.
+    checkpoint = store.load(stream, generation or new_generation)
+    survey = source.survey()
     if generation is not None:
         target.fields(generation, survey.schema)
-    # Also before there is a generation: a store that cannot be reached must show before anything is made.
-    checkpoint = store.load(stream, generation or new_generation)
     window = _window(request, survey, checkpoint, initial_value, store)
     slices = Slices(())
     if window is not None:
         slices = source.slices(window, batch_rows=sizes.batch_rows, max_slices=sizes.max_batches)
     if generation is None and not request.dry_run:
         generation = target.create_first(new_generation, survey.schema)
+    now = wall()
     retries: tuple[Key, ...] = ()
     if request.mode is Mode.INCREMENTAL:
-        retries = due(checkpoint.parked, wall())
+        retries = due(checkpoint.parked, now)
     return Plan(
         stream=stream,
         mode=request.mode,
@@ -87,13 +89,14 @@ def make_plan(
         checkpoint=checkpoint.position,
         batches=_batches(stream, request.mode, generation or new_generation, slices, retries, survey.horizon.cursor),
         rows=slices.rows,
+        planned_at=now.isoformat(),
         null_cursors=slices.null_cursors,
         horizon=survey.horizon.cursor,
         horizon_basis=survey.horizon.basis,
         held_by=survey.horizon.held_by,
         guarantee=guarantee,
         dry_run=request.dry_run,
-        warnings=(*survey.warnings, *_cut(request, window, survey)),
+        warnings=(*survey.warnings, *_cut(request, survey)),
     )
 
 
@@ -106,10 +109,12 @@ def _window(
     return incremental_window(survey, checkpoint.position, initial_value=initial_value, where=where)
 
 
-def _cut(request: Request, window: Window | None, survey: Survey) -> tuple[str, ...]:
+def _cut(request: Request, survey: Survey) -> tuple[str, ...]:
     """What a backfill leaves to the live runs, since it is not safe to read yet."""
-    horizon = survey.horizon.cursor
-    if request.mode is not Mode.BACKFILL or request.end is None or (window and window.end.cursor != horizon):
+    kind, horizon = survey.schema.cursor_type, survey.horizon.cursor
+    if request.mode is not Mode.BACKFILL or request.end is None or horizon is None:
+        return ()
+    if kind.ordinal(cursor_bound(survey, request.end)) <= kind.ordinal(horizon):
         return ()
     return (f"The window is cut at the horizon {horizon}; live runs bring the rows from there on.",)
 

@@ -7,9 +7,9 @@ one connection, used by one task, closed at the end. Every method may raise ``Co
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from airflow_reindex_provider.core.model import (
     Batch,
@@ -49,6 +49,10 @@ class SourceSession(Protocol):
         chunk ends where the batch ends; a batch without rows may yield nothing. Memory does not grow with the batch.
         A row whose cursor has moved past the window meanwhile is left out: a later window brings it."""
 
+    def cancel(self) -> None:
+        """Make a read that another thread waits in end soon, with an error. Called when its rows are not wanted any more;
+        the session is of no further use."""
+
 
 class Source(Protocol):
     """What a Dag author names as the table or query to read."""
@@ -73,6 +77,17 @@ class Writer(Protocol):
     def write(self, chunk: Chunk) -> WriteResult:
         """Write all of the chunk or raise. When it returns, what it counts survives a crash of the target. A document
         the target refuses is in ``rejected`` and does not stop the rest."""
+
+
+@runtime_checkable
+class StagingWriter(Writer, Protocol):
+    """A writer that can take a chunk to the target while the chunk before it is still being written there."""
+
+    def stage(self, chunk: Chunk) -> Callable[[], WriteResult]:
+        """Use up the chunk's payload, without an effect on the generation; the answer then does what :meth:`write` does.
+
+        Called in another thread than the answer is, which is called once, in the order of the chunks, or never. Waits
+        where too many chunks are staged and not written."""
 
 
 class TargetSession(Protocol):
@@ -103,7 +118,7 @@ class TargetSession(Protocol):
 class Target(Protocol):
     """What a Dag author names as the index to keep true."""
 
-    guarantee: Guarantee
+    guarantee: ClassVar[Guarantee]
 
     @property
     def formats(self) -> tuple[Format, ...]:

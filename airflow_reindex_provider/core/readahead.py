@@ -1,14 +1,21 @@
-"""Reads the source in a thread, a bounded number of bytes ahead, so that source and target work at the same time."""
+"""Reads, and stages, in threads a bounded way ahead, so that source and target work at the same time."""
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import cast
+from typing import TypeVar, cast
 
 from airflow_reindex_provider.core.model import Chunk, Document, Format
+
+log = logging.getLogger(__name__)
+
+_PATIENCE_S = 0.2
+_CANCEL_S = 15.0
+T = TypeVar("T")
 
 _DOCUMENT_COST = 1024
 """What a document in the rows format is taken to weigh, in bytes; its true size is not worth the time to find out."""
@@ -106,17 +113,54 @@ def _drain(pipe: _Pipe) -> Iterator[Chunk]:
 
 
 @contextmanager
-def read_ahead(chunks: Iterator[Chunk], *, max_bytes: int) -> Iterator[Iterator[Chunk]]:
+def read_ahead(
+    chunks: Iterator[Chunk], *, max_bytes: int, cancel: Callable[[], None] = lambda: None
+) -> Iterator[Iterator[Chunk]]:
     """The same chunks in the same order, read in a thread of its own.
 
     Holds ``max_bytes`` of payload, or a single piece where that is larger. An error of the source is raised at the place
-    where it happened. Leaving the context stops the thread before it returns, so the source can be closed after it.
+    where it happened. Leaving the context stops the thread, so the source can be closed after it.
+
+    :param cancel: makes a read that waits for the source give up; called when the context is left before the end.
     """
     pipe = _Pipe(max_bytes)
-    thread = threading.Thread(target=_fill, args=(pipe, chunks), name="reindex-read-ahead", daemon=True)
+    with _thread("reindex-read-ahead", pipe, lambda: _fill(pipe, chunks)):
+        yield _drain(pipe)
+
+
+@contextmanager
+def one_ahead(items: Iterator[T]) -> Iterator[Iterator[T]]:
+    """The same items in the same order, each made in a thread while the one before it is used.
+
+    Errors and the end are as in :func:`read_ahead`.
+    """
+    pipe = _Pipe(1)
+
+    def fill() -> None:
+        try:
+            for item in items:
+                if not pipe.put(item, 1):
+                    return
+            pipe.put(_EndOfBatch(None), 0)
+        except BaseException as error:
+            pipe.put(_EndOfBatch(error), 0)
+
+    def drain() -> Iterator[T]:
+        while not isinstance(item := pipe.get(), _EndOfBatch):
+            yield cast("T", item)
+        if item.error is not None:
+            raise item.error
+
+    with _thread("reindex-stage-ahead", pipe, fill):
+        yield drain()
+
+
+@contextmanager
+def _thread(name: str, pipe: _Pipe, fill: Callable[[], None]) -> Iterator[None]:
+    thread = threading.Thread(target=fill, name=name, daemon=True)
     thread.start()
     try:
-        yield _drain(pipe)
+        yield
     finally:
         pipe.close()
         thread.join()

@@ -89,11 +89,13 @@ def settle(
 
     The generation is made public before the checkpoint is saved, so a crash between the two only repeats work.
 
-    :param results: of the batches that finished; whatever of the plan is missing here has failed.
+    :param results: of the batches that finished; whatever batch of the plan is missing here has failed.
     :raises CheckpointConflictError: the stored checkpoint was set back behind where this run started.
     :raises TooManyFailuresError: with these, more documents would be parked than ``max_failures``; nothing is saved.
     """
-    done = {result.number: result for result in results}
+    # By batch, not by number: after a plan was made anew, what an older one's batches returned says nothing.
+    planned = set(plan.batches)
+    done = {result.batch.number: result for result in results if result.batch in planned}
     counts = sum((r.counts for r in done.values()), Counts())
     complete = len(done) == len(plan.batches)
     # A run that could read nothing (the horizon was held) is no first load, however complete.
@@ -132,7 +134,13 @@ def _save(
     tried = [key for b in plan.batches if b.keys and b.number in done for key in b.keys]
     for attempt in range(SAVE_TRIES):
         stored = store.load(plan.stream, plan.generation)
-        parked = parking.merge(stored.parked, tried=tried, rejected=rejected, now=wall())
+        parked = parking.merge(
+            stored.parked,
+            tried=tried,
+            planned_at=datetime.fromisoformat(plan.planned_at),
+            rejected=rejected,
+            now=wall(),
+        )
         if rejected and len(parked) > max_failures:
             raise TooManyFailuresError(
                 f"Stream {plan.stream!r}: {len(parked)} documents would be parked, more than max_failures={max_failures}."
@@ -156,7 +164,8 @@ def _save(
 
 
 def _may_move(plan: Plan, stored: Checkpoint, reached: Position, store: CheckpointStore) -> bool:
-    forward = is_forward(plan.cursor_type, stored.position, plan.checkpoint, reached)
+    start = plan.window.start if plan.window else None
+    forward = is_forward(plan.cursor_type, stored.position, plan.checkpoint, start, reached)
     if forward is False:
         raise CheckpointConflictError(
             f"Stream {plan.stream!r}: the checkpoint was set back to {stored.position} while this run read from"

@@ -34,7 +34,7 @@ def incremental_window(
     kind = survey.schema.cursor_type
     horizon = survey.horizon.cursor
     if checkpoint is None and initial_value is not None:
-        checkpoint = Position(_bound(survey, initial_value))
+        checkpoint = Position(cursor_bound(survey, initial_value))
     if checkpoint is not None:
         try:
             reached = kind.ordinal(checkpoint.cursor)
@@ -63,8 +63,8 @@ def backfill_window(survey: Survey, start_bound: object, end_bound: object) -> W
         raise WindowError(
             "A backfill needs a start: give window_start (and window_end, else it reads up to the horizon)."
         )
-    start = _bound(survey, start_bound)
-    end = None if end_bound is None else _bound(survey, end_bound)
+    start = cursor_bound(survey, start_bound)
+    end = None if end_bound is None else cursor_bound(survey, end_bound)
     horizon = survey.horizon.cursor
     if horizon is None:
         raise TransientError(f"No row is safe to read at the moment: {survey.horizon.held_by}. Try again later.")
@@ -83,22 +83,27 @@ def backfill_window(survey: Survey, start_bound: object, end_bound: object) -> W
     return Window(Position(start), Position(end))
 
 
-def _bound(survey: Survey, value: object) -> str:
+def cursor_bound(survey: Survey, value: object) -> str:
+    """What a data interval or a form gives, as a cursor value. :raises WindowError: it is none."""
     schema = survey.schema
     try:
         return schema.cursor_type.bound(value, schema.cursor_timezone)
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise WindowError(f"{value!r} cannot bound a window over a {schema.cursor_type} cursor: {error}.") from error
 
 
-def is_forward(kind: CursorType, current: Position | None, start: Position | None, reached: Position) -> bool | None:
-    """Whether a stored checkpoint may move to ``reached`` after a run that began at ``start`` and read all up to there.
+def is_forward(
+    kind: CursorType, current: Position | None, planned: Position | None, start: Position | None, reached: Position
+) -> bool | None:
+    """Whether a stored checkpoint may move to ``reached`` after a run that read ``[start, reached)``.
+
+    ``planned`` is the checkpoint that the run started from; without one, ``start`` is the stream's initial value.
 
     True: move. None: leave it, since it is there or further, or since two keys within one cursor value cannot be compared
     here; that is always safe, rows are at worst read again. False: it was set back behind ``start``; somebody wants the
     rows between read again, so it must not move.
     """
-    if current == start:
+    if current == planned:
         return True if current != reached else None
     if current is None:
         return False

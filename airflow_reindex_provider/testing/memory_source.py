@@ -179,6 +179,9 @@ class MemorySourceSession:
     def __init__(self, source: MemorySource) -> None:
         self._source = source
 
+    def cancel(self) -> None:
+        """Nothing to do: no read of this source waits."""
+
     def survey(self) -> Survey:
         return Survey(self.schema(), self._source.horizon(), _KIND.text(self._source.now_us))
 

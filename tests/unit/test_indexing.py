@@ -96,7 +96,7 @@ def test_a_batch_is_written_whole(bench: Bench) -> None:
     """All rows arrive, the counts say so, and nothing is left to resume."""
     result = bench.index()
     assert bench.titles() == ALL
-    assert (result.number, result.counts, result.chunks, result.rejected) == (0, Counts(created=10), 5, ())
+    assert (result.batch.number, result.counts, result.chunks, result.rejected) == (0, Counts(created=10), 5, ())
     assert bench.resume.load() is None
     assert bench.reporter.records[-1]["status"] == "completed"
 

@@ -37,7 +37,7 @@ MODES = st.sampled_from(Mode)
 BATCHES = st.builds(Batch, TEXTS, TEXTS, NUMBERS, NUMBERS, WINDOWS, NUMBERS, TUPLES_OF_KEYS, MODES)
 RESULTS = st.builds(
     BatchResult,
-    NUMBERS,
+    BATCHES,
     COUNTS,
     st.lists(REJECTIONS, max_size=3).map(tuple),
     NUMBERS,

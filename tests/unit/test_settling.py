@@ -58,9 +58,17 @@ def plan(start: int | None, *ends: int, keys: tuple[Key, ...] = (), mode: Mode =
     )
 
 
-def done(*numbers: int, rejected: tuple[Key, ...] = ()) -> list[BatchResult]:
+Done = dict[int, tuple[Rejection, ...]]
+"""What the finished batches of a plan have refused, by number."""
+
+
+def done(*numbers: int, rejected: tuple[Key, ...] = ()) -> Done:
     refused = tuple(Rejection(key, "no") for key in rejected)
-    return [BatchResult(n, Counts(created=10), refused if n == numbers[0] else ()) for n in numbers]
+    return {n: refused if n == numbers[0] else () for n in numbers}
+
+
+def results_of(plan: Plan, finished: Done) -> list[BatchResult]:
+    return [BatchResult(plan.batches[n], Counts(created=10), refused) for n, refused in finished.items()]
 
 
 class Bench:
@@ -70,7 +78,10 @@ class Bench:
         self.now = NOW
         session.create_first("g1", Schema((Field("id", "text", "text"),), ("id",), KIND))
 
-    def settle(self, plan: Plan, results: list[BatchResult], *, max_failures: int = 10) -> Outcome:
+    def settle(self, plan: Plan, finished: Done, *, max_failures: int = 10) -> Outcome:
+        return self.settle_results(plan, results_of(plan, finished), max_failures=max_failures)
+
+    def settle_results(self, plan: Plan, results: list[BatchResult], *, max_failures: int = 10) -> Outcome:
         return settle(
             plan,
             results,
@@ -108,7 +119,9 @@ def bench() -> Iterator[Bench]:
 def test_the_checkpoint_goes_to_the_end_of_the_longest_unbroken_run(finished: tuple[int, ...]) -> None:
     """For every set of finished batches: as far as the first that is missing, and no further."""
     unbroken = next((n for n in range(4) if n not in finished), 4)
-    reached = reached_position(plan(0, 10, 20, 30, 40), {r.number: r for r in (done(*finished) if finished else [])})
+    run = plan(0, 10, 20, 30, 40)
+    results = results_of(run, done(*finished) if finished else {})
+    reached = reached_position(run, {r.batch.number: r for r in results})
     assert reached == (Position(str(unbroken * 10)) if unbroken else None)
 
 
@@ -158,6 +171,13 @@ def test_a_backfill_leaves_the_checkpoint_alone(bench: Bench) -> None:
     version = bench.stored.version
     outcome = bench.settle(plan(5, 50, mode=Mode.BACKFILL), done(0))
     assert (bench.reached, bench.stored.version, outcome.complete) == ("10", version, True)
+
+
+def test_results_of_another_plan_count_for_nothing(bench: Bench) -> None:
+    """A plan made anew (its task was cleared) has other batches under the same numbers: the old results prove nothing."""
+    anew = plan(None, 20, 40)
+    outcome = bench.settle_results(anew, results_of(plan(None, 10, 30), done(0, 1)))
+    assert (outcome.batches_done, bench.reached, bench.live) == (0, None, False)
 
 
 def test_an_older_run_does_not_move_the_checkpoint_back(bench: Bench) -> None:
@@ -270,12 +290,12 @@ def test_a_first_load_becomes_public_when_it_is_complete(bench: Bench) -> None:
 
 def test_a_first_load_that_had_nothing_safe_to_read_is_not_public(bench: Bench) -> None:
     """While the source has no horizon at all, nothing was loaded that could be shown."""
-    bench.settle(replace(plan(None, 10), window=None, batches=()), [])
+    bench.settle(replace(plan(None, 10), window=None, batches=()), {})
     assert not bench.live
 
 
 def test_a_run_that_changes_nothing_saves_nothing(bench: Bench) -> None:
     """A quiet stream does not write to the store every five minutes."""
     bench.settle(plan(None, 10), done(0))
-    bench.settle(replace(plan(10, 10), window=None, batches=()), [])
+    bench.settle(replace(plan(10, 10), window=None, batches=()), {})
     assert bench.stored.version == 1

@@ -120,7 +120,7 @@ def test_a_move_never_skips(current: Position | None) -> None:
     for start, reached in product(POSITIONS, POSITIONS):
         if reached is None or place(start) >= place(reached):
             continue
-        answer = is_forward(CursorType.INTEGER, current, start, reached)
+        answer = is_forward(CursorType.INTEGER, current, start, start, reached)
         if answer is True:
             assert place(reached) > place(current)
             below = [p for p in PLACES if p < place(reached)]
@@ -132,26 +132,32 @@ def test_a_move_never_skips(current: Position | None) -> None:
 @pytest.mark.parametrize("start", POSITIONS[:-1], ids=str)
 def test_a_checkpoint_nobody_has_touched_moves(start: Position | None) -> None:
     """The common case: what is stored is what the run started from."""
-    assert is_forward(CursorType.INTEGER, start, start, Position("9")) is True
+    assert is_forward(CursorType.INTEGER, start, start, start, Position("9")) is True
 
 
 def test_a_checkpoint_set_back_stays() -> None:
     """Somebody wants the rows before this run's window read again."""
-    assert is_forward(CursorType.INTEGER, Position("1"), Position("5"), Position("9")) is False
-    assert is_forward(CursorType.INTEGER, None, Position("5"), Position("9")) is False
+    assert is_forward(CursorType.INTEGER, Position("1"), Position("5"), Position("5"), Position("9")) is False
+    assert is_forward(CursorType.INTEGER, None, Position("5"), Position("5"), Position("9")) is False
 
 
 def test_a_checkpoint_that_is_further_stays() -> None:
     """An overlapping run has got further."""
-    assert is_forward(CursorType.INTEGER, Position("9"), Position("1"), Position("5")) is None
+    assert is_forward(CursorType.INTEGER, Position("9"), Position("1"), Position("1"), Position("5")) is None
 
 
 def test_a_checkpoint_within_the_runs_window_moves() -> None:
     """An overlapping run has got less far, or a person has set it to a place that this run has read past."""
-    assert is_forward(CursorType.INTEGER, Position("3"), Position("1"), Position("5")) is True
-    assert is_forward(CursorType.INTEGER, Position("3"), None, Position("5")) is True
+    assert is_forward(CursorType.INTEGER, Position("3"), Position("1"), Position("1"), Position("5")) is True
+    assert is_forward(CursorType.INTEGER, Position("3"), None, None, Position("5")) is True
+
+
+def test_a_checkpoint_set_before_the_initial_value_stays() -> None:
+    """A first run that began at the initial value has not read the rows before it."""
+    assert is_forward(CursorType.INTEGER, Position("1"), None, Position("5"), Position("9")) is False
+    assert is_forward(CursorType.INTEGER, None, None, Position("5"), Position("9")) is True
 
 
 def test_a_checkpoint_edited_into_garbage_stays() -> None:
     """The next run's plan will say what is wrong with it."""
-    assert is_forward(CursorType.INTEGER, Position("x"), Position("1"), Position("5")) is False
+    assert is_forward(CursorType.INTEGER, Position("x"), Position("1"), Position("1"), Position("5")) is False
