@@ -154,6 +154,8 @@ class Relation:
                 "WITH reindex_hops AS (SELECT * FROM (SELECT {columns}, row_number() OVER (ORDER BY {order}) - 1 AS n"
                 " FROM {body} WHERE {within}) AS s WHERE n % {step} = 0 ORDER BY n)"
             ).format(**parts)
+        # Never evaluated, but its names and types are checked: a filter that cannot work must show before rows are read.
+        found += sql.SQL(", reindex_filter AS (SELECT ({})::boolean FROM {})").format(self.deleted, self.body)
         texts = sql.SQL(", ").join(sql.SQL("{}::text").format(n) for n in (sql.Identifier("c"), *names))
         found += sql.SQL(" SELECT {}, NULL::bigint AS nulls FROM reindex_hops").format(texts)
         if count_nulls:
