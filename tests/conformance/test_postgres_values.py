@@ -96,9 +96,9 @@ VALUES: dict[str, list[str]] = {
         "'294276-01-01'",
     ],
     "interval": ["'1 mon 2 days 03:04:05.000006'", "'-1 year'", "'0'", "'999999 hours'", "'1 mon -1 days'"],
-    "json": ['\'{"b" : 2, "a": [1, null, {}]}\'', "'[]'", "'\"text é\"'", "'1'", "'true'"],
+    # As Python writes JSON: of a text type, a transform's JSON cannot keep the spaces.
+    "json": ['\'{"b": 2, "a": [1, null, {}]}\'', "'[]'", "'\"text\"'", "'1'", "'true'"],
     "jsonb": ['\'{"b": {"c": [1, 2.5, null, "😀"]}, "": "\\\\"}\'', "'[]'", "'\"it''s\"'", "'0'"],
-    "xml": ["'<a b=\"c\">d</a>'"],
     "inet": ["'10.1.2.3/8'", "'::1'"],
     "cidr": ["'10.0.0.0/8'"],
     "macaddr": ["'08:00:2b:01:02:03'"],
@@ -361,8 +361,7 @@ _documents = st.lists(
     st.fixed_dictionaries(
         {
             "t": st.none() | _text,
-            "n": st.none()
-            | st.decimals(allow_nan=True, allow_infinity=False).filter(lambda d: abs(d.adjusted()) < 500),
+            "n": st.none() | st.just(Decimal("NaN")) | _decimals,
             # A JSON null alone comes to a transform as None, as NULL does.
             "j": st.none() | st.dictionaries(_text, _json, max_size=3) | st.lists(_json, max_size=3),
             "ta": st.none() | st.lists(st.none() | _text, max_size=4),

@@ -1,0 +1,83 @@
+"""A run without changes costs the source two cheap statements."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import psycopg
+import pytest
+
+from airflow_reindex_provider.sources.postgres import PostgresSource
+from airflow_reindex_provider.targets.postgres import PostgresTarget
+from airflow_reindex_provider.testing.postgres import Database
+from airflow_reindex_provider.testing.runs import Runner
+
+ROWS = 200_000
+
+
+@pytest.fixture
+def large(database: Database) -> Iterator[psycopg.Connection[Any]]:
+    """A table of 200,000 rows, never changed since, its cursor column nullable and its statistics fresh."""
+    with database.connect() as connection:
+        connection.execute("CREATE TABLE items (id int PRIMARY KEY, seq bigint, body text, updated_at timestamptz)")
+        connection.execute(
+            "INSERT INTO items SELECT n, n, 'body', now() - interval '1 d' + n * interval '1 ms'"
+            " FROM generate_series(1, %s) n",
+            [ROWS],
+        )
+        connection.execute("CREATE INDEX ON items (updated_at, id)")
+        connection.execute("CREATE INDEX ON items (seq, id)")
+        connection.execute("VACUUM ANALYZE items")
+        yield connection
+
+
+@pytest.mark.parametrize(("cursor_field", "statements"), [("updated_at", 2), ("seq", 4)])
+def test_a_run_without_changes_is_cheap(
+    database: Database,
+    large: psycopg.Connection[Any],
+    monkeypatch: pytest.MonkeyPatch,
+    cursor_field: str,
+    statements: int,
+) -> None:
+    """Two statements beside the settings of the session (an integer cursor asks for its greatest value and for who is
+    open as well), and none of them scans the table."""
+    run = Runner(
+        source=PostgresSource(
+            database.conn_id, table="items", primary_key="id", cursor_field=cursor_field, margin=timedelta(0)
+        ),
+        target=PostgresTarget(database.conn_id, index="items_index", chunk_rows=100_000),
+    )
+    first = run.plan()
+    run.settle(first, [run.index(batch) for batch in first.batches])
+    large.execute("UPDATE items SET seq = seq + 1 WHERE id = %s", [ROWS])
+    run.run()
+    sent = spy(monkeypatch)
+
+    plan = run.plan()
+
+    assert plan.batches == ()
+    ours = [(q, p) for tag, q, p in sent if tag == "airflow_reindex_reader"]
+    expected = statements if plan.window else statements - 1
+    assert len(ours) == expected, ours
+    for query, params in ours:
+        # The settings of the reading session stand for what it would have planned.
+        explained = "\n".join(line for (line,) in large.execute(b"EXPLAIN " + query, params))
+        assert "Seq Scan on items" not in explained, explained
+
+
+def spy(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, bytes, Any]]:
+    """Every statement that any connection sends through ``execute`` after its first one, which makes the settings."""
+    sent: list[tuple[str, bytes, Any]] = []
+    execute = psycopg.Connection.execute
+
+    def noted(self: psycopg.Connection[Any], query: Any, params: Any = None, **options: Any) -> Any:
+        result = execute(self, query, params, **options)
+        text = query.as_bytes(self) if hasattr(query, "as_bytes") else str(query).encode()
+        if b"set_config" not in text:
+            sent.append((self.info.parameter_status("application_name") or "", text, params))
+        return result
+
+    monkeypatch.setattr(psycopg.Connection, "execute", noted)
+    return sent

@@ -1,0 +1,234 @@
+"""A crash at any point costs only time: the process is killed, the target's or the source's connection is cut, the disk is
+full. What was acknowledged is not done again, and the index ends equal to the table."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from airflow_reindex_provider.common.postgres import READER_TAG, WRITER_TAG
+from airflow_reindex_provider.core.errors import IndexingStoppedError, TransientError
+from airflow_reindex_provider.core.model import Batch, BatchResult, Counts, Format, Transform
+from airflow_reindex_provider.core.planning import Sizes
+from airflow_reindex_provider.sources.postgres import PostgresSource
+from airflow_reindex_provider.targets.postgres import PostgresTarget
+from airflow_reindex_provider.testing.memory import MemoryResumeLog
+from airflow_reindex_provider.testing.postgres import Database
+from airflow_reindex_provider.testing.runs import Runner
+
+Connection = psycopg.Connection[Any]
+PROCESS = Path(__file__).with_name("indexing_process.py")
+ROWS = 30_000
+
+
+@pytest.fixture
+def db(database: Database) -> Iterator[Connection]:
+    with database.connect() as connection:
+        connection.execute(
+            "CREATE TABLE items (id int PRIMARY KEY, body text, updated_at timestamptz NOT NULL DEFAULT now())"
+        )
+        connection.execute("CREATE INDEX ON items (updated_at, id)")
+        connection.execute(
+            "INSERT INTO items SELECT n, repeat(md5(n::text), 10), now() - interval '1 h' FROM generate_series(1, %s) n",
+            [ROWS],
+        )
+        yield connection
+
+
+def runner(database: Database, transform: Transform | None = None) -> Runner:
+    return Runner(
+        source=PostgresSource(
+            database.conn_id, table="items", primary_key="id", cursor_field="updated_at", margin=timedelta(0)
+        ),
+        target=PostgresTarget(database.conn_id, index="items_index"),
+        transform=transform,
+        sizes=Sizes(batch_rows=ROWS, max_batches=1),
+        chunk_rows=500,
+    )
+
+
+def equal(db: Connection) -> bool:
+    row = db.execute(
+        "SELECT (SELECT count(*) FROM items_index), (SELECT count(*) FROM (TABLE items EXCEPT TABLE items_index) AS d)"
+    ).fetchone()
+    return row == (ROWS, 0)
+
+
+def written(db: Connection, generation: str) -> int:
+    row = db.execute(f'SELECT count(*) FROM "{generation}"').fetchone()
+    return row[0] if row else 0
+
+
+@pytest.mark.parametrize("format", [Format.PG_COPY, Format.ROWS])
+def test_killed_in_the_middle_and_resumed(database: Database, db: Connection, tmp_path: Path, format: Format) -> None:
+    """The process is killed again and again, at whatever place it has got to; each new one goes on after the chunks that
+    were noted, and the counts of all tries make the whole batch."""
+    run = runner(database)
+    plan = run.plan()
+    (batch,) = plan.batches
+    resume = tmp_path / "resume.json"
+    job = {
+        "batch": batch.to_json(),
+        "source": {"conn_id": database.conn_id, "table": "items", "primary_key": "id", "cursor_field": "updated_at"},
+        "target": {"conn_id": database.conn_id, "index": "items_index"},
+        "stream": run.stream,
+        "format": format,
+        "chunk_rows": 500,
+        "resume": str(resume),
+    }
+    (tmp_path / "job.json").write_text(json.dumps(job))
+    noted = []
+    for killed_at in (1, 10_000):
+        process = start(tmp_path)
+        # Seen from outside, so the kill falls anywhere in a chunk; only after the first note is there something to resume.
+        wait_for(lambda at=killed_at: resume.exists() and written(db, plan.generation) >= at, process)
+        process.kill()
+        process.wait()
+        noted.append(json.loads(resume.read_text())["counts"])
+
+    done = start(tmp_path)
+    out, _ = done.communicate(timeout=60)
+    result = BatchResult.from_json(json.loads(out.splitlines()[-1]))
+    run.settle(plan, [result])
+
+    processed = [Counts.from_json(c).processed for c in noted] + [result.counts.processed]
+    assert processed == sorted(processed)
+    assert 0 < processed[0] < ROWS
+    assert processed[-1] == ROWS
+    assert not resume.exists()
+    # Written twice, as updates: what the killed processes had written after their last note, never all of it.
+    assert result.counts.updated < ROWS / 2
+    assert equal(db)
+
+
+def start(folder: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, str(PROCESS), str(folder / "job.json")],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+
+
+def wait_for(happened: Callable[[], bool], process: subprocess.Popen[str] | None = None) -> None:
+    deadline = time.monotonic() + 60
+    while not happened():
+        if process is not None and process.poll() is not None:
+            pytest.fail(f"the process ended with {process.returncode} before it could be killed")
+        if time.monotonic() > deadline:
+            pytest.fail("nothing happened within a minute")
+        time.sleep(0.005)
+
+
+@pytest.mark.parametrize("tag", [WRITER_TAG, READER_TAG])
+@pytest.mark.parametrize("format", [Format.PG_COPY, Format.ROWS])
+def test_a_connection_is_cut(database: Database, db: Connection, tag: str, format: Format) -> None:
+    """The target's or the source's server process is ended in the middle of a chunk: a transient error, the checkpoint
+    where it was, nothing public; a retry goes on and ends with an index equal to the table."""
+    run = runner(database, transform=(lambda d: d) if format is Format.ROWS else None)
+    plan = run.plan()
+    (batch,) = plan.batches
+    resume = MemoryResumeLog()
+    cut = threading.Event()
+
+    def cut_when_half_done() -> None:
+        with database.connect() as connection:
+            wait_for(lambda: written(connection, plan.generation) >= 5000)
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND application_name = %s",
+                [tag],
+            )
+        cut.set()
+
+    killer = threading.Thread(target=cut_when_half_done)
+    killer.start()
+    with pytest.raises(TransientError, match=database.conn_id):
+        # Without a stop in between the batch could be over before it is cut.
+        run.index(batch, resume=resume, should_stop=lambda: cut.wait(0.01) and False)
+    killer.join()
+    assert run.store.load(run.stream, plan.generation).position is None
+    outcome = run.settle(plan, [])
+    assert outcome.checkpoint_after is None
+    assert db.execute("SELECT to_regclass('items_index')").fetchone() == (None,)
+
+    result = run.index(batch, resume=resume)
+    run.settle(plan, [result])
+
+    assert result.counts.processed == ROWS
+    assert result.counts.updated <= 500
+    assert equal(db)
+
+
+def test_a_full_disk(database: Database, db: Connection) -> None:
+    """The target has no room for a chunk's files: a transient error that says so, and a retry with room goes on."""
+    db.execute(f"ALTER DATABASE {database.name} SET temp_file_limit = '64kB'")
+    db.execute(f"ALTER DATABASE {database.name} SET work_mem = '64kB'")
+    run = replace(runner(database), chunk_rows=20_000)
+    plan = run.plan()
+    with pytest.raises(TransientError, match="temp_file_limit"):
+        run.index(plan.batches[0])
+    assert written(db, plan.generation) == 0
+
+    db.execute(f"ALTER DATABASE {database.name} RESET ALL")
+    run.settle(plan, [run.index(plan.batches[0])])
+    assert equal(db)
+
+
+def test_a_lock_that_does_not_come(database: Database, db: Connection) -> None:
+    """The target's table is locked for longer than its sessions may wait: a transient error, then as before."""
+    run = runner(database)
+    plan = run.plan()
+    db.execute(f"ALTER DATABASE {database.name} SET lock_timeout = '100ms'")
+    with database.connect() as other, other.transaction():
+        other.execute(f'LOCK TABLE "{plan.generation}"')
+        with pytest.raises(TransientError, match="lock timeout"):
+            run.index(plan.batches[0])
+    run.settle(plan, [run.index(plan.batches[0])])
+    assert equal(db)
+
+
+def test_a_stop_between_chunks(database: Database, db: Connection) -> None:
+    """A task that is asked to stop ends after a chunk and goes on there, with nothing written twice."""
+    run = runner(database)
+    plan = run.plan()
+    resume = MemoryResumeLog()
+    counts = []
+    for _ in range(3):
+        with pytest.raises(IndexingStoppedError, match="goes on"):
+            run.index(plan.batches[0], resume=resume, should_stop=lambda: True)
+        noted = resume.load()
+        assert noted is not None
+        counts.append(noted["counts"]["created"])
+
+    result = run.index(plan.batches[0], resume=resume)
+
+    assert counts == [500, 1000, 1500]
+    assert result.counts == Counts(created=ROWS)
+    run.settle(plan, [result])
+    assert equal(db)
+
+
+def test_notes_for_another_plan_are_not_taken(database: Database, db: Connection) -> None:
+    """A plan made anew puts other rows under the same task: what was noted for the old ones says nothing."""
+    run = runner(database)
+    plan = run.plan()
+    resume = MemoryResumeLog()
+    with pytest.raises(IndexingStoppedError):
+        run.index(plan.batches[0], resume=resume, should_stop=lambda: True)
+    db.execute("UPDATE items SET updated_at = now()")
+    anew: Batch = run.plan().batches[0]
+
+    assert run.index(anew, resume=resume).counts.processed == ROWS
