@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 PIECE_BYTES = 64 * 1024
 """Rows are gathered to pieces of about this size: one row at a time costs more to hand on than to read."""
 FETCH_ROWS = 500
+FETCH_WEIGHT = 1024 * 1024
+"""What a page of rows may weigh, judged by the page before it; the first pages are small."""
 CHUNK_WEIGHT = 4 * 1024 * 1024
 """A chunk of rows ends here at the latest, counted in characters, so that wide rows do not fill the memory."""
 
@@ -109,11 +111,13 @@ def rows(
     condition = relation.of_keys(batch.keys, window) if batch.keys else relation.within(window)
     documents: list[Document] = []
     weight = 0
+    page_rows = 1
     with connection.transaction(), connection.cursor(name="reindex_rows") as cursor:
         _load_what_python_cannot_hold(cursor)
         cursor.execute(relation.rows(condition, fields))
-        while page := cursor.fetchmany(FETCH_ROWS):
-            for row in page:
+        while page := cursor.fetchmany(page_rows):
+            page_weight = 0
+            for number, row in enumerate(page):
                 key = tuple(row[1 : 1 + width])
                 if len(documents) >= chunk_rows or weight >= CHUNK_WEIGHT:
                     yield Chunk(Position(row[0], key), Format.ROWS, documents)
@@ -121,9 +125,24 @@ def rows(
                 version, gone, *values = row[1 + width :]
                 content = None if gone else dict(zip(fields, values, strict=True))
                 documents.append(Document(key, version, content))
-                weight += sum(len(v) for v in values if isinstance(v, (str, bytes, list, dict)))
+                row_weight = _weight(cursor, number, row)
+                weight += row_weight
+                page_weight += row_weight
+            # Rows as wide as these; a table's rows are mostly of one width.
+            page_rows = min(FETCH_ROWS, 2 * page_rows, max(1, FETCH_WEIGHT * len(page) // max(1, page_weight)))
     if documents:
         yield Chunk(window.end, Format.ROWS, documents)
+
+
+def _weight(cursor: psycopg.ServerCursor[Any], number: int, row: Sequence[Any]) -> int:
+    """Characters of a row's long values; of what has become Python objects, those that the server sent."""
+    weight = 0
+    for column, value in enumerate(row):
+        if isinstance(value, (str, bytes)):
+            weight += len(value)
+        elif isinstance(value, (list, dict)) and cursor.pgresult is not None:
+            weight += len(cursor.pgresult.get_value(number, column) or b"")
+    return weight
 
 
 def _or_text(base: type[Loader]) -> type[Loader]:

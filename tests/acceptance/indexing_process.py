@@ -1,7 +1,7 @@
 """Indexes one batch in a process of its own, with a resume log in a file: what a task does, without Airflow.
 
-python indexing_process.py <job.json>: {"batch", "source", "target", "stream", "resume", "rows", "chunk_rows"}; prints the
-result as JSON and the peak of its memory in kilobytes.
+python indexing_process.py job.json: an object of batch, source, target, stream, resume, format, chunk_rows and, if wanted,
+pause_s. Prints the result as JSON and the peak of its memory in kilobytes.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import json
 import os
 import resource
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,8 @@ def main(job: dict[str, Any]) -> None:
             max_failures=0,
             progress=Progress(batch, "incremental", MemoryReporter()),
             resume=FileResumeLog(Path(job["resume"])),
+            # Asked after every chunk: where a kill must fall within the batch, it takes its time.
+            should_stop=lambda: bool(time.sleep(job.get("pause_s", 0))),
         )
     peak_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     print(json.dumps({**result.to_json(), "peak_kb": peak_kb}))

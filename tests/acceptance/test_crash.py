@@ -86,11 +86,12 @@ def test_killed_in_the_middle_and_resumed(database: Database, db: Connection, tm
         "stream": run.stream,
         "format": format,
         "chunk_rows": 500,
+        "pause_s": 0.04,
         "resume": str(resume),
     }
     (tmp_path / "job.json").write_text(json.dumps(job))
     noted = []
-    for killed_at in (1, 10_000):
+    for killed_at in (1, 15_000):
         process = start(tmp_path)
         # Seen from outside, so the kill falls anywhere in a chunk; only after the first note is there something to resume.
         wait_for(lambda at=killed_at: resume.exists() and written(db, plan.generation) >= at, process)
