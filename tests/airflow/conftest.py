@@ -1,16 +1,52 @@
-"""One real Airflow for all tests of this folder, on the repository's example Dags and those in `dags/` here."""
+"""One real Airflow for all tests of this folder, on the repository's example Dags and those in `dags/` here.
+
+Most of these tests wait for Airflow most of the time. Those marked `overlaps` run at the same time, each in a thread, as
+soon as pytest comes to the first of them. Each has a stream of its own.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
 import pytest
+from streams_under_test import StreamUnderTest
 
 from airflow_reindex_provider.testing.airflow import Airflow
 from airflow_reindex_provider.testing.postgres import Database, EmbeddedPostgres
 
 _HERE = Path(__file__).parent
+_AT_ONCE = 16
+
+_outcomes: dict[str, Future[None]] = {}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "overlaps: runs beside others of its kind; takes session-wide fixtures alone")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    if pyfuncitem.get_closest_marker("overlaps") is None:
+        return None
+    if pyfuncitem.nodeid not in _outcomes:
+        _run_all(pyfuncitem)
+    _outcomes[pyfuncitem.nodeid].result()
+    return True
+
+
+def _run_all(first: pytest.Function) -> None:
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        for item in first.session.items:
+            if isinstance(item, pytest.Function) and item.get_closest_marker("overlaps"):
+                values = dict(item.callspec.params) if hasattr(item, "callspec") else {}
+                for name in item._fixtureinfo.argnames:
+                    if name not in values:
+                        values[name] = first._request.getfixturevalue(name)
+                _outcomes[item.nodeid] = pool.submit(item.obj, **values)
+        # All of them, so that a test that is not to be disturbed has Airflow for itself.
+        wait(_outcomes.values())
 
 
 @pytest.fixture(scope="session")
@@ -20,20 +56,54 @@ def shop(postgres: EmbeddedPostgres) -> Database:
 
 
 @pytest.fixture(scope="session")
+def late(postgres: EmbeddedPostgres) -> Database:
+    """A source apart, for a test that leaves a transaction open there: this holds back all streams of a database."""
+    return postgres.create_database("late", conn_id="late_db")
+
+
+@pytest.fixture(scope="session")
 def search(postgres: EmbeddedPostgres) -> Database:
     """The target of the Dags: connection `search_db`. Shared by all tests: each uses names of its own."""
     return postgres.create_database("search", conn_id="search_db")
 
 
 @pytest.fixture(scope="session")
+def brakes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that the transforms of the Dags look into: see `dags/streams_for_tests.py`."""
+    return tmp_path_factory.mktemp("brakes")
+
+
+@pytest.fixture(scope="session")
 def airflow(
-    postgres: EmbeddedPostgres, shop: Database, search: Database, tmp_path_factory: pytest.TempPathFactory
+    postgres: EmbeddedPostgres,
+    shop: Database,
+    late: Database,
+    search: Database,
+    brakes: Path,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Airflow]:
     """A running Airflow; starting it takes half a minute. Its logs stay in pytest's temporary folder."""
+    settings = {
+        "REINDEX_TEST_BRAKES": str(brakes),
+        # The Dag files do not change; parsing them again and again would cost more than all of the runs.
+        "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "600",
+    }
     with Airflow(
         tmp_path_factory.mktemp("airflow"),
         dag_folders={"examples": _HERE.parents[1] / "dags", "tests": _HERE / "dags"},
         postgres=postgres,
-        env=shop.env | search.env,
+        env=shop.env | late.env | search.env | settings,
     ) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def stream(airflow: Airflow, shop: Database, search: Database, brakes: Path) -> Callable[..., StreamUnderTest]:
+    """Makes the table of a stream of `dags/`, and what its test needs of it: `stream("week")`."""
+
+    def make(name: str, *, source: Database = shop, dag_id: str | None = None, group: str = "") -> StreamUnderTest:
+        made = StreamUnderTest(name, dag_id or f"reindex_{name}", airflow, source, search, brakes / name, group)
+        made.create_table()
+        return made
+
+    return make

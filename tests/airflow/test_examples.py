@@ -1,0 +1,134 @@
+"""The Dags in `dags/`, unedited."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+from streams_under_test import TIMEOUT_S, Run, until
+
+from airflow_reindex_provider.testing.airflow import Airflow
+from airflow_reindex_provider.testing.postgres import Database
+
+pytestmark = pytest.mark.overlaps
+
+
+def run_again(airflow: Airflow, dag_id: str, shop: Database) -> None:
+    """One more run, of all that is committed by now: the examples keep the usual two seconds below the horizon."""
+    with shop.connect() as connection:
+        (written,) = connection.execute("SELECT clock_timestamp()").fetchone()
+        until(lambda: connection.execute("SELECT now() > %s + interval '2.1 s'", [written]).fetchone()[0], "the margin")
+    airflow.wait_for_run(dag_id, airflow.trigger(dag_id), timeout_s=TIMEOUT_S)
+
+
+def first_runs(airflow: Airflow, dag_id: str, run_type: str) -> list[Run]:
+    """The runs that a schedule or an asset has started, once there is one."""
+    found = until(
+        lambda: airflow.rest.get(f"/dags/{dag_id}/dagRuns", run_type=run_type)["dag_runs"], f"a run of {dag_id}"
+    )
+    return [Run(airflow, dag_id, run["dag_run_id"]) for run in found]
+
+
+def ended(airflow: Airflow, dag_id: str) -> list[Run]:
+    found = airflow.rest.get(f"/dags/{dag_id}/dagRuns", limit=100)["dag_runs"]
+    return [Run(airflow, dag_id, run["dag_run_id"]) for run in found if run["state"] == "success"]
+
+
+def rows(database: Database, query: str) -> list[tuple[Any, ...]]:
+    with database.connect() as connection:
+        return connection.execute(query).fetchall()
+
+
+def test_every_dag_file_parses(airflow: Airflow):
+    """The examples and the Dags of the tests have no import errors."""
+    for dag_id in ("reindex_products", "reindex_customers", "example_reindex_operators", "reindex_garbage"):
+        airflow.wait_for_dag(dag_id)
+
+    assert airflow.rest.get("/importErrors")["import_errors"] == []
+
+
+def test_the_smallest_stream(airflow: Airflow, shop: Database, search: Database):
+    """`reindex_products`: a first load, then an edit and a soft delete; the full text finds what there is."""
+    with shop.connect() as connection:
+        connection.execute(
+            "CREATE TABLE products (id bigint PRIMARY KEY, title text, description text, deleted_at timestamptz,"
+            " updated_at timestamptz NOT NULL DEFAULT now())"
+        )
+        connection.execute("CREATE INDEX ON products (updated_at, id)")
+        connection.execute(
+            "INSERT INTO products SELECT i, 'lamp ' || i, 'shines', NULL, now() - interval '1 day'"
+            " FROM generate_series(1, 500) AS i"
+        )
+    run_again(airflow, "reindex_products", shop)
+    assert rows(search, "SELECT count(*) FROM products_index") == [(500,)]
+
+    with shop.connect() as connection:
+        connection.execute("UPDATE products SET title = 'chair', updated_at = now() WHERE id = 7")
+        connection.execute("UPDATE products SET deleted_at = now(), updated_at = now() WHERE id = 8")
+    run_again(airflow, "reindex_products", shop)
+
+    assert rows(search, "SELECT id FROM products_index WHERE search @@ to_tsquery('english', 'chairs')") == [(7,)]
+    assert rows(search, "SELECT count(*) FROM products_index") == [(499,)]
+    assert rows(search, "SELECT id FROM products_index WHERE id = 8") == []
+    # The Dag's schedule may have brought some of it before.
+    sums = [run.sums for run in ended(airflow, "reindex_products")]
+    assert [sum(s[what] for s in sums) for what in ("created", "updated", "deleted")] == [500, 1, 1]
+
+
+def test_transform_filter_and_the_dag_that_follows(airflow: Airflow, shop: Database, search: Database):
+    """`reindex_customers`: rows that leave the filter, or of which the transform makes nothing, leave the index; the Dag
+    that the asset triggers sees the counts of the run before it."""
+    with shop.connect() as connection:
+        connection.execute(
+            "CREATE TABLE customers (id int PRIMARY KEY, name text, email text, consent boolean,"
+            " updated_at timestamptz NOT NULL DEFAULT now())"
+        )
+        connection.execute("CREATE INDEX ON customers (updated_at, id)")
+        connection.execute("INSERT INTO customers SELECT i, ' ada ', 'a@B.Org', i <= 4 FROM generate_series(1, 6) AS i")
+    airflow.wait_for_dag("example_reindex_follow_up")
+    airflow.pause("example_reindex_follow_up", False)
+    run_again(airflow, "reindex_customers", shop)
+    assert rows(search, "SELECT id, name, email_domain FROM customers_index ORDER BY id") == [
+        (number, "Ada", "b.org") for number in (1, 2, 3, 4)
+    ]
+
+    with shop.connect() as connection:
+        connection.execute("UPDATE customers SET consent = false, updated_at = now() WHERE id = 1")
+        connection.execute("UPDATE customers SET name = '', updated_at = now() WHERE id = 2")
+        connection.execute("INSERT INTO customers VALUES (7, 'bob', 'b@b.org', true)")
+    run_again(airflow, "reindex_customers", shop)
+    assert rows(search, "SELECT id FROM customers_index ORDER BY id") == [(3,), (4,), (7,)]
+
+    def follow_ups() -> list[dict[str, Any]] | None:
+        runs = ended(airflow, "example_reindex_follow_up")
+        reports = [run.xcom("report") for run in runs]
+        return reports if any(report["deleted"] for report in reports) else None
+
+    reports = until(follow_ups, "the Dag that follows")
+    assert {"created": 1, "updated": 0, "deleted": 2, "parked": 0} in reports
+
+
+def test_a_deferrable_sensor_waits_for_changes(airflow: Airflow, shop: Database, search: Database):
+    """`example_reindex_operators`: the scheduled run waits in the triggerer while the table is empty, and goes on once
+    there is a row; its checkpoint is a row in the target's database."""
+    with shop.connect() as connection:
+        connection.execute(
+            "CREATE TABLE order_lines (order_id int, line int, updated_at timestamptz NOT NULL DEFAULT now(),"
+            " PRIMARY KEY (order_id, line))"
+        )
+        connection.execute("CREATE INDEX ON order_lines (updated_at, order_id, line)")
+    airflow.wait_for_dag("example_reindex_operators")
+    airflow.pause("example_reindex_operators", False)
+    (run,) = first_runs(airflow, "example_reindex_operators", "scheduled")
+    until(lambda: run.task("changes")["state"] == "deferred", "the sensor to be deferred")
+    time.sleep(3)
+    assert run.task("changes")["state"] == "deferred"
+
+    with shop.connect() as connection:
+        connection.execute("INSERT INTO order_lines VALUES (1, 1), (1, 2)")
+    run.end()
+
+    assert rows(search, "SELECT order_id, line FROM order_lines_index ORDER BY 1, 2") == [(1, 1), (1, 2)]
+    assert run.sums["created"] == 2
+    assert rows(search, "SELECT count(*) FROM reindex_checkpoint WHERE stream = 'orders'") == [(1,)]
