@@ -4,9 +4,15 @@ remedy works."""
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
+import tempfile
 import threading
+import time
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -27,7 +33,7 @@ from airflow_reindex_provider.core.windows import Request
 from airflow_reindex_provider.sources import postgres_session
 from airflow_reindex_provider.sources.postgres import PostgresSource
 from airflow_reindex_provider.targets.postgres import PostgresTarget
-from airflow_reindex_provider.testing.postgres import Database
+from airflow_reindex_provider.testing.postgres import Database, EmbeddedPostgres
 from airflow_reindex_provider.testing.runs import Runner
 
 ITEMS = """
@@ -510,3 +516,51 @@ def test_a_dry_run_writes_nothing(database: Database, db: psycopg.Connection[Any
     assert plan.rows == 10
     assert relations(db) == ["items"]
     assert run.store.load(run.stream, plan.generation) == Checkpoint(run.stream, plan.generation)
+
+
+@pytest.fixture
+def standby(postgres: EmbeddedPostgres, database: Database, db: psycopg.Connection[Any]) -> Iterator[Database]:
+    """A standby of the server that replays what it writes."""
+    folder = Path(tempfile.mkdtemp(prefix="reindex-standby-"))
+    if postgres._user:
+        shutil.chown(folder, postgres._user)
+    subprocess.run(
+        [
+            str(postgres._pg_ctl.with_name("pg_basebackup")),
+            *("-D", str(folder / "data"), "-R", "-X", "stream", "-c", "fast"),
+            *("-h", str(postgres.socket_dir), "-U", "postgres"),
+        ],
+        user=postgres._user,
+        cwd="/",
+        check=True,
+    )
+    # The server keeps its socket in its data folder, and so the backup has the lock of it.
+    (folder / "data" / ".s.PGSQL.5432.lock").unlink(missing_ok=True)
+    with (folder / "data" / "postgresql.conf").open("a") as configuration:
+        configuration.write(f"primary_conninfo = 'host={postgres.socket_dir} user=postgres'\n")
+    try:
+        with EmbeddedPostgres(folder / "data", durable=False) as server:
+            yield server.database(database.name, conn_id="standby")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_a_standby_says_nothing_of_the_primary(
+    database: Database, db: psycopg.Connection[Any], standby: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reading from a standby is refused, with what to do; with a stated lag it works, up to what has been replayed."""
+    monkeypatch.setenv("AIRFLOW_CONN_STANDBY", standby.uri)
+    run = runner(database)
+    reading = replace(run, source=replace(run.source, conn_id="standby"))  # type: ignore[type-var]
+    refused(reading, HorizonError, "standby", "primary", "lag")
+
+    lagging = replace(run, source=replace(run.source, conn_id="standby", lag=timedelta(seconds=1)))  # type: ignore[type-var]
+
+    # Of a standby that has replayed nothing nobody knows how far it is.
+    db.execute("UPDATE items SET price = 1")
+    with standby.connect() as connection:
+        deadline = time.monotonic() + 60
+        while connection.execute("SELECT count(*) FROM items WHERE price = 1").fetchone() != (10,):
+            assert time.monotonic() < deadline, "the standby replays nothing"
+            time.sleep(0.05)
+    assert lagging.run().counts.created == 10
