@@ -9,6 +9,7 @@ from airflow.sdk import BaseSensorOperator, conf
 
 from airflow_reindex_provider.core.errors import ConfigurationError
 from airflow_reindex_provider.core.planning import current_generation
+from airflow_reindex_provider.core.progress import utc_now
 from airflow_reindex_provider.core.windows import incremental_window
 from airflow_reindex_provider.operators.base import DEFAULT_RETRIES, RETRY_POLICY
 from airflow_reindex_provider.triggers.changes import ChangesTrigger
@@ -51,7 +52,7 @@ class ChangesSensor(BaseSensorOperator):
         if not self.deferrable:
             return super().execute(context)
         if not self.poke(context):
-            self._wait()
+            self._wait(context)
         return None
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> None:
@@ -59,9 +60,13 @@ class ChangesSensor(BaseSensorOperator):
         if event and event["status"] == "error":
             raise ConfigurationError(event["message"])
         if not self.poke(context):
-            self._wait()
+            self._wait(context)
 
-    def _wait(self) -> None:
+    def _wait(self, context: Context) -> None:
+        # The time of the first start is kept while a task is deferred, so waiting again does not begin the timeout anew.
+        waited = utc_now() - context["ti"].start_date
+        # Airflow takes no time at all for no timeout.
+        left = max(timedelta(seconds=self.timeout) - waited, timedelta(seconds=1))
         start, where = self._start()
         source = self.stream.source
         self.defer(
@@ -74,7 +79,7 @@ class ChangesSensor(BaseSensorOperator):
                 poll_interval_s=self.poke_interval,
             ),
             method_name="execute_complete",
-            timeout=timedelta(seconds=self.timeout),
+            timeout=left,
         )
 
     def _start(self) -> tuple[Position | None, str]:
