@@ -65,8 +65,6 @@ class ChangesSensor(BaseSensorOperator):
     def _wait(self, context: Context) -> None:
         # The time of the first start is kept while a task is deferred, so waiting again does not begin the timeout anew.
         waited = utc_now() - context["ti"].start_date
-        # Airflow takes no time at all for no timeout.
-        left = max(timedelta(seconds=self.timeout) - waited, timedelta(seconds=1))
         start, where = self._start()
         source = self.stream.source
         self.defer(
@@ -79,7 +77,7 @@ class ChangesSensor(BaseSensorOperator):
                 poll_interval_s=self.poke_interval,
             ),
             method_name="execute_complete",
-            timeout=left,
+            timeout=max(timedelta(seconds=self.timeout) - waited, timedelta(0)),
         )
 
     def _start(self) -> tuple[Position | None, str]:
