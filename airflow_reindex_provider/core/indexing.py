@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, cast
 
 from airflow_reindex_provider.core.errors import IndexingStoppedError, TooManyFailuresError
@@ -23,13 +25,13 @@ from airflow_reindex_provider.core.model import (
 )
 from airflow_reindex_provider.core.parking import MAX_REASON_CHARS
 from airflow_reindex_provider.core.progress import Progress, Status
-from airflow_reindex_provider.core.protocols import ResumeLog, SourceSession, TargetSession
-from airflow_reindex_provider.core.readahead import read_ahead
+from airflow_reindex_provider.core.protocols import ResumeLog, SourceSession, StagingWriter, TargetSession, Writer
+from airflow_reindex_provider.core.readahead import read_ahead, stage_ahead
 
 log = logging.getLogger(__name__)
 
 READ_AHEAD_BYTES = 8 * 1024 * 1024
-RESUME_INTERVAL_S = 0.5
+RESUME_INTERVAL_S = 1.0
 
 
 def choose_format(offered: Sequence[Format], accepted: Sequence[Format], transform: Transform | None) -> Format:
@@ -95,7 +97,7 @@ def index_batch(
     """Write every row of the batch into its generation, going on after what an earlier try had acknowledged.
 
     Every write carries its version, so a chunk that is written twice (its acknowledgement lost in a crash) changes
-    nothing. What was acknowledged is noted at most twice a second, at every stop and before every error.
+    nothing. What was acknowledged is noted at most once a second, at every stop and before every error.
 
     :param resume: cleared at the end, so that a task cleared by hand does all of its work again.
     :param should_stop: looked at between chunks.
@@ -114,12 +116,12 @@ def index_batch(
         reading = source.read(rest, format=format, fields=fields, chunk_rows=chunk_rows)
         with (
             target.writer(batch.generation, schema, format) as writer,
-            read_ahead(reading, max_bytes=READ_AHEAD_BYTES, cancel=source.cancel) as chunks,
+            _writes(reading, writer, format, transform, source.cancel) as writes,
         ):
-            for chunk in _transformed(chunks, transform):
-                result = writer.write(chunk[0])
-                result = WriteResult(result.counts + Counts(failures=len(chunk[1])), (*chunk[1], *result.rejected))
-                done = done.after(chunk[0], result)
+            for chunk, unmade, write in writes:
+                result = write()
+                result = WriteResult(result.counts + Counts(failures=len(unmade)), (*unmade, *result.rejected))
+                done = done.after(chunk, result)
                 progress.add(result.counts)
                 if len(done.rejected) > max_failures:
                     raise TooManyFailuresError(_too_many(batch, done.rejected, max_failures))
@@ -139,6 +141,26 @@ def index_batch(
     progress.finish(Status.COMPLETED)
     resume.clear()
     return BatchResult(batch, done.counts, done.rejected, done.chunks, clock() - started)
+
+
+@contextmanager
+def _writes(
+    reading: Iterator[Chunk],
+    writer: Writer,
+    format: Format,
+    transform: Transform | None,
+    cancel: Callable[[], None],
+) -> Iterator[Iterator[tuple[Chunk, tuple[Rejection, ...], Callable[[], WriteResult]]]]:
+    """Each chunk, the documents that the transform could not make of it, and what writes the others.
+
+    The author's transform runs where the task runs, never in a thread.
+    """
+    if isinstance(writer, StagingWriter) and format is not Format.ROWS:
+        with stage_ahead(reading, writer.stage, max_bytes=READ_AHEAD_BYTES, cancel=cancel) as staged:
+            yield ((chunk, (), write) for chunk, write in staged)
+        return
+    with read_ahead(reading, max_bytes=READ_AHEAD_BYTES, cancel=cancel) as chunks:
+        yield ((chunk, unmade, partial(writer.write, chunk)) for chunk, unmade in _transformed(chunks, transform))
 
 
 def _transformed(chunks: Iterator[Chunk], transform: Transform | None) -> Iterator[tuple[Chunk, tuple[Rejection, ...]]]:

@@ -21,8 +21,12 @@ _DOCUMENT_COST = 1024
 """What a document in the rows format is taken to weigh, in bytes; its true size is not worth the time to find out."""
 
 
+class _HungUpError(Exception):
+    pass
+
+
 class _Pipe:
-    """A queue bounded by weight. The reader puts, the writer gets; either may hang up."""
+    """A queue bounded by weight. The reader puts, the writer gets; who hangs up leaves the other one nothing to wait for."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max = max_bytes
@@ -45,8 +49,10 @@ class _Pipe:
 
     def get(self) -> object:
         with self._changed:
-            while not self._items:
+            while not self._items and not self._closed:
                 self._changed.wait()
+            if self._closed:
+                raise _HungUpError
             item, weight = self._items.popleft()
             self._weight -= weight
             self._changed.notify_all()
@@ -124,43 +130,61 @@ def read_ahead(
     :param cancel: makes a read that waits for the source give up; called when the context is left before the end.
     """
     pipe = _Pipe(max_bytes)
-    with _thread("reindex-read-ahead", pipe, lambda: _fill(pipe, chunks)):
+    with _running("reindex-read-ahead", lambda: _fill(pipe, chunks), pipe, cancel=cancel):
         yield _drain(pipe)
 
 
 @contextmanager
-def one_ahead(items: Iterator[T]) -> Iterator[Iterator[T]]:
-    """The same items in the same order, each made in a thread while the one before it is used.
+def stage_ahead(
+    chunks: Iterator[Chunk],
+    stage: Callable[[Chunk], T],
+    *,
+    max_bytes: int,
+    cancel: Callable[[], None] = lambda: None,
+) -> Iterator[Iterator[tuple[Chunk, T]]]:
+    """As :func:`read_ahead`, with what ``stage`` makes of each chunk in a second thread, while the one before is used.
 
-    Errors and the end are as in :func:`read_ahead`.
+    An error of ``stage`` is raised where its chunk would have come.
     """
-    pipe = _Pipe(1)
+    read, staged = _Pipe(max_bytes), _Pipe(1)
 
     def fill() -> None:
         try:
-            for item in items:
-                if not pipe.put(item, 1):
+            for chunk in _drain(read):
+                if not staged.put((chunk, stage(chunk)), 1):
                     return
-            pipe.put(_EndOfBatch(None), 0)
+            staged.put(_EndOfBatch(None), 0)
         except BaseException as error:
-            pipe.put(_EndOfBatch(error), 0)
+            staged.put(_EndOfBatch(error), 0)
 
-    def drain() -> Iterator[T]:
-        while not isinstance(item := pipe.get(), _EndOfBatch):
-            yield cast("T", item)
+    def drain() -> Iterator[tuple[Chunk, T]]:
+        while not isinstance(item := staged.get(), _EndOfBatch):
+            yield cast("tuple[Chunk, T]", item)
         if item.error is not None:
             raise item.error
 
-    with _thread("reindex-stage-ahead", pipe, fill):
+    with (
+        _running("reindex-read-ahead", lambda: _fill(read, chunks), read, cancel=cancel),
+        _running("reindex-stage-ahead", fill, staged, read),
+    ):
         yield drain()
 
 
 @contextmanager
-def _thread(name: str, pipe: _Pipe, fill: Callable[[], None]) -> Iterator[None]:
-    thread = threading.Thread(target=fill, name=name, daemon=True)
+def _running(
+    name: str, work: Callable[[], None], *pipes: _Pipe, cancel: Callable[[], None] = lambda: None
+) -> Iterator[None]:
+    """A thread that works at the other end of the pipes; they are closed first when the context is left."""
+    thread = threading.Thread(target=work, name=name, daemon=True)
     thread.start()
     try:
         yield
     finally:
-        pipe.close()
-        thread.join()
+        for pipe in pipes:
+            pipe.close()
+        thread.join(_PATIENCE_S)
+        if thread.is_alive():
+            cancel()
+            thread.join(_CANCEL_S)
+        if thread.is_alive():
+            log.warning("The thread %s did not end within %g s and is left behind.", name, _CANCEL_S)

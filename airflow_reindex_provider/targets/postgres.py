@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import KW_ONLY, dataclass, field
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_reindex_provider.common.postgres import WRITER_TAG, connect, split_name
 from airflow_reindex_provider.core.errors import ConfigurationError
 from airflow_reindex_provider.core.model import Format, Guarantee
 
 if TYPE_CHECKING:
+    import psycopg
+
     from airflow_reindex_provider.targets.postgres_session import PostgresTargetSession
 
 MAX_NAME_BYTES = 63
@@ -44,7 +46,8 @@ class PostgresTarget:
     The physical tables are ``{index}_{YYYYMMDDtHHMMSS}``, beside the view. Their extra columns are ``_reindex_version``
     and ``_reindex_deleted``.
 
-    :param conn_id: Airflow connection of type Postgres. Its role needs CREATE on the schema.
+    :param conn_id: Airflow connection of type Postgres. Its role needs CREATE on the schema. An index task uses two
+        sessions of it: one takes a chunk in while the other writes the one before.
     :param index: ``schema.name`` or ``name`` of the view, taken literally.
     :param columns: types to give instead of the source's, by column: ``{"embedding": "vector(384)"}``. A name the source
         does not have makes a column that a transform fills.
@@ -85,5 +88,8 @@ class PostgresTarget:
     def open(self, stream: str) -> Iterator[PostgresTargetSession]:
         from airflow_reindex_provider.targets.postgres_session import PostgresTargetSession
 
-        with connect(self.conn_id, owner=f"Target {self.label}", tag=WRITER_TAG) as connection:
+        with self.connect() as connection:
             yield PostgresTargetSession(self, stream, connection)
+
+    def connect(self) -> AbstractContextManager[psycopg.Connection[Any]]:
+        return connect(self.conn_id, owner=f"Target {self.label}", tag=WRITER_TAG)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from psycopg import sql
@@ -151,9 +151,12 @@ class PostgresTargetSession:
         columns = {n: kind for n, kind in held.items() if n not in {VERSION, DELETED, *generated}}
         if format is Format.PG_COPY:
             columns = {n: columns[n] for n in fields}
-        with self._explained():
+        with self._explained(), ExitStack() as stack:
+            connections = [self._connection]
+            if format is Format.PG_COPY:
+                connections.append(stack.enter_context(self._target.connect()))
             yield PostgresWriter(
-                self._connection,
+                connections,
                 table=self._identifier(generation),
                 columns=columns,
                 staged={n: schema.field(n).wire_type if format is Format.PG_COPY else "text" for n in columns},

@@ -7,6 +7,9 @@ chunk --COPY--> temporary table --INSERT .. ON CONFLICT DO UPDATE WHERE version 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, cast
 
 import psycopg
@@ -33,13 +36,14 @@ _JSON = ("json", "jsonb")
 class PostgresWriter:
     """One transaction a chunk. Rows are written in key order, so two writers never wait for each other in a circle.
 
+    :param connections: one for all, or two that take turns: one holds what :meth:`stage` brings while the other writes.
     :param columns: the table's columns and their types. :param staged: their types on the way.
     :param clears_deleted: whether chunks can hold deletions, whose contents are then not kept.
     """
 
     def __init__(
         self,
-        connection: Connection[Any],
+        connections: Sequence[Connection[Any]],
         *,
         table: sql.Identifier,
         columns: Mapping[str, str],
@@ -47,30 +51,30 @@ class PostgresWriter:
         primary_key: Sequence[str],
         clears_deleted: bool,
     ) -> None:
-        self._connection = connection
+        self._connections = connections
         self._columns = columns
         self._key = primary_key
         self._staging = sql.Identifier("pg_temp", "reindex_staging")
         self._order = tuple(columns)
         self._upsert = _upsert(table, columns, staged, primary_key, clears_deleted=clears_deleted)
+        self._free: SimpleQueue[Connection[Any]] = SimpleQueue()
         definitions = [
             sql.SQL("{} bigint, {} boolean").format(sql.Identifier(VERSION), sql.Identifier(DELETED)),
             *(sql.SQL("{} {}").format(sql.Identifier(n), sql.SQL(kind)) for n, kind in staged.items()),
         ]
-        connection.execute("SET temp_buffers = '32MB'")
-        connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(self._staging))
-        connection.execute(
-            sql.SQL("CREATE TEMPORARY TABLE reindex_staging ({}) ON COMMIT DELETE ROWS").format(
-                sql.SQL(", ").join(definitions)
+        for connection in connections:
+            connection.execute("SET temp_buffers = '32MB'")
+            connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(self._staging))
+            connection.execute(
+                sql.SQL("CREATE TEMPORARY TABLE reindex_staging ({}) ON COMMIT DELETE ROWS").format(
+                    sql.SQL(", ").join(definitions)
+                )
             )
-        )
+            self._free.put(connection)
 
     def write(self, chunk: Chunk) -> WriteResult:
         if chunk.format is Format.PG_COPY:
-            with self._connection.transaction():
-                staged = self._copy_in(cast("Iterable[bytes]", chunk.payload))
-                counts, rejected = self._store(staged)
-            return WriteResult(counts, rejected)
+            return self.stage(chunk)()
         documents = cast("Sequence[Document]", chunk.payload)
         unwritable: list[Rejection] = []
         try:
@@ -83,23 +87,55 @@ class PostgresWriter:
         result = self._write_rows(documents)
         return WriteResult(result.counts + Counts(failures=len(unwritable)), (*unwritable, *result.rejected))
 
+    def stage(self, chunk: Chunk) -> Callable[[], WriteResult]:
+        """Begin the chunk's transaction and fill its staging table; the answer writes from there and commits."""
+        pieces = cast("Iterable[bytes]", chunk.payload)
+        return self._filled(lambda connection: self._copy_in(connection, pieces))
+
+    def _filled(self, fill: Callable[[Connection[Any]], int]) -> Callable[[], WriteResult]:
+        connection = self._free.get()
+        try:
+            connection.execute("BEGIN")
+            staged = fill(connection)
+        except BaseException:
+            self._give_back(connection)
+            raise
+        return partial(self._write_staged, connection, staged)
+
+    def _write_staged(self, connection: Connection[Any], staged: int) -> WriteResult:
+        try:
+            result = WriteResult(*self._store(connection, staged))
+            connection.commit()
+            return result
+        finally:
+            self._give_back(connection)
+
+    def _give_back(self, connection: Connection[Any]) -> None:
+        try:
+            # Nothing is open here unless an error is on its way up, which a connection that broke must not replace.
+            with suppress(psycopg.Error):
+                connection.rollback()
+        finally:
+            self._free.put(connection)
+
     # -- into the staging table
 
-    def _copy_in(self, pieces: Iterable[bytes]) -> int:
-        with self._connection.cursor() as cursor:
+    def _copy_in(self, connection: Connection[Any], pieces: Iterable[bytes]) -> int:
+        with connection.cursor() as cursor:
             with cursor.copy(sql.SQL("COPY {} FROM STDIN (FORMAT binary)").format(self._staging)) as copy:
                 for piece in pieces:
                     copy.write(piece)
             return cursor.rowcount
 
     def _write_rows(self, documents: Sequence[Document]) -> WriteResult:
+        return self._filled(lambda connection: self._copy_rows(connection, documents))()
+
+    def _copy_rows(self, connection: Connection[Any], documents: Sequence[Document]) -> int:
         statement = sql.SQL("COPY {} FROM STDIN").format(self._staging)
-        with self._connection.transaction():
-            with self._connection.cursor() as cursor, cursor.copy(statement) as copy:
-                for document in documents:
-                    copy.write_row(self._row(document))
-            counts, rejected = self._store(len(documents))
-        return WriteResult(counts, rejected)
+        with connection.cursor() as cursor, cursor.copy(statement) as copy:
+            for document in documents:
+                copy.write_row(self._row(document))
+        return len(documents)
 
     def _row(self, document: Document) -> tuple[Any, ...]:
         key = dict(zip(self._key, document.key, strict=True))
@@ -115,7 +151,7 @@ class PostgresWriter:
         )
 
     def _without_unwritable(self, documents: Sequence[Document]) -> tuple[list[Document], list[Rejection]]:
-        transformer = Transformer(self._connection)
+        transformer = Transformer(self._connections[0])
         good: list[Document] = []
         bad: list[Rejection] = []
         for document in documents:
@@ -129,29 +165,31 @@ class PostgresWriter:
 
     # -- from there into the table
 
-    def _store(self, staged: int) -> tuple[Counts, tuple[Rejection, ...]]:
+    def _store(self, connection: Connection[Any], staged: int) -> tuple[Counts, tuple[Rejection, ...]]:
         try:
-            with self._connection.transaction():
-                return self._counts(self._connection.execute(self._statement(None)), staged), ()
+            with connection.transaction():
+                return self._counts(connection.execute(self._statement(None)), staged), ()
         except _REFUSALS:
-            places = self._connection.execute(sql.SQL("SELECT ctid FROM {}").format(self._staging)).fetchall()
-            return self._store_all_but_refused([place for (place,) in places])
+            places = connection.execute(sql.SQL("SELECT ctid FROM {}").format(self._staging)).fetchall()
+            return self._store_all_but_refused(connection, [place for (place,) in places])
 
-    def _store_all_but_refused(self, places: list[str]) -> tuple[Counts, tuple[Rejection, ...]]:
+    def _store_all_but_refused(
+        self, connection: Connection[Any], places: list[str]
+    ) -> tuple[Counts, tuple[Rejection, ...]]:
         counts = Counts()
         rejected: list[Rejection] = []
         waiting = [places]
         while waiting:
             part = waiting.pop()
             try:
-                with self._connection.transaction():
-                    counts = counts + self._counts(self._connection.execute(self._statement(part)), len(part))
+                with connection.transaction():
+                    counts = counts + self._counts(connection.execute(self._statement(part)), len(part))
             except _REFUSALS as error:
                 if len(part) > 1:
                     middle = len(part) // 2
                     waiting += [part[middle:], part[:middle]]
                 else:
-                    rejected.append(Rejection(self._key_at(part[0]), _reason(error)))
+                    rejected.append(Rejection(self._key_at(connection, part[0]), _reason(error)))
         return counts + Counts(failures=len(rejected)), tuple(rejected)
 
     def _statement(self, places: list[str] | None) -> sql.Composed:
@@ -161,9 +199,9 @@ class PostgresWriter:
             return before + after
         return before + sql.SQL(" WHERE s.ctid = ANY({}::tid[])").format(sql.Literal(places)) + after
 
-    def _key_at(self, place: str) -> tuple[str, ...]:
+    def _key_at(self, connection: Connection[Any], place: str) -> tuple[str, ...]:
         texts = sql.SQL(", ").join(sql.SQL("{}::text").format(sql.Identifier(n)) for n in self._key)
-        row = self._connection.execute(
+        row = connection.execute(
             sql.SQL("SELECT {} FROM {} WHERE ctid = {}::tid").format(texts, self._staging, sql.Literal(place))
         ).fetchone()
         return tuple(row or ())
