@@ -31,7 +31,6 @@ from airflow_reindex_provider.core.readahead import read_ahead, stage_ahead
 log = logging.getLogger(__name__)
 
 READ_AHEAD_BYTES = 8 * 1024 * 1024
-RESUME_INTERVAL_S = 1.0
 
 
 def choose_format(offered: Sequence[Format], accepted: Sequence[Format], transform: Transform | None) -> Format:
@@ -97,7 +96,8 @@ def index_batch(
     """Write every row of the batch into its generation, going on after what an earlier try had acknowledged.
 
     Every write carries its version, so a chunk that is written twice (its acknowledgement lost in a crash) changes
-    nothing. What was acknowledged is noted at most once a second, at every stop and before every error.
+    nothing. What was acknowledged is noted before every report of progress (once a second), at every stop and before every
+    error.
 
     :param resume: cleared at the end, so that a task cleared by hand does all of its work again.
     :param should_stop: looked at between chunks.
@@ -110,8 +110,17 @@ def index_batch(
     fields = target.fields(batch.generation, schema)
     rest = batch if done.end is None else replace(batch, window=replace(batch.window, start=done.end))
     progress.start(done.counts if done.end else None)
-    noted_at = clock()
     noted = done
+
+    def note() -> None:
+        nonlocal noted
+        noted = done
+        try:
+            resume.save(done.to_json(batch))
+        except Exception as error:
+            # It would only spare a retry some work; the rows themselves are safe in the target.
+            log.warning("What batch %d has reached was not noted: %s", batch.number + 1, error)
+
     try:
         reading = source.read(rest, format=format, fields=fields, chunk_rows=chunk_rows)
         with (
@@ -122,19 +131,17 @@ def index_batch(
                 result = write()
                 result = WriteResult(result.counts + Counts(failures=len(unmade)), (*unmade, *result.rejected))
                 done = done.after(chunk, result)
-                progress.add(result.counts)
+                # Noted before it is shown: a try that takes over never begins below figures that people have seen.
+                progress.add(result.counts, before_report=note)
                 if len(done.rejected) > max_failures:
                     raise TooManyFailuresError(_too_many(batch, done.rejected, max_failures))
-                if clock() - noted_at >= RESUME_INTERVAL_S:
-                    resume.save(done.to_json(batch))
-                    noted_at, noted = clock(), done
                 if should_stop():
                     raise IndexingStoppedError(
                         f"Stopped after {done.counts.processed:,} rows; a retry goes on from there."
                     )
     except BaseException as error:
         if noted is not done and not isinstance(error, TooManyFailuresError):
-            resume.save(done.to_json(batch))
+            note()
         stopped = isinstance(error, IndexingStoppedError)
         progress.finish(Status.CANCELLED if stopped else Status.FAILED, str(error)[:MAX_REASON_CHARS])
         raise

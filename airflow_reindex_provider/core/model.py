@@ -99,7 +99,9 @@ class Batch:
     def label(self) -> str:
         """Name of the mapped task instance in Airflow's UI."""
         what = (
-            f"{len(self.keys)} parked" if self.keys else f"{self.rows:,} rows from {self.window.start or 'the first'}"
+            f"{len(self.keys)} parked"
+            if self.keys
+            else f"{self.rows:,} rows from {self.window.start or 'the first one'}"
         )
         return f"{self.number + 1}/{self.of}: {what}"
 

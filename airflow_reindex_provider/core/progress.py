@@ -74,13 +74,17 @@ class Progress:
         self._last_chunk_at = self._clock()
         self._report(Status.RUNNING, f"goes on after {self._counts.processed:,} rows" if resumed else "")
 
-    def add(self, chunk: Counts) -> None:
-        """Count one acknowledged chunk."""
+    def add(self, chunk: Counts, *, before_report: Callable[[], None] = lambda: None) -> None:
+        """Count one acknowledged chunk, and report where a report is due.
+
+        :param before_report: what must have happened before the figures are shown.
+        """
         now = self._clock()
         self._recent.append((chunk.processed, now - self._last_chunk_at))
         self._last_chunk_at = now
         self._counts = self._counts + chunk
         if self._reported_at is None or now - self._reported_at >= self._interval_s:
+            before_report()
             self._report(Status.RUNNING, "")
 
     def finish(self, status: Status, message: str = "") -> None:

@@ -72,11 +72,10 @@ class Bench:
             format=Format.ROWS,
             chunk_rows=2,
             max_failures=max_failures,
-            progress=Progress(self.batch, "incremental", self.reporter),
+            progress=Progress(self.batch, "incremental", self.reporter, clock=clock),
             resume=self.resume,
             transform=transform,
             should_stop=should_stop,
-            clock=clock,
         )
 
     def titles(self) -> dict[str, str]:
@@ -123,18 +122,26 @@ def test_a_chunk_whose_acknowledgement_was_lost_is_written_again_without_harm(be
 
 
 def test_what_is_acknowledged_is_noted_while_the_batch_runs(bench: Bench) -> None:
-    """A process that is killed leaves a note no older than half a second; here the clock jumps a second a look."""
+    """What has been shown has been noted, so a process that is killed takes nothing back that people have seen."""
     ticks = iter(range(1000))
     noted: list[str] = []
     plain_save = bench.resume.save
 
+    shown: list[dict[str, Any]] = []
+    counted: list[int] = []
+
     def save(value: dict[str, Any]) -> None:
         noted.append(value["end"]["cursor"])
+        counted.append(sum(value["counts"].values()))
+        assert all(record["processed"] < counted[-1] for record in shown)
         plain_save(value)
 
     bench.resume.save = save  # type: ignore[method-assign]
-    bench.index(clock=lambda: float(next(ticks)))
+    bench.reporter.report = shown.append  # type: ignore[method-assign]
+    bench.index(clock=lambda: float(next(ticks)))  # a second a look
     assert len(noted) == 5
+    running = [record["processed"] for record in shown if record["status"] == "running"]
+    assert running == [0, *counted], "each was noted before it was shown"
     assert noted == sorted(noted)
     assert noted[-1] == bench.batch.window.end.cursor
 

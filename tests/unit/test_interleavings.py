@@ -251,10 +251,10 @@ class Interleavings(RuleBasedStateMachine):
                     format=Format.ROWS,
                     chunk_rows=self.target.chunk_rows,
                     max_failures=1000,
-                    progress=Progress(batch, "incremental", MemoryReporter()),
+                    # A note is written before each report of progress, and those follow the progress' clock.
+                    progress=Progress(batch, "incremental", MemoryReporter(), clock=lambda: float(next(ticks))),
                     resume=resume,
                     should_stop=lambda: stop,
-                    clock=lambda: float(next(ticks)),
                 )
             except (TransientError, IndexingStoppedError, Kill):
                 return
