@@ -219,16 +219,25 @@ class Airflow:
         return str(self.rest.post(f"/dags/{dag_id}/dagRuns", body)["dag_run_id"])
 
     def wait_for_run(
-        self, dag_id: str, run_id: str, *, timeout_s: float = 120, expect: str | None = "success"
+        self,
+        dag_id: str,
+        run_id: str,
+        *,
+        timeout_s: float = 120,
+        expect: str | None = "success",
+        on_poll: Callable[[dict[str, Any]], None] | None = None,
     ) -> dict[str, Any]:
         """The run as the API shows it, once it has ended.
 
         :param expect: the state it must have ended in (`success`, `failed`); None takes either.
+        :param on_poll: called with the run each time it is looked at, the last time included.
         :raises RuntimeError: when it does not end in time or not as expected; shows the logs of the failed tasks.
         """
 
         def look() -> dict[str, Any] | None:
             run: dict[str, Any] = self.rest.get(_run_path(dag_id, run_id))
+            if on_poll is not None:
+                on_poll(run)
             return run if run["state"] in _FINAL_STATES else None
 
         def states() -> str:

@@ -192,7 +192,8 @@ class EmbeddedPostgres:
 
     def _end(self) -> None:
         try:
-            if (self.data_dir / "postmaster.pid").exists():
+            # Before the watchdog is there, nothing was started; initdb, interrupted, leaves such a file too.
+            if self._watchdog is not None and (self.data_dir / "postmaster.pid").exists():
                 self.stop()
         finally:
             if self._watchdog is not None:

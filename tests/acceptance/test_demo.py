@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -40,12 +41,12 @@ def _left_running(folder: Path) -> list[str]:
 
 
 @pytest.fixture
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    # Postgres as a user of its own must be able to reach it.
-    folder = tmp_path_factory.mktemp("demo")
-    for parent in (folder, *folder.parents[:2]):
-        parent.chmod(0o755)
-    return folder
+def folder() -> Iterator[Path]:
+    # Not pytest's own, which pytest keeps to one user: as root, Postgres runs as another.
+    with tempfile.TemporaryDirectory(prefix="reindex-demo-test-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        yield folder
 
 
 def test_the_demo_ends_well_and_leaves_nothing(folder):
