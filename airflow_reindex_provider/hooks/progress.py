@@ -7,12 +7,14 @@ from typing import Any, Protocol
 from airflow.sdk import BaseHook
 
 from airflow_reindex_provider.core.model import Batch
-from airflow_reindex_provider.core.progress import Progress
+from airflow_reindex_provider.core.progress import Progress, Status, utc_now
 
 PROGRESS_KEY = "reindex_progress"
 
 
 class _TaskInstance(Protocol):
+    dag_id: str
+    run_id: str
     task_id: str
     map_index: int | None
     try_number: int
@@ -53,3 +55,25 @@ class ReindexProgressHook(BaseHook):
     def track(self, batch: Batch) -> Progress:
         """A counter for one batch that reports here."""
         return Progress(batch, batch.mode, self)
+
+    def close(self, *, task_id: str, map_index: int) -> None:
+        """Mark another task instance of the run as failed where it shows itself as running, though it has ended: a killed
+        one had no time to say so. Best effort, as all reports."""
+        from airflow.sdk.execution_time.xcom import XCom
+
+        ti = self._task_instance
+        try:
+            shown = ti.xcom_pull(task_ids=task_id, key=PROGRESS_KEY, map_indexes=map_index)
+            if not isinstance(shown, dict) or shown.get("status") not in (Status.PENDING, Status.RUNNING):
+                return
+            last = {"status": str(Status.FAILED), "message": "The task ended without a word: it was killed."}
+            XCom.set(
+                PROGRESS_KEY,
+                {**shown, **last, "updated_at": utc_now().isoformat(timespec="milliseconds")},
+                dag_id=ti.dag_id,
+                task_id=task_id,
+                run_id=ti.run_id,
+                map_index=map_index,
+            )
+        except Exception as error:
+            self.log.warning("The progress of %s[%d] stays as it is: %s", task_id, map_index, error)

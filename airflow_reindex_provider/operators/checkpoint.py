@@ -9,6 +9,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from airflow_reindex_provider.core.model import BatchResult, Plan
 from airflow_reindex_provider.core.settling import Outcome, require_complete, settle
+from airflow_reindex_provider.hooks.progress import ReindexProgressHook
 from airflow_reindex_provider.operators.base import StreamOperator
 from airflow_reindex_provider.operators.extract import PLAN_KEY
 
@@ -51,10 +52,15 @@ class CheckpointOperator(StreamOperator):
         if plan.dry_run:
             ti.xcom_push(key=OUTCOME_KEY, value=planned)
             raise AirflowSkipException(f"Dry run: {plan.rows:,} rows in {planned['batches']} batches would be indexed.")
+        results = self._results(ti)
+        finished = [result.batch for result in results]
+        for batch in plan.batches:
+            if batch not in finished:
+                ReindexProgressHook(ti).close(task_id=self.index_task_id, map_index=batch.number)
         with stream.target.open(stream.name) as target:
             outcome = settle(
                 plan,
-                self._results(ti),
+                results,
                 store=stream.checkpoint,
                 target=target,
                 run=str(context["run_id"]),

@@ -22,7 +22,7 @@ from importlib.resources import files
 from airflow.dag_processing.dagbag import DagBag
 import airflow_reindex_provider
 package = files("airflow_reindex_provider")
-bag = DagBag(str(package / "example_dags"), include_examples=False)
+bag = DagBag(str(package / "example_dags"))
 print(json.dumps({
     "file": airflow_reindex_provider.__file__,
     "typed": (package / "py.typed").is_file(),

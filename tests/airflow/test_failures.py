@@ -57,6 +57,28 @@ def test_a_killed_task_goes_on(stream):
     assert items.index == items.table
 
 
+def test_a_killed_task_without_retries_does_not_look_running(stream):
+    """A task that had no time to say that it ends is shown as failed, with its last figures, once the run has ended; the
+    next run starts before it and completes."""
+    items = stream("given_up")
+    items.insert(range(50), title="slow")
+    items.pull_brake(0.05)
+    run = items.start()
+    seen = progressed(run, 0, processed=20)
+    os.kill(run.task("index", 0)["pid"], signal.SIGKILL)
+    run.end("failed")
+
+    last = run.progress()
+    assert (last["status"], last["message"]) == ("failed", "The task ended without a word: it was killed.")
+    assert seen["processed"] <= last["processed"] < 50
+    assert items.checkpoint_text is None
+
+    items.release_brake()
+    again = items.run()
+    assert again.window[0] is None
+    assert items.index == items.table
+
+
 def test_a_task_marked_failed_stops_between_two_chunks(stream, airflow: Airflow):
     """Marked failed in the UI, a running task ends its chunk and shows itself as cancelled; the run fails with the
     checkpoint before that batch; cleared, the task goes on where it stopped and the run ends well."""

@@ -22,6 +22,8 @@ class TaskInstance:
     map_index: int | None = 3
     xcoms: dict[tuple[str, str, int], Any] = field(default_factory=dict)
     refuses: bool = False
+    dag_id: str = "reindex_items"
+    run_id: str = "manual"
     task_id: str = "index"
 
     def xcom_push(self, key: str, value: Any) -> None:
