@@ -20,7 +20,7 @@ api_docs = Stream(
         "search_db",
         index="public.api_docs_index",
         full_text=FullText(("signature", "docstring")),
-        chunk_rows=200,  # small, so that there is progress to be seen
+        chunk_rows=10,  # tiny, so that there is progress to be seen
     ),
     batch_size=4_000,
 )
