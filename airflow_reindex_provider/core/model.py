@@ -151,6 +151,8 @@ class Chunk:
     end: Position
     format: Format
     payload: Sequence[Document] | Iterable[bytes]
+    weight: int = 0
+    """Bytes that a list of documents holds, as far as the source knows; 0 where it does not."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ _CANCEL_S = 15.0
 T = TypeVar("T")
 
 _DOCUMENT_COST = 1024
-"""What a document in the rows format is taken to weigh, in bytes; its true size is not worth the time to find out."""
+"""What a document in the rows format is taken to weigh at least, in bytes."""
 
 
 class _HungUpError(Exception):
@@ -78,7 +78,7 @@ def _fill(pipe: _Pipe, chunks: Iterator[Chunk]) -> None:
         for chunk in chunks:
             if chunk.format is Format.ROWS:
                 documents = cast("list[Document]", chunk.payload)
-                if not pipe.put(chunk, len(documents) * _DOCUMENT_COST):
+                if not pipe.put(chunk, max(len(documents) * _DOCUMENT_COST, chunk.weight)):
                     return
                 continue
             if not pipe.put(chunk, 0):

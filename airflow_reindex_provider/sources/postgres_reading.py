@@ -120,7 +120,7 @@ def rows(
             for number, row in enumerate(page):
                 key = tuple(row[1 : 1 + width])
                 if len(documents) >= chunk_rows or weight >= CHUNK_WEIGHT:
-                    yield Chunk(Position(row[0], key), Format.ROWS, documents)
+                    yield Chunk(Position(row[0], key), Format.ROWS, documents, weight)
                     documents, weight = [], 0
                 version, gone, *values = row[1 + width :]
                 content = None if gone else dict(zip(fields, values, strict=True))
@@ -131,7 +131,7 @@ def rows(
             # Rows as wide as these; a table's rows are mostly of one width.
             page_rows = min(FETCH_ROWS, 2 * page_rows, max(1, FETCH_WEIGHT * len(page) // max(1, page_weight)))
     if documents:
-        yield Chunk(window.end, Format.ROWS, documents)
+        yield Chunk(window.end, Format.ROWS, documents, weight)
 
 
 def _weight(cursor: psycopg.ServerCursor[Any], number: int, row: Sequence[Any]) -> int:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+import psycopg
 from psycopg import sql
 
 from airflow_reindex_provider.common.postgres import (
@@ -38,8 +40,6 @@ from airflow_reindex_provider.sources.postgres_catalog import STILL_OPEN, Catalo
 from airflow_reindex_provider.sources.postgres_sql import Relation
 
 if TYPE_CHECKING:
-    import psycopg
-
     from airflow_reindex_provider.sources.postgres import PostgresSource
 
 log = logging.getLogger(__name__)
@@ -81,16 +81,16 @@ class PostgresSourceSession:
         assert self._catalogue is not None
         facts = self._catalogue.facts
         kind = schema.cursor_type
-        warnings = list(self._warnings(facts))
+        warnings = tuple(self._warnings(facts))
+        self._require_clock(kind, facts)
         if kind is CursorType.INTEGER:
-            horizon = self._integer_horizon(facts)
-        else:
-            self._require_clock(kind, facts)
-            suffix = {CursorType.TIMESTAMPTZ: "", CursorType.TIMESTAMP: "_local", CursorType.DATE: "_date"}[kind]
-            horizon = Horizon(facts["safe" + suffix], self._basis(), None)
-            horizon = self._held_by_prepared(facts) or horizon
-            return Survey(schema, horizon, facts["now" + suffix], tuple(warnings))
-        return Survey(schema, self._held_by_prepared(facts) or horizon, None, tuple(warnings))
+            horizon = self._integer_horizon()
+            return Survey(schema, self._held_by_prepared(facts) or horizon, None, warnings)
+        suffix = {CursorType.TIMESTAMPTZ: "", CursorType.TIMESTAMP: "_local", CursorType.DATE: "_date"}[kind]
+        horizon = Horizon(facts["safe" + suffix], self._basis())
+        if horizon.cursor == "-infinity":
+            horizon = Horizon(None, self._basis(), "the standby, which has replayed no transaction since it started")
+        return Survey(schema, self._held_by_prepared(facts) or horizon, facts["now" + suffix], warnings)
 
     def schema(self) -> Schema:
         source = self._source
@@ -270,9 +270,8 @@ class PostgresSourceSession:
             " whose rows cannot be dated: COMMIT PREPARED or ROLLBACK PREPARED it",
         )
 
-    def _integer_horizon(self, facts: dict[str, Any]) -> Horizon:
+    def _integer_horizon(self) -> Horizon:
         source = self._source
-        self._require_clock(CursorType.INTEGER, facts)
         relation = self._need_relation()
         with explained(f"Source {source.label}", grant=self._grant()):
             row = self._connection.execute(relation.greatest_cursor()).fetchone()
@@ -321,7 +320,8 @@ class PostgresSourceSession:
                 yield from reading.copies(self._connection, relation, batch, fields, self._chunks(batch, chunk_rows))
 
     def cancel(self) -> None:
-        self._connection.cancel_safe(timeout=CANCEL_TIMEOUT_S)
+        with suppress(psycopg.Error):
+            self._connection.cancel_safe(timeout=CANCEL_TIMEOUT_S)
 
     def _chunks(self, batch: Batch, chunk_rows: int) -> list[Window]:
         """The batch's window cut at every ``chunk_rows`` rows, sooner where rows are wide.

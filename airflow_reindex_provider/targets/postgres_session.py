@@ -150,6 +150,13 @@ class PostgresTargetSession:
         generated = {self._target.full_text.name} if self._target.full_text else set()
         columns = {n: kind for n, kind in held.items() if n not in {VERSION, DELETED, *generated}}
         if format is Format.PG_COPY:
+            unfed = [n for n in columns if n not in fields]
+            if unfed:
+                raise ConfigurationError(
+                    f"{self._target.label}: column {unfed[0]!r} is declared in columns=, but the source has no such column and"
+                    " the stream no transform that would fill it. Bring it back at the source, or drop it from columns= and"
+                    f" from the table {generation!r}."
+                )
             columns = {n: columns[n] for n in fields}
         with self._explained(), ExitStack() as stack:
             connections = [self._connection]

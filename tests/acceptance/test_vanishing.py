@@ -94,3 +94,19 @@ def test_a_new_column_waits_for_a_rebuild(run: Runner, db: Connection) -> None:
     db.execute("ALTER TABLE items ADD colour text")
 
     assert run.run().counts.updated == 10
+
+
+def test_a_declared_column_that_nothing_fills(database: Database, db: Connection) -> None:
+    """Without a transform, a column of columns= that the source has lost would go stale in silence; it is an error."""
+    run = Runner(
+        source=PostgresSource(
+            database.conn_id, table="items", primary_key="id", cursor_field="updated_at", margin=timedelta(0)
+        ),
+        target=PostgresTarget(database.conn_id, index="items_index", columns={"price": "numeric"}),
+    )
+    run.run()
+    db.execute("ALTER TABLE items RENAME price TO amount")
+    db.execute("UPDATE items SET body = 'y', updated_at = now()")
+    (batch,) = run.plan().batches
+    with pytest.raises(ConfigurationError, match=r"'price' is declared in columns=.*transform"):
+        run.index(batch)

@@ -485,12 +485,11 @@ def test_a_transaction_prepared_meanwhile_holds_an_integer_cursor(
     run = runner(database, table="counted", cursor_field="seq")
     with run.source.open() as source:
         source.schema()
-        catalogue = source._catalogue  # type: ignore[attr-defined]
         with database.connect() as late:
             late.execute("BEGIN")
             late.execute("INSERT INTO counted VALUES (1, 1)")
             late.execute("PREPARE TRANSACTION 'number one'")
-        horizon = source._integer_horizon(catalogue.facts)  # type: ignore[attr-defined]
+        horizon = source._integer_horizon()  # type: ignore[attr-defined]
     db.execute("ROLLBACK PREPARED 'number one'")
 
     assert horizon.cursor is None
