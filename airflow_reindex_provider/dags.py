@@ -27,15 +27,15 @@ _NO_INTERVAL = ("@once", "@continuous")
 WINDOW_PARAMS: dict[str, Param] = {
     "window_start": Param(
         None,
-        type=["string", "integer", "null"],
+        type=["string", "null"],
         format="date-time",
         title="Window start",
         description="Index the rows whose cursor lies at or after this, and leave the checkpoint alone. Empty: go on from"
-        " the checkpoint. A number for an integer cursor.",
+        " the checkpoint.",
     ),
     "window_end": Param(
         None,
-        type=["string", "integer", "null"],
+        type=["string", "null"],
         format="date-time",
         title="Window end",
         description="Stop before this cursor value. Empty: read as far as is safe.",
@@ -47,7 +47,10 @@ WINDOW_PARAMS: dict[str, Param] = {
         description="Plan and report how many rows and batches it would be; write nothing.",
     ),
 }
-"""Trigger form of a run; :class:`ReindexTaskGroup` reads these three where the Dag has them."""
+"""Trigger form of a run; :class:`ReindexTaskGroup` reads these three where the Dag has them.
+
+A stream with an integer cursor wants numbers: ``params={"window_start": Param(None, type=["integer", "null"]), ...}``.
+"""
 
 
 class ReindexTaskGroup(TaskGroup):

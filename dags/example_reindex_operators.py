@@ -36,13 +36,17 @@ with DAG(
     start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),
     catchup=False,
     max_active_runs=1,
+    default_args={"retries": 3},
     tags=["reindex"],
 ):
     changes = ChangesSensor(task_id="changes", stream=orders, deferrable=True, poke_interval=10, timeout=3600)
     extract = ExtractChangesOperator(task_id="extract", stream=orders)
-    index = IndexBatchOperator.partial(task_id="index", stream=orders, max_active_tis_per_dagrun=4).expand(
-        batch=extract.output
-    )
+    index = IndexBatchOperator.partial(
+        task_id="index",
+        stream=orders,
+        max_active_tis_per_dagrun=4,
+        map_index_template="{{ batch_label }}",
+    ).expand(batch=extract.output)
     checkpoint = CheckpointOperator(
         task_id="checkpoint", stream=orders, extract_task_id="extract", index_task_id="index"
     )

@@ -98,11 +98,9 @@ class Batch:
     @property
     def label(self) -> str:
         """Name of the mapped task instance in Airflow's UI."""
-        what = (
-            f"{len(self.keys)} parked"
-            if self.keys
-            else f"{self.rows:,} rows from {self.window.start or 'the first one'}"
-        )
+        begin = self.window.start
+        place = begin.cursor.partition(".")[0].removesuffix("+00") if begin else "the first one"
+        what = f"{len(self.keys)} parked" if self.keys else f"{self.rows:,} rows from {place}"
         return f"{self.number + 1}/{self.of}: {what}"
 
     def to_json(self) -> dict[str, Any]:

@@ -82,11 +82,6 @@ class CheckpointOperator(StreamOperator):
 
     def _tell(self, outcome: Outcome) -> None:
         counts = ", ".join(f"{n:,} {what}" for what, n in outcome.counts.to_json().items() if n) or "nothing to do"
-        self.log.info(
-            "Stream %r: %s. Checkpoint: %s, was %s. Parked documents: %d.",
-            outcome.plan.stream,
-            counts,
-            outcome.checkpoint_after,
-            outcome.checkpoint_before,
-            outcome.parked,
-        )
+        self.log.info("Stream %r: %s.", outcome.plan.stream, counts)
+        self.log.info("Checkpoint: %s, was %s.", outcome.checkpoint_after, outcome.checkpoint_before)
+        self.log.info("Parked documents: %d.", outcome.parked)

@@ -96,18 +96,16 @@ class ExtractChangesOperator(StreamOperator):
                 "Stream %r: %d rows have no value in the cursor field and are left out.", plan.stream, plan.null_cursors
             )
         self.log.info(
-            "Stream %r, %s%s: %s rows in %d batches, window %s, horizon %s (%s), generation %s, guarantee %s.",
+            "Stream %r, %s%s: %s rows in %d batches.",
             plan.stream,
             plan.mode,
             ", dry run" if plan.dry_run else "",
             f"{plan.rows:,}",
             len(plan.batches),
-            plan.window or "none, nothing new is safe to read",
-            plan.horizon,
-            plan.horizon_basis,
-            plan.generation,
-            plan.guarantee,
         )
+        self.log.info("Window: %s.", plan.window or "none, nothing new is safe to read")
+        self.log.info("Horizon: %s (%s).", plan.horizon, plan.horizon_basis)
+        self.log.info("Generation: %s, guarantee %s.", plan.generation, plan.guarantee)
 
 
 def _given(bound: Any) -> Any:

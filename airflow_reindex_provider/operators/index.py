@@ -42,8 +42,11 @@ class IndexBatchOperator(StreamOperator):
 
     Map it over the batches that :class:`ExtractChangesOperator` returns::
 
-        IndexBatchOperator.partial(task_id="index", stream=stream, map_index_template=MAP_INDEX_TEMPLATE)
-            .expand(batch=extract.output)
+        IndexBatchOperator.partial(
+            task_id="index", stream=stream, retries=3, map_index_template="{{ batch_label }}"
+        ).expand(batch=extract.output)
+
+    The scheduler takes ``retries`` and ``map_index_template`` from ``partial`` alone, or the Dag's ``default_args``.
 
     Live progress is the XCom ``reindex_progress`` (:class:`ReindexProgressHook`). Returns the counts of the batch with
     the documents that were refused. Marked failed or cleared while it runs, it stops between two chunks.
@@ -52,7 +55,6 @@ class IndexBatchOperator(StreamOperator):
     """
 
     def __init__(self, *, stream: Stream, batch: dict[str, Any], **kwargs: Any) -> None:
-        kwargs.setdefault("map_index_template", MAP_INDEX_TEMPLATE)
         super().__init__(stream=stream, **kwargs)
         self.batch = batch
         self._stop = threading.Event()

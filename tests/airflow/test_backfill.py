@@ -76,7 +76,7 @@ def test_a_plain_cron_string_cannot_be_backfilled(stream):
 
 def test_windows_of_the_trigger_form(stream):
     """A dry run counts and writes nothing, no generation either; a window indexes its rows, and no checkpoint is made; one
-    that is reversed, empty or in the future fails at once and says why."""
+    that is reversed, empty, in the future or no time at all fails at once and says why."""
     items = stream("windows")
     items.insert(range(1, 10), updated_at=f"{MARCH} + (id - 1) * interval '1 day'")
     wrong = {
@@ -84,6 +84,7 @@ def test_windows_of_the_trigger_form(stream):
         "is empty": items.start(window_start="2026-03-05T00:00:00Z", window_end="2026-03-05T01:00:00+01:00"),
         "is in the future": items.start(window_start="2099-01-01T00:00:00Z"),
         "needs a start": items.start(window_end="2026-03-05T00:00:00Z"),
+        "'yesterday' cannot bound a window over a timestamptz cursor": items.start(window_start="yesterday"),
     }
     dry = items.run(window_start="2026-03-02T00:00:00Z", window_end="2026-03-05T00:00:00Z", dry_run=True)
     assert (dry.sums["rows"], dry.sums["batches"], dry.sums["dry_run"]) == (3, 1, True)
