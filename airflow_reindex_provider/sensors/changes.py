@@ -46,7 +46,11 @@ class ChangesSensor(BaseSensorOperator):
         start, where = self._start()
         with self.stream.source.open() as source:
             window = incremental_window(source.survey(), start, initial_value=self.stream.first_cursor, where=where)
-            return window is not None and source.has_changes(window)
+            found = window is not None and source.has_changes(window)
+        self.log.info(
+            "Stream %r: %s.", self.stream.name, "there are changes" if found else "no changes that are safe to read"
+        )
+        return found
 
     def execute(self, context: Context) -> Any:
         if not self.deferrable:
