@@ -117,7 +117,8 @@ class Relation:
         :param hop: go from one to the next through an index on (cursor, key); else number all rows of the window, which
             is one scan and one sort in the server.
         """
-        names = [sql.Identifier(f"k{i}") for i in range(len(self.key))]
+        key_names = [f"k{i}" for i in range(len(self.key))]
+        names = [sql.Identifier(name) for name in key_names]
         columns = sql.SQL(", ").join(
             [sql.SQL("{} AS c").format(self.cursor)]
             + [sql.SQL("{} AS {}").format(k, n) for k, n in zip(self.key, names, strict=True)]
@@ -130,24 +131,21 @@ class Relation:
             "step": sql.Literal(step),
         }
         if hop:
-            below = sql.SQL("{} < {}").format(self.cursor, self._value(window.end.cursor))
-            if window.end.key:
-                below = sql.SQL("{} <= {} AND {} < {}").format(
-                    self.cursor, self._value(window.end.cursor), self._order_row(), self._place(window.end)
-                )
+            # The hop itself has no other condition than where it begins: each more would be checked for every row that it
+            # passes, and the window's end matters only where it lands.
+            landed = (sql.Identifier("n", "c"), *(sql.Identifier("n", name) for name in key_names))
+            here = (sql.Identifier("h", "c"), *(sql.Identifier("h", name) for name in key_names))
+            end = self._place(window.end) if window.end.key else self._value(window.end.cursor)
             found = sql.SQL(
                 "WITH RECURSIVE reindex_hops AS ("
                 "(SELECT {columns} FROM {body} WHERE {within} ORDER BY {order} LIMIT 1)"
                 " UNION ALL SELECT n.* FROM reindex_hops AS h, LATERAL (SELECT {columns} FROM {body}"
-                " WHERE {row} >= {here} AND {cursor} >= h.c AND {below} ORDER BY {order} OFFSET {step} LIMIT 1) AS n)"
+                " WHERE ({order}) >= {here} ORDER BY {order} OFFSET {step} LIMIT 1) AS n WHERE {landed} < {end})"
             ).format(
                 **parts,
-                row=self._order_row(),
-                cursor=self.cursor,
-                below=below,
-                here=sql.SQL("({})").format(
-                    sql.SQL(", ").join([sql.SQL("h.c"), *(sql.SQL("h.{}").format(n) for n in names)])
-                ),
+                here=_row(here),
+                landed=_row(landed[: 1 + len(window.end.key)]),
+                end=end,
             )
         else:
             found = sql.SQL(
@@ -202,14 +200,18 @@ class Relation:
         return sql.SQL(", ").join(sql.SQL("{}::text").format(k) for k in self.key)
 
     def _order_row(self) -> sql.Composed:
-        return sql.SQL("({})").format(sql.SQL(", ").join((self.cursor, *self.key)))
+        return _row((self.cursor, *self.key))
 
     def _place(self, position: Position) -> sql.Composed:
         key = (_cast(part, kind) for part, kind in zip(position.key, self.key_types, strict=True))
-        return sql.SQL("({})").format(sql.SQL(", ").join((self._value(position.cursor), *key)))
+        return _row((self._value(position.cursor), *key))
 
     def _value(self, cursor: str) -> sql.Composed:
         return _cast(cursor, self.cursor_type)
+
+
+def _row(parts: Sequence[sql.Composable]) -> sql.Composed:
+    return sql.SQL("({})").format(sql.SQL(", ").join(parts))
 
 
 def _cast(text: str, kind: sql.Composable) -> sql.Composed:
