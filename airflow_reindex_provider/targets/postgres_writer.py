@@ -231,8 +231,8 @@ def _upsert(
     """The statement that moves staged rows into the table and answers with its counts: what comes before a condition on
     the staged rows, and what comes after.
 
-    A deletion is a row too: its version must stay to refuse a late write. A row that is not there already and is deleted
-    counts as a noop, and one that was refused is not in the answer at all.
+    A deletion is a row too: its version must stay to refuse a late write. Whether a document was to be seen before decides
+    how it is counted: created or updated, deleted or a noop. What was refused is not in the answer at all.
     """
 
     def value(name: str) -> sql.Composed:
@@ -245,28 +245,36 @@ def _upsert(
 
     names = (*columns, VERSION, DELETED)
     written = (*(n for n in columns if n not in primary_key), VERSION, DELETED)
+    parts = {
+        "table": table,
+        "key": sql.SQL(", ").join(map(sql.Identifier, primary_key)),
+        "own_key": sql.SQL(", ").join(sql.Identifier("t", n) for n in primary_key),
+        "order": sql.SQL(", ").join(map(value, primary_key)),
+        "version": sql.Identifier(VERSION),
+        "deleted": sql.Identifier(DELETED),
+        "names": sql.SQL(", ").join(map(sql.Identifier, names)),
+        "values": sql.SQL(", ").join(map(value, columns)),
+        "updates": sql.SQL(", ").join(sql.SQL("{0} = excluded.{0}").format(sql.Identifier(n)) for n in written),
+    }
+    # Deleted rows that are about to be written over; only a stream that deletes can have any.
+    hidden = sql.SQL(
+        "SELECT {own_key}, true AS _reindex_hidden FROM {table} AS t"
+        " JOIN pg_temp.reindex_staging AS s ON ({own_key}) = ({order}) WHERE t.{deleted}"
+        if clears_deleted
+        else "SELECT {own_key}, false AS _reindex_hidden FROM {table} AS t WHERE false"
+    ).format(**parts)
     before = sql.SQL(
-        "WITH written AS (INSERT INTO {table} AS t ({names})"
+        "WITH hidden AS ({hidden}), written AS (INSERT INTO {table} AS t ({names})"
         " SELECT {values}, s.{version}, s.{deleted} FROM pg_temp.reindex_staging AS s"
-    ).format(
-        table=table,
-        names=sql.SQL(", ").join(map(sql.Identifier, names)),
-        values=sql.SQL(", ").join(map(value, columns)),
-        version=sql.Identifier(VERSION),
-        deleted=sql.Identifier(DELETED),
-    )
+    ).format(hidden=hidden, **parts)
     after = sql.SQL(
         " ORDER BY {order} ON CONFLICT ({key}) DO UPDATE SET {updates} WHERE t.{version} <= excluded.{version}"
-        " RETURNING (t.xmax = 0) AS created, t.{deleted} AS deleted)"
-        " SELECT count(*) FILTER (WHERE created AND NOT deleted), count(*) FILTER (WHERE NOT created AND NOT deleted),"
-        " count(*) FILTER (WHERE NOT created AND deleted), count(*) FILTER (WHERE created AND deleted) FROM written"
-    ).format(
-        order=sql.SQL(", ").join(map(value, primary_key)),
-        key=sql.SQL(", ").join(map(sql.Identifier, primary_key)),
-        updates=sql.SQL(", ").join(sql.SQL("{0} = excluded.{0}").format(sql.Identifier(n)) for n in written),
-        version=sql.Identifier(VERSION),
-        deleted=sql.Identifier(DELETED),
-    )
+        " RETURNING {own_key}, t.xmax = 0 AS _reindex_new, t.{deleted} AS _reindex_gone)"
+        " SELECT count(*) FILTER (WHERE unseen AND NOT gone), count(*) FILTER (WHERE NOT unseen AND NOT gone),"
+        " count(*) FILTER (WHERE NOT unseen AND gone), count(*) FILTER (WHERE unseen AND gone)"
+        " FROM (SELECT _reindex_new OR _reindex_hidden IS TRUE AS unseen, _reindex_gone AS gone"
+        " FROM written LEFT JOIN hidden USING ({key})) AS w"
+    ).format(**parts)
     return before, after
 
 

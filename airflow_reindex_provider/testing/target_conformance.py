@@ -167,6 +167,27 @@ class TargetConformance(ABC):
         if self.tells_noops:
             assert again.counts == Counts(noops=3)
 
+    def test_counts_say_what_a_reader_sees(self, index: Index, format: Format) -> None:
+        """A document that comes back is created; deleting what is not there is a noop, however often it was deleted."""
+        with _published(index, format) as write:
+            history = [
+                write(_doc("1", 1, "one")).counts,
+                write(_doc("1", 2, "two")).counts,
+                write(_gone("1", 3)).counts,
+                write(_gone("1", 4)).counts,
+                write(_gone("2", 4)).counts,
+                write(_doc("1", 5, "again"), _doc("2", 5, "first")).counts,
+            ]
+
+        assert history == [
+            Counts(created=1),
+            Counts(updated=1),
+            Counts(deleted=1),
+            Counts(noops=1),
+            Counts(noops=1),
+            Counts(created=2),
+        ]
+
     def test_older_chunk_after_newer_one_changes_nothing(self, index: Index, format: Format) -> None:
         """A zombie writes a chunk that it read long ago, all of which has been overtaken."""
         with _published(index, format) as write:
