@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -31,6 +32,7 @@ from airflow_reindex_provider.core.readahead import read_ahead, stage_ahead
 log = logging.getLogger(__name__)
 
 READ_AHEAD_BYTES = 8 * 1024 * 1024
+WRITES_AT_ONCE = 2
 
 
 def choose_format(offered: Sequence[Format], accepted: Sequence[Format], transform: Transform | None) -> Format:
@@ -163,8 +165,14 @@ def _writes(
     The author's transform runs where the task runs, never in a thread.
     """
     if isinstance(writer, StagingWriter) and format is not Format.ROWS:
-        with stage_ahead(reading, writer.stage, max_bytes=READ_AHEAD_BYTES, cancel=cancel) as staged:
-            yield ((chunk, (), write) for chunk, write in staged)
+        # A chunk may be written while the one before it still is; they are acknowledged in their order all the same.
+        with (
+            ThreadPoolExecutor(WRITES_AT_ONCE, "reindex-write") as pool,
+            stage_ahead(
+                reading, lambda chunk: pool.submit(writer.stage(chunk)), max_bytes=READ_AHEAD_BYTES, cancel=cancel
+            ) as staged,
+        ):
+            yield ((chunk, (), written.result) for chunk, written in staged)
         return
     with read_ahead(reading, max_bytes=READ_AHEAD_BYTES, cancel=cancel) as chunks:
         yield ((chunk, unmade, partial(writer.write, chunk)) for chunk, unmade in _transformed(chunks, transform))

@@ -86,8 +86,8 @@ class StagingWriter(Writer, Protocol):
     def stage(self, chunk: Chunk) -> Callable[[], WriteResult]:
         """Use up the chunk's payload, without an effect on the generation; the answer then does what :meth:`write` does.
 
-        Called in another thread than the answer is, which is called once, in the order of the chunks, or never. Waits
-        where too many chunks are staged and not written."""
+        The answer is called once or never, in a thread of its own, at the same time as that of the chunk before, it may
+        be. Waits where too many chunks are staged and not written."""
 
 
 class TargetSession(Protocol):

@@ -47,7 +47,7 @@ class PostgresTarget:
     and ``_reindex_deleted``.
 
     :param conn_id: Airflow connection of type Postgres. Its role needs CREATE on the schema. An index task uses two
-        sessions of it: one takes a chunk in while the other writes the one before.
+        sessions of it, which take turns with the chunks.
     :param index: ``schema.name`` or ``name`` of the view, taken literally.
     :param columns: types to give instead of the source's, by column: ``{"embedding": "vector(384)"}``. A name the source
         does not have makes a column that a transform fills.

@@ -13,7 +13,8 @@ from psycopg import sql
 from airflow_reindex_provider.common.postgres import explained, fits, split_name
 from airflow_reindex_provider.core.errors import ConfigurationError
 from airflow_reindex_provider.core.model import Format, Generation, Schema
-from airflow_reindex_provider.targets.postgres_writer import DELETED, VERSION, PostgresWriter
+from airflow_reindex_provider.targets.postgres_statements import DELETED, VERSION
+from airflow_reindex_provider.targets.postgres_writer import PostgresWriter
 
 if TYPE_CHECKING:
     import psycopg
@@ -168,7 +169,7 @@ class PostgresTargetSession:
                 columns=columns,
                 staged={n: schema.field(n).wire_type if format is Format.PG_COPY else "text" for n in columns},
                 primary_key=schema.primary_key,
-                clears_deleted=schema.has_deletes or format is Format.ROWS,
+                has_deletes=schema.has_deletes or format is Format.ROWS,
             )
 
     # -- pieces

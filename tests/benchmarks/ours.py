@@ -18,7 +18,7 @@ from airflow_reindex_provider.sources import postgres_session  # noqa: F401 - by
 from airflow_reindex_provider.sources.postgres import PostgresSource
 from airflow_reindex_provider.stream import Stream
 from airflow_reindex_provider.targets.postgres import PostgresTarget
-from airflow_reindex_provider.targets.postgres_writer import DELETED, VERSION
+from airflow_reindex_provider.targets.postgres_statements import DELETED, VERSION
 from airflow_reindex_provider.testing.postgres import Database
 from tests.benchmarks import data
 from tests.benchmarks.meter import Meter, answer

@@ -1,0 +1,105 @@
+"""The two statements that move staged rows into a physical table, and answer with their counts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from psycopg import sql
+
+VERSION = "_reindex_version"
+DELETED = "_reindex_deleted"
+
+
+@dataclass(frozen=True, slots=True)
+class Statements:
+    """Both go through the staged rows in key order and answer with created, updated, deleted and noops.
+
+    Whether a document was to be seen before decides how it is counted: created or updated, deleted or a noop. What was
+    refused for its version is not in the answer at all.
+    """
+
+    insert: sql.Composed
+    """Of all staged rows; fails if one key is there already."""
+    _before: sql.Composed
+    _after: sql.Composed
+
+    def upsert(self, places: list[str] | None = None) -> sql.Composed:
+        """Of all staged rows, or of those at these places (ctids); writes over what is not newer."""
+        if places is None:
+            return self._before + self._after
+        return self._before + sql.SQL(" WHERE s.ctid = ANY({}::tid[])").format(sql.Literal(places)) + self._after
+
+    @classmethod
+    def of(
+        cls,
+        table: sql.Identifier,
+        columns: Mapping[str, str],
+        staged: Mapping[str, str],
+        primary_key: Sequence[str],
+        *,
+        has_deletes: bool,
+    ) -> Statements:
+        """:param columns: the table's columns and their types. :param staged: their types in the staging table."""
+
+        def value(name: str) -> sql.Composed:
+            cell = sql.SQL("s.{}").format(sql.Identifier(name))
+            if staged[name] != columns[name]:
+                cell = sql.SQL("{}::{}").format(cell, sql.SQL(columns[name]))
+            if has_deletes and name not in primary_key:
+                cell = sql.SQL("CASE WHEN s.{} THEN NULL ELSE {} END").format(sql.Identifier(DELETED), cell)
+            return cell
+
+        # A deletion is a row too: its version must stay to refuse a late write.
+        written = (*(n for n in columns if n not in primary_key), VERSION, DELETED)
+        parts = {
+            "table": table,
+            "key": sql.SQL(", ").join(map(sql.Identifier, primary_key)),
+            "own_key": sql.SQL(", ").join(sql.Identifier("t", n) for n in primary_key),
+            "order": sql.SQL(", ").join(map(value, primary_key)),
+            "version": sql.Identifier(VERSION),
+            "deleted": sql.Identifier(DELETED),
+            "names": sql.SQL(", ").join(map(sql.Identifier, (*columns, VERSION, DELETED))),
+            "values": sql.SQL(", ").join(map(value, columns)),
+            "updates": sql.SQL(", ").join(sql.SQL("{0} = excluded.{0}").format(sql.Identifier(n)) for n in written),
+        }
+        insert = sql.SQL(
+            "INSERT INTO {table} AS t ({names})"
+            " SELECT {values}, s.{version}, s.{deleted} FROM pg_temp.reindex_staging AS s"
+        ).format(**parts)
+        conflict = sql.SQL(
+            " ON CONFLICT ({key}) DO UPDATE SET {updates} WHERE t.{version} <= excluded.{version}"
+        ).format(**parts)
+        by_key = sql.SQL(" ORDER BY {order}").format(**parts)
+        if not has_deletes:
+            counts = sql.Composed(
+                [
+                    sql.SQL(
+                        " RETURNING t.xmax = 0 AS is_new)"
+                        " SELECT count(*) FILTER (WHERE is_new), count(*) FILTER (WHERE NOT is_new), 0, 0 FROM written"
+                    )
+                ]
+            )
+            begin = sql.SQL("WITH written AS (")
+            return cls(begin + insert + by_key + counts, begin + insert, by_key + conflict + counts)
+        plain_counts = sql.SQL(
+            " RETURNING t.{deleted} AS gone)"
+            " SELECT count(*) FILTER (WHERE NOT gone), 0, 0, count(*) FILTER (WHERE gone) FROM written"
+        ).format(**parts)
+        # Deleted rows that are about to be written over: nobody has seen them, though they are there.
+        hidden = sql.SQL(
+            "hidden AS (SELECT {own_key}, true AS _reindex_hidden FROM {table} AS t"
+            " JOIN pg_temp.reindex_staging AS s ON ({own_key}) = ({order}) WHERE t.{deleted}), "
+        ).format(**parts)
+        counts = sql.SQL(
+            " RETURNING {own_key}, t.xmax = 0 AS _reindex_new, t.{deleted} AS _reindex_gone)"
+            " SELECT count(*) FILTER (WHERE unseen AND NOT gone), count(*) FILTER (WHERE NOT unseen AND NOT gone),"
+            " count(*) FILTER (WHERE NOT unseen AND gone), count(*) FILTER (WHERE unseen AND gone)"
+            " FROM (SELECT _reindex_new OR _reindex_hidden IS TRUE AS unseen, _reindex_gone AS gone"
+            " FROM written LEFT JOIN hidden USING ({key})) AS w"
+        ).format(**parts)
+        return cls(
+            sql.SQL("WITH written AS (") + insert + by_key + plain_counts,
+            sql.SQL("WITH ") + hidden + sql.SQL("written AS (") + insert,
+            by_key + conflict + counts,
+        )
