@@ -131,22 +131,7 @@ class Relation:
             "step": sql.Literal(step),
         }
         if hop:
-            # The hop itself has no other condition than where it begins: each more would be checked for every row that it
-            # passes, and the window's end matters only where it lands.
-            landed = (sql.Identifier("n", "c"), *(sql.Identifier("n", name) for name in key_names))
-            here = (sql.Identifier("h", "c"), *(sql.Identifier("h", name) for name in key_names))
-            end = self._place(window.end) if window.end.key else self._value(window.end.cursor)
-            found = sql.SQL(
-                "WITH RECURSIVE reindex_hops AS ("
-                "(SELECT {columns} FROM {body} WHERE {within} ORDER BY {order} LIMIT 1)"
-                " UNION ALL SELECT n.* FROM reindex_hops AS h, LATERAL (SELECT {columns} FROM {body}"
-                " WHERE ({order}) >= {here} ORDER BY {order} OFFSET {step} LIMIT 1) AS n WHERE {landed} < {end})"
-            ).format(
-                **parts,
-                here=_row(here),
-                landed=_row(landed[: 1 + len(window.end.key)]),
-                end=end,
-            )
+            found = self._hops(window, key_names, parts)
         else:
             found = sql.SQL(
                 "WITH reindex_hops AS (SELECT * FROM (SELECT {columns}, row_number() OVER (ORDER BY {order}) - 1 AS n"
@@ -161,6 +146,48 @@ class Relation:
                 sql.SQL(", ").join([sql.NULL] * (1 + len(names))), self.body, self.cursor
             )
         return found
+
+    def _hops(self, window: Window, key_names: Sequence[str], parts: dict[str, sql.Composable]) -> sql.Composed:
+        """A hop begins at a cursor value and passes over the step, and over the rows that share this value with the one it
+        comes from and lie before that (``ties``). So nothing but the cursor is compared on the way, which is a bound that
+        the index gives for nothing; comparing (cursor, key) costs a sixth of the plan. It is done where the ties are more
+        than a step, or each hop would pass all of them again. The window's end matters only where a hop lands.
+        """
+
+        def place(alias: str, width: int) -> sql.Composed:
+            return _row([sql.Identifier(alias, name) for name in ("c", *key_names)[:width]])
+
+        end = self._place(window.end) if window.end.key else self._value(window.end.cursor)
+        return sql.SQL(
+            "WITH RECURSIVE reindex_hops AS ("
+            "SELECT f.*, {ties_of_first} AS ties"
+            " FROM (SELECT {columns} FROM {body} WHERE {within} ORDER BY {order} LIMIT 1) AS f"
+            " UNION ALL SELECT n.*, CASE WHEN n.c = h.c THEN h.ties + {step} ELSE {ties_of_next} END"
+            " FROM reindex_hops AS h, LATERAL ("
+            "(SELECT {columns} FROM {body} WHERE {cursor} >= h.c"
+            " ORDER BY {order} OFFSET {step} + h.ties LIMIT (h.ties <= {step})::int)"
+            " UNION ALL (SELECT {columns} FROM {body} WHERE ({order}) >= {here}"
+            " ORDER BY {order} OFFSET {step} LIMIT (h.ties > {step})::int)"
+            ") AS n WHERE {landed} < {end})"
+        ).format(
+            **parts,
+            cursor=self.cursor,
+            ties_of_first=self._ties("f", key_names),
+            ties_of_next=self._ties("n", key_names),
+            here=place("h", 1 + len(key_names)),
+            landed=place("n", 1 + len(window.end.key)),
+            end=end,
+        )
+
+    def _ties(self, alias: str, key_names: Sequence[str]) -> sql.Composed:
+        """How many rows share the cursor value of ``alias`` and have a lesser key."""
+        return sql.SQL("(SELECT count(*) FROM {} WHERE {} = {} AND {} < {})").format(
+            self.body,
+            self.cursor,
+            sql.Identifier(alias, "c"),
+            _row(self.key),
+            _row([sql.Identifier(alias, name) for name in key_names]),
+        )
 
     # -- reading
 
