@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from airflow_reindex_provider.common.postgres import READER_TAG
+from airflow_reindex_provider.common.postgres import READER_TAG, WRITER_TAG
 
 if TYPE_CHECKING:
     import psycopg
@@ -16,8 +16,10 @@ activity AS MATERIALIZED (
   FROM pg_stat_activity
   WHERE datname = current_database() AND pid <> pg_backend_pid()
     AND application_name IS DISTINCT FROM '{READER_TAG}' AND backend_type <> 'autovacuum worker'
+    AND (application_name = '{WRITER_TAG}' AND state = 'idle') IS NOT TRUE
 )"""
-"""Sessions that may hold uncommitted rows of this database. Vacuum writes none; our own readers cannot."""
+"""Sessions that may hold uncommitted rows of this database. Vacuum writes none; our own readers cannot; and one of
+our writers that is idle, yet in a transaction, has been closed and drops its temporary tables."""
 
 # now() is taken before the view is scanned, so a transaction that begins meanwhile begins after it. The margin covers
 # the instant between a backend's taking its timestamp and publishing it. Times without a zone go back when a clock does:
