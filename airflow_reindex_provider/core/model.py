@@ -30,6 +30,8 @@ class Format(StrEnum):
     """A list of :class:`Document`: works between every source and every target."""
     PG_COPY = "pg_copy"
     """Postgres' binary COPY stream: version bigint, deleted boolean, then the fields in the order asked for."""
+    BULK = "bulk"
+    """Lines of the search engines' ``_bulk`` body (``core.bulk``) in UTF-8; every piece of bytes holds whole documents."""
 
 
 class Guarantee(StrEnum):
