@@ -2,6 +2,9 @@
 
 chunk --COPY--> temporary table --INSERT .. ON CONFLICT DO UPDATE WHERE version <= --> physical table
                                    \\-- a document that is refused: halve, until it stands alone --> rejected
+
+After a chunk of new documents alone, as in a first load, the next one goes straight into the physical table, and the way
+above only when that is refused.
 """
 
 from __future__ import annotations
@@ -28,11 +31,18 @@ if TYPE_CHECKING:
 _REFUSALS = (errors.DataError, errors.IntegrityError, errors.ProgramLimitExceeded)
 # What a client refuses: a NUL in a text, half a surrogate pair, a type that Postgres or JSON has no form for.
 _UNWRITABLE = (psycopg.DataError, psycopg.ProgrammingError, ValueError, TypeError)
+_NOT_ALL_NEW = (*_REFUSALS, errors.DeadlockDetected)
+"""What ends a straight copy: a key that is there already, a refused value, another writer with the keys in another order."""
 _JSON = ("json", "jsonb")
+
+_DEADLOCKS = 2
+"""How often a chunk is tried anew at once when it was the victim of one."""
+_STRAIGHT_BYTES = 8 * 1024 * 1024
+"""Chunks up to this size may go straight into the table: they are held in memory until they are in."""
 
 
 class PostgresWriter:
-    """One transaction a chunk. Rows are written in key order, so two writers never wait for each other in a circle.
+    """One transaction a chunk. Staged rows are written in key order, so two writers never wait for each other in a circle.
 
     :param connections: one for each chunk that may be on its way at the same time.
     :param columns: the table's columns and their types. :param staged: their types on the way.
@@ -56,6 +66,16 @@ class PostgresWriter:
         self._order = tuple(columns)
         self._statements = Statements.of(table, columns, staged, primary_key, has_deletes=has_deletes)
         self._all_new = False
+        self._chunk_bytes = 0
+        # A deletion must lose its contents on the way, and a cast needs a statement.
+        self._straight = (
+            sql.SQL("COPY {} ({}) FROM STDIN (FORMAT binary)").format(
+                table, sql.SQL(", ").join(map(sql.Identifier, (VERSION, DELETED, *columns)))
+            )
+            if not has_deletes and all(columns[n] == kind for n, kind in staged.items())
+            else None
+        )
+        self._copy_to_staging = sql.SQL("COPY {} FROM STDIN (FORMAT binary)").format(self._staging)
         self._free: SimpleQueue[Connection[Any]] = SimpleQueue()
         definitions = [
             sql.SQL("{} bigint, {} boolean").format(sql.Identifier(VERSION), sql.Identifier(DELETED)),
@@ -89,7 +109,38 @@ class PostgresWriter:
     def stage(self, chunk: Chunk) -> Callable[[], WriteResult]:
         """Begin the chunk's transaction and fill its staging table; the answer writes from there and commits."""
         pieces = cast("Iterable[bytes]", chunk.payload)
-        return self._filled(lambda connection: self._copy_in(connection, pieces))
+        if self._straight is not None and self._all_new and self._chunk_bytes <= _STRAIGHT_BYTES:
+            return self._held(pieces)
+        return self._filled(lambda connection: self._copy_in(connection, self._copy_to_staging, pieces))
+
+    def _held(self, pieces: Iterable[bytes]) -> Callable[[], WriteResult]:
+        """The chunk in memory; the answer copies it straight into the table."""
+        # Taken before the chunk is read: no more chunks are held than can be written.
+        connection = self._free.get()
+        try:
+            held = list(pieces)
+        except BaseException:
+            self._free.put(connection)
+            raise
+        return partial(self._write_straight, connection, held)
+
+    def _write_straight(self, connection: Connection[Any], pieces: list[bytes]) -> WriteResult:
+        assert self._straight is not None
+        try:
+            connection.execute("BEGIN")
+            try:
+                # Into an index that holds one of the keys nothing is copied at all, so it cannot write over anything.
+                with connection.transaction():
+                    created = self._copy_in(connection, self._straight, pieces)
+                result = WriteResult(Counts(created=created))
+            except _NOT_ALL_NEW:
+                staged = self._copy_in(connection, self._copy_to_staging, pieces)
+                self._all_new = False
+                result = WriteResult(*self._store(connection, staged))
+            connection.commit()
+            return result
+        finally:
+            self._give_back(connection)
 
     def _filled(self, fill: Callable[[Connection[Any]], int]) -> Callable[[], WriteResult]:
         connection = self._free.get()
@@ -119,11 +170,14 @@ class PostgresWriter:
 
     # -- into the staging table
 
-    def _copy_in(self, connection: Connection[Any], pieces: Iterable[bytes]) -> int:
+    def _copy_in(self, connection: Connection[Any], statement: sql.Composed, pieces: Iterable[bytes]) -> int:
+        size = 0
         with connection.cursor() as cursor:
-            with cursor.copy(sql.SQL("COPY {} FROM STDIN (FORMAT binary)").format(self._staging)) as copy:
+            with cursor.copy(statement) as copy:
                 for piece in pieces:
+                    size += len(piece)
                     copy.write(piece)
+            self._chunk_bytes = size
             return cursor.rowcount
 
     def _write_rows(self, documents: Sequence[Document]) -> WriteResult:
@@ -174,13 +228,20 @@ class PostgresWriter:
             except _REFUSALS:
                 self._all_new = False
         try:
-            with connection.transaction():
-                counts = self._counts(connection.execute(self._statements.upsert()), staged)
+            counts = self._upsert(connection, staged)
             self._all_new = counts.created == staged
             return counts, ()
         except _REFUSALS:
             places = connection.execute(sql.SQL("SELECT ctid FROM {}").format(self._staging)).fetchall()
             return self._store_all_but_refused(connection, [place for (place,) in places])
+
+    def _upsert(self, connection: Connection[Any], staged: int) -> Counts:
+        for _ in range(_DEADLOCKS):
+            # Another load is copying the same keys straight, in an order of its own. Ours are let go of, so it goes on.
+            with suppress(errors.DeadlockDetected), connection.transaction():
+                return self._counts(connection.execute(self._statements.upsert()), staged)
+        with connection.transaction():
+            return self._counts(connection.execute(self._statements.upsert()), staged)
 
     def _store_all_but_refused(
         self, connection: Connection[Any], places: list[str]
