@@ -39,6 +39,14 @@ class TooManyFailuresError(ConfigurationError):
     """More documents were refused than ``max_failures`` allows; mend them or raise the limit."""
 
 
+class TooManyDeletesError(ConfigurationError):
+    """A sweep would delete more than ``max_delete_fraction`` of the index; find out why, or raise the limit."""
+
+
+class SourceIncompleteError(ReindexError):
+    """A row was left out of a scan of the source and is there all the same; nothing was deleted. Try again."""
+
+
 class IndexingStoppedError(ReindexError):
     """The task was asked to stop and did so between two chunks; what was acknowledged is kept."""
 

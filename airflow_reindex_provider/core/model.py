@@ -21,6 +21,7 @@ class Mode(StrEnum):
 
     INCREMENTAL = "incremental"
     BACKFILL = "backfill"
+    SWEEP = "sweep"
 
 
 class Format(StrEnum):

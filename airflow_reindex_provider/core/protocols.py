@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
+from airflow_reindex_provider.core.keys import Checksum, KeyRange, Listed
 from airflow_reindex_provider.core.model import (
     Batch,
     Checkpoint,
@@ -18,6 +19,7 @@ from airflow_reindex_provider.core.model import (
     Format,
     Generation,
     Guarantee,
+    Key,
     Schema,
     Slices,
     Survey,
@@ -52,6 +54,25 @@ class SourceSession(Protocol):
     def cancel(self) -> None:
         """Make a read that another thread waits in end soon, with an error. Called when its rows are not wanted any more;
         the session is of no further use."""
+
+
+@runtime_checkable
+class ListingSource(SourceSession, Protocol):
+    """A source that can be swept: it lists its keys in the order of ``core.keys``, whatever its own order is."""
+
+    def key_ranges(self, within: KeyRange, *, rows: int, max_ranges: int) -> Sequence[tuple[KeyRange, int]]:
+        """Cut the range at every ``rows``-th key, at most into ``max_ranges`` parts that meet without a gap; with the
+        number of rows in each. A range without rows is one part."""
+
+    def keys(self, within: KeyRange, *, below: str) -> Iterator[Sequence[Listed]]:
+        """Pages of all rows of the range, in order, from one snapshot: complete once the iterator has ended, or it raises.
+        The version of a row at or above the cursor value ``below``, or without one, is None. Memory is that of a page."""
+
+    def checksum(self, within: KeyRange, *, below: str) -> Checksum | None:
+        """Of the range's rows below ``below`` that are not gone; None where the source cannot compute one."""
+
+    def look_up(self, keys: Sequence[Key], *, below: str) -> Sequence[Listed]:
+        """Those of the keys that exist at all, gone or not, as :meth:`keys` would list them, from a new snapshot."""
 
 
 class Source(Protocol):
@@ -113,6 +134,19 @@ class TargetSession(Protocol):
     def promote(self, generation: str) -> None:
         """Finish the generation (indexes that wait for the end of the load) and point the public name at it, in one
         atomic step. Doing it again changes nothing."""
+
+
+@runtime_checkable
+class ListingTarget(TargetSession, Protocol):
+    """A target that can be swept: it lists what a generation holds in the order of ``core.keys``."""
+
+    def keys(self, generation: str, within: KeyRange, schema: Schema) -> Iterator[Sequence[Listed]]:
+        """Pages of the range's documents with their versions, in order: complete once the iterator has ended, or it
+        raises. Remembered deletions are among them where the target can list those. Memory is that of a page."""
+
+    def checksum(self, generation: str, within: KeyRange, schema: Schema, *, below: int) -> Checksum | None:
+        """Of the range's documents with versions under ``below``, such that a source's checksum of equal keys and
+        versions is equal. None where the engine cannot compute one of that kind."""
 
 
 class Target(Protocol):

@@ -21,20 +21,24 @@ from airflow_reindex_provider.common.postgres import (
     render,
     split_name,
 )
+from airflow_reindex_provider.common.postgres_listing import KeyList
 from airflow_reindex_provider.core.cursors import CursorType
 from airflow_reindex_provider.core.errors import ConfigurationError, HorizonError
+from airflow_reindex_provider.core.keys import Checksum, KeyRange, Listed
 from airflow_reindex_provider.core.model import (
     Batch,
     Chunk,
     Field,
     Format,
     Horizon,
+    Key,
     Position,
     Schema,
     Slices,
     Survey,
     Window,
 )
+from airflow_reindex_provider.sources import postgres_listing as listing
 from airflow_reindex_provider.sources import postgres_reading as reading
 from airflow_reindex_provider.sources.postgres_catalog import STILL_OPEN, Catalogue, Column, read_catalogue
 from airflow_reindex_provider.sources.postgres_sql import Relation
@@ -71,6 +75,7 @@ class PostgresSourceSession:
     def __init__(self, source: PostgresSource, connection: psycopg.Connection[Any]) -> None:
         self._source = source
         self._connection = connection
+        self._schema: Schema | None = None
         self._relation: Relation | None = None
         self._catalogue: Catalogue | None = None
 
@@ -107,6 +112,7 @@ class PostgresSourceSession:
             raise ConfigurationError(f"{source.label} is neither a table nor a view.")
         schema = self._make_schema(columns)
         self._check_key(catalogue, columns)
+        self._schema = schema
         self._relation = Relation.of(source, schema, {c.name: _comparable_type(c) for c in columns})
         return schema
 
@@ -318,6 +324,31 @@ class PostgresSourceSession:
                 yield from reading.rows(self._connection, relation, batch, fields, chunk_rows)
             else:
                 yield from reading.copies(self._connection, relation, batch, fields, self._chunks(batch, chunk_rows))
+
+    # -- keys, for a sweep
+
+    def key_ranges(self, within: KeyRange, *, rows: int, max_ranges: int) -> Sequence[tuple[KeyRange, int]]:
+        with explained(f"Source {self._source.label}", grant=self._grant()):
+            return self._keys().key_ranges(self._connection, within, rows=rows, max_ranges=max_ranges)
+
+    def keys(self, within: KeyRange, *, below: str) -> Iterator[Sequence[Listed]]:
+        with explained(f"Source {self._source.label}", grant=self._grant()):
+            yield from self._keys(below).keys(self._connection, within)
+
+    def checksum(self, within: KeyRange, *, below: str) -> Checksum | None:
+        with explained(f"Source {self._source.label}", grant=self._grant()):
+            return self._keys(below).checksum(self._connection, within)
+
+    def look_up(self, keys: Sequence[Key], *, below: str) -> Sequence[Listed]:
+        if not keys:
+            return []
+        with explained(f"Source {self._source.label}", grant=self._grant()):
+            return self._keys(below).look_up(self._connection, listing.among(self._need_relation(), keys))
+
+    def _keys(self, below: str = "") -> KeyList:
+        relation = self._need_relation()
+        assert self._schema is not None
+        return listing.key_list(relation, self._schema, below=below)
 
     def cancel(self) -> None:
         with suppress(psycopg.Error):

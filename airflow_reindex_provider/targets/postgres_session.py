@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING, Any
 from psycopg import sql
 
 from airflow_reindex_provider.common.postgres import explained, fits, split_name
+from airflow_reindex_provider.common.postgres_listing import KeyList
 from airflow_reindex_provider.core.errors import ConfigurationError
+from airflow_reindex_provider.core.keys import Checksum, KeyRange, Listed
 from airflow_reindex_provider.core.model import Format, Generation, Schema
+from airflow_reindex_provider.targets.postgres_listing import key_list
 from airflow_reindex_provider.targets.postgres_statements import DELETED, VERSION
 from airflow_reindex_provider.targets.postgres_writer import PostgresWriter
 
@@ -52,6 +55,7 @@ class PostgresTargetSession:
         self._connection = connection
         schema, self._name = split_name(target.index)
         self._schema = schema or self._current_schema()
+        self._held: dict[str, dict[str, str]] = {}
 
     # -- generations
 
@@ -171,6 +175,25 @@ class PostgresTargetSession:
                 primary_key=schema.primary_key,
                 has_deletes=schema.has_deletes or format is Format.ROWS,
             )
+
+    # -- keys, for a sweep
+
+    def keys(self, generation: str, within: KeyRange, schema: Schema) -> Iterator[Sequence[Listed]]:
+        with self._explained():
+            yield from self._keys(generation, schema).keys(self._connection, within)
+
+    def checksum(self, generation: str, within: KeyRange, schema: Schema, *, below: int) -> Checksum | None:
+        with self._explained():
+            return self._keys(generation, schema, below).checksum(self._connection, within)
+
+    def _keys(self, generation: str, schema: Schema, below: int | None = None) -> KeyList:
+        if generation not in self._held:
+            # Whoever has dropped it or changed its key meanwhile shows here.
+            self.fields(generation, schema)
+            self._held[generation] = self._columns(generation)
+        return key_list(
+            self._identifier(generation), self._held[generation], schema, label=self._target.label, below=below
+        )
 
     # -- pieces
 

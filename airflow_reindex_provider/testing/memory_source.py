@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 from airflow_reindex_provider.core.cursors import CursorType
 from airflow_reindex_provider.core.errors import ConfigurationError, TransientError
+from airflow_reindex_provider.core.keys import Checksum, KeyRange, Listed, key_kinds, placing
 from airflow_reindex_provider.core.model import (
     Batch,
     Chunk,
@@ -23,6 +25,7 @@ from airflow_reindex_provider.core.model import (
     Survey,
     Window,
 )
+from airflow_reindex_provider.testing.memory_listing import holds, memory_checksum
 
 _KIND = CursorType.TIMESTAMPTZ
 
@@ -221,6 +224,29 @@ class MemorySourceSession:
         # The rows are fixed here and not at the first chunk: one statement, one snapshot.
         return self._chunks(rows, batch.window.end, fields, chunk_rows)
 
+    def key_ranges(self, within: KeyRange, *, rows: int, max_ranges: int) -> Sequence[tuple[KeyRange, int]]:
+        keys = [row.key for row in self._in_key_order(within)]
+        parts = max(1, min(max_ranges, -(-len(keys) // rows)))
+        cuts = [len(keys) * n // parts for n in range(parts + 1)]
+        sizes = [upper - lower for lower, upper in pairwise(cuts)]
+        return list(zip(within.cut(keys[cut] for cut in cuts[1:-1]), sizes, strict=True))
+
+    def keys(self, within: KeyRange, *, below: str) -> Iterator[Sequence[Listed]]:
+        listed = [_listed(row, below) for row in self._in_key_order(within)]
+        return (listed[n : n + 2] for n in range(0, len(listed), 2))
+
+    def checksum(self, within: KeyRange, *, below: str) -> Checksum | None:
+        return memory_checksum(_listed(row, below) for row in self._in_key_order(within))
+
+    def look_up(self, keys: Sequence[Key], *, below: str) -> Sequence[Listed]:
+        rows = self._source.rows()
+        return [_listed(rows[key], below) for key in keys if key in rows]
+
+    def _in_key_order(self, within: KeyRange) -> list[Row]:
+        place_of = placing(key_kinds(self.schema()))
+        rows = (row for row in self._source.rows().values() if holds(within, row.key, place_of))
+        return sorted(rows, key=lambda row: place_of(row.key))
+
     def _chunks(self, rows: list[Row], end: Position, fields: Sequence[str], chunk_rows: int) -> Iterator[Chunk]:
         for first in range(0, len(rows), chunk_rows):
             after = first + chunk_rows
@@ -238,6 +264,10 @@ class MemorySourceSession:
         end = _place(window.end)
         rows = self._source.rows().values()
         return sorted((r for r in rows if (start is None or r.place >= start) and r.place < end), key=lambda r: r.place)
+
+
+def _listed(row: Row, below: str) -> Listed:
+    return Listed(row.key, row.cursor_us if row.cursor_us < _KIND.ordinal(below) else None, row.deleted)
 
 
 def _place(position: Position) -> tuple[int, Key]:

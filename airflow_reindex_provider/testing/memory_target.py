@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from airflow_reindex_provider.core.errors import ConfigurationError, TransientError
+from airflow_reindex_provider.core.keys import Checksum, KeyRange, Listed, key_kinds, placing
 from airflow_reindex_provider.core.model import (
     Chunk,
     Counts,
@@ -20,6 +21,7 @@ from airflow_reindex_provider.core.model import (
     Schema,
     WriteResult,
 )
+from airflow_reindex_provider.testing.memory_listing import holds, memory_checksum
 
 
 @dataclass(slots=True)
@@ -167,6 +169,20 @@ class MemoryTargetSession:
     def promote(self, generation: str) -> None:
         self._index(generation)
         self._target._live = generation
+
+    def keys(self, generation: str, within: KeyRange, schema: Schema) -> Iterator[Sequence[Listed]]:
+        listed = self._listed(generation, within, schema)
+        return (listed[n : n + 2] for n in range(0, len(listed), 2))
+
+    def checksum(self, generation: str, within: KeyRange, schema: Schema, *, below: int) -> Checksum | None:
+        listed = self._listed(generation, within, schema)
+        return memory_checksum(e for e in listed if e.version is not None and e.version < below)
+
+    def _listed(self, generation: str, within: KeyRange, schema: Schema) -> list[Listed]:
+        place_of = placing(key_kinds(schema))
+        stored = self._index(generation).stored.values()
+        found = [Listed(d.key, d.version, d.fields is None) for d in stored if holds(within, d.key, place_of)]
+        return sorted(found, key=lambda entry: place_of(entry.key))
 
     def _index(self, generation: str) -> _Index:
         self.generations()
