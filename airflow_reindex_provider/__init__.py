@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from airflow_reindex_provider.checkpoints.asset import AssetCheckpoint
     from airflow_reindex_provider.checkpoints.table import TableCheckpoint
     from airflow_reindex_provider.checkpoints.variable import VariableCheckpoint
-    from airflow_reindex_provider.dags import ReindexDag, ReindexTaskGroup
+    from airflow_reindex_provider.dags import ReindexDag, ReindexTaskGroup, SweepDag
     from airflow_reindex_provider.hooks.progress import ReindexProgressHook
     from airflow_reindex_provider.operators.checkpoint import CheckpointOperator
     from airflow_reindex_provider.operators.extract import ExtractChangesOperator
@@ -37,6 +37,7 @@ _HOMES = {
     "ReindexProgressHook": "hooks.progress",
     "ReindexTaskGroup": "dags",
     "Stream": "stream",
+    "SweepDag": "dags",
     "TableCheckpoint": "checkpoints.table",
     "VariableCheckpoint": "checkpoints.variable",
 }
@@ -44,6 +45,7 @@ _HOMES = {
 __all__ = [  # noqa: RUF022, sorted by what a Dag author reaches for first
     "ReindexDag",
     "ReindexTaskGroup",
+    "SweepDag",
     "Stream",
     "PostgresSource",
     "PostgresTarget",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -18,6 +19,13 @@ from airflow_reindex_provider.operators.base import DEFAULT_RETRIES, RETRY_POLIC
 from airflow_reindex_provider.operators.checkpoint import CheckpointOperator
 from airflow_reindex_provider.operators.extract import ExtractChangesOperator
 from airflow_reindex_provider.operators.index import MAP_INDEX_TEMPLATE, IndexBatchOperator
+from airflow_reindex_provider.operators.sweep import (
+    AllowRepairsOperator,
+    CompareKeysOperator,
+    PlanSweepOperator,
+    RepairKeysOperator,
+    SweepReportOperator,
+)
 from airflow_reindex_provider.stream import Stream
 
 _FIRST_DAY = pendulum.datetime(2000, 1, 1, tz="UTC")
@@ -51,6 +59,24 @@ WINDOW_PARAMS: dict[str, Param] = {
 
 A stream with an integer cursor wants numbers: ``params={"window_start": Param(None, type=["integer", "null"]), ...}``.
 """
+
+SWEEP_PARAMS: dict[str, Param] = {
+    "dry_run": Param(
+        False,
+        type="boolean",
+        title="Dry run",
+        description="Compare and report what differs; write nothing.",
+    ),
+    "max_delete_fraction": Param(
+        0.05,
+        type="number",
+        minimum=0,
+        maximum=1,
+        title="Part of the index that may be deleted",
+        description="With more orphans than this the sweep fails and repairs nothing.",
+    ),
+}
+"""Trigger form of a sweep."""
 
 
 class ReindexTaskGroup(TaskGroup):
@@ -126,10 +152,91 @@ class ReindexDag(DAG):
             _tasks(stream, max_active_batches, pool, task_args)
 
 
+class SweepDag(DAG):
+    """Finds what differs between one stream's source and index, and repairs it; the Dag registers itself.
+
+    Judges what lies below the stream's checkpoint, so it may run beside everything else. Missing and stale documents are
+    indexed; those that are not in the source are deleted, after a look-up of each and up to ``max_delete_fraction``.
+
+    :param stream: what to sweep.
+    :param dag_id: default ``sweep_{stream.name}``. :param schedule: default: by hand only.
+    :param max_delete_fraction: default of the trigger form: the part of the index that may be deleted.
+    :param max_active_ranges: mapped tasks of one run at the same time; default 4, each with a connection to both sides.
+    :param pool: pool of the mapped tasks. :param task_args: further arguments of all operators.
+    :param kwargs: further arguments of the Dag; ``params`` are added to the trigger form.
+    """
+
+    def __init__(
+        self,
+        stream: Stream,
+        *,
+        dag_id: str | None = None,
+        schedule: Any = None,
+        start_date: datetime = _FIRST_DAY,
+        catchup: bool = False,
+        max_delete_fraction: float = 0.05,
+        max_active_ranges: int = 4,
+        pool: str | None = None,
+        task_args: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        kwargs.setdefault("max_active_runs", 1)
+        kwargs.setdefault("description", f"Finds and repairs what differs in {stream.target.label}")
+        params: dict[str, Any] = {**SWEEP_PARAMS, **kwargs.pop("params", {})}
+        params["max_delete_fraction"] = copy(params["max_delete_fraction"])
+        params["max_delete_fraction"].value = max_delete_fraction
+        super().__init__(
+            dag_id=dag_id or f"sweep_{stream.name}",
+            schedule=schedule,
+            start_date=start_date,
+            catchup=catchup,
+            tags={"reindex", *kwargs.pop("tags", ())},
+            params=params,
+            **kwargs,
+        )
+        with self:
+            _sweep_tasks(stream, max_active_ranges, pool, task_args)
+
+
+def _sweep_tasks(
+    stream: Stream, max_active_ranges: int, pool: str | None, task_args: dict[str, Any] | None
+) -> SweepReportOperator:
+    common = _common(task_args)
+    mapped: dict[str, Any] = {
+        "map_index_template": MAP_INDEX_TEMPLATE,
+        "max_active_tis_per_dagrun": max_active_ranges,
+        "retry_policy": RETRY_POLICY,
+        **common,
+        **({"pool": pool} if pool else {}),
+    }
+    plan = PlanSweepOperator(
+        task_id="plan",
+        stream=stream,
+        max_delete_fraction="{{ params.get('max_delete_fraction', 0.05) }}",
+        report_only="{{ params.get('dry_run', false) }}",
+        **common,
+    )
+    of_plan: dict[str, Any] = {"stream": stream, "plan_task_id": plan.task_id}
+    compare = CompareKeysOperator.partial(task_id="compare", **of_plan, **mapped).expand(part=plan.output)
+    allow = AllowRepairsOperator(task_id="allow", compare_task_id=compare.task_id, **of_plan, **common)
+    repair = RepairKeysOperator.partial(task_id="repair", **of_plan, **mapped).expand(job=allow.output)
+    report = SweepReportOperator(
+        task_id="report",
+        compare_task_id=compare.task_id,
+        allow_task_id=allow.task_id,
+        repair_task_id=repair.task_id,
+        **of_plan,
+        **common,
+    )
+    compare >> allow
+    repair >> report
+    return report
+
+
 def _tasks(
     stream: Stream, max_active_batches: int, pool: str | None, task_args: dict[str, Any] | None
 ) -> tuple[ExtractChangesOperator, Any, CheckpointOperator]:
-    common: dict[str, Any] = {"retries": DEFAULT_RETRIES, "retry_delay": timedelta(seconds=30), **(task_args or {})}
+    common = _common(task_args)
     mapped = {**common, **({"pool": pool} if pool else {})}
     extract = ExtractChangesOperator(
         task_id="extract",
@@ -155,6 +262,10 @@ def _tasks(
     )
     index >> checkpoint
     return extract, index, checkpoint
+
+
+def _common(task_args: dict[str, Any] | None) -> dict[str, Any]:
+    return {"retries": DEFAULT_RETRIES, "retry_delay": timedelta(seconds=30), **(task_args or {})}
 
 
 def _with_data_intervals(schedule: Any) -> Any:

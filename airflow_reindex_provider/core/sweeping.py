@@ -32,6 +32,8 @@ FAN_OUT = 25
 MAX_DIFFERING = 32
 """Parts of one range that differ, in a report; more are joined with what lies between them."""
 EXAMPLES = 5
+TOLD_ROWS = 10_000
+"""Rows after which a merge says how far it is."""
 
 
 class Difference(StrEnum):
@@ -134,7 +136,7 @@ class SweepReport:
                 for d in Difference
                 if (found := (*self.examples.get(d, ()), *other.examples.get(d, ())))
             },
-            self.differing + other.differing,
+            coalesced(self.differing + other.differing),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -155,6 +157,23 @@ class SweepReport:
             {Difference(d): tuple(tuple(key) for key in keys) for d, keys in value["examples"].items()},
             tuple(KeyRange.from_json(part) for part in value["differing"]),
         )
+
+
+@dataclass(slots=True)
+class _Tally:
+    indexed: int = 0
+    listed: int = 0
+    counts: dict[Difference, int] = field(default_factory=dict)
+    examples: dict[Difference, tuple[Key, ...]] = field(default_factory=dict)
+
+    def add(self, found: Finding) -> None:
+        number = self.counts.get(found.difference, 0)
+        self.counts[found.difference] = number + 1
+        if number < EXAMPLES:
+            self.examples[found.difference] = (*self.examples.get(found.difference, ()), found.key)
+
+    def report(self, differing: tuple[KeyRange, ...] = ()) -> SweepReport:
+        return SweepReport(self.indexed, self.listed, self.counts, self.examples, differing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,29 +272,27 @@ class Comparison:
             for part, count in self.source.key_ranges(within, rows=step, max_ranges=FAN_OUT):
                 yield from self.report(part, count)
         else:
-            yield rows, self._merged(within)
+            yield from self._merged(within, rows)
 
     def findings(self, within: KeyRange) -> Iterator[Finding]:
         """Every difference of the range, by a merge of both listings. Complete once it has ended, or it raises."""
-        return (found for found, _ in self._walk(within) if found is not None)
+        return (found for found, _, _ in self._walk(within) if found is not None)
 
-    def _merged(self, within: KeyRange) -> SweepReport:
-        counts = dict.fromkeys(Difference, 0)
-        examples: dict[Difference, tuple[Key, ...]] = {}
-        indexed = listed = 0
-        for found, (is_listed, is_indexed) in self._walk(within):
-            listed += is_listed
-            indexed += is_indexed
+    def _merged(self, within: KeyRange, rows: int) -> Iterator[tuple[int, SweepReport]]:
+        tally, differs = _Tally(), False
+        for found, is_listed, is_indexed in self._walk(within):
+            tally.listed += is_listed
+            tally.indexed += is_indexed
             if found is not None:
-                counts[found.difference] += 1
-                if len(known := examples.get(found.difference, ())) < EXAMPLES:
-                    examples[found.difference] = (*known, found.key)
-        differs = any(n for d, n in counts.items() if d is not Difference.NEWER)
-        return SweepReport(
-            indexed, listed, {d: n for d, n in counts.items() if n}, examples, (within,) if differs else ()
-        )
+                tally.add(found)
+                differs = differs or found.difference is not Difference.NEWER
+            if tally.listed == TOLD_ROWS:
+                yield tally.listed, tally.report()
+                rows, tally = rows - tally.listed, _Tally()
+        yield max(rows, 0), tally.report((within,) if differs else ())
 
-    def _walk(self, within: KeyRange) -> Iterator[tuple[Finding | None, tuple[bool, bool]]]:
+    def _walk(self, within: KeyRange) -> Iterator[tuple[Finding | None, bool, bool]]:
+        """Each key, as far as it differs, with whether the source has it and whether the index does, below the bound."""
         rows = in_order(self.source.keys(within, below=self._plan.bound), self._place_of, "The source")
         documents = in_order(self.target.keys(self._plan.generation, within, self.schema), self._place_of, "The index")
         row, document = next(rows, None), next(documents, None)
@@ -288,7 +305,7 @@ class Comparison:
             key = here.key if here is not None else there.key if there is not None else ()
             is_indexed = there is not None and not there.gone and self._is_below(there)
             found = None if difference is None else Finding(key, difference, here is not None)
-            yield found, (here is not None, is_indexed)
+            yield found, here is not None, is_indexed
             if here is not None:
                 row = next(rows, None)
             if there is not None:

@@ -1,0 +1,289 @@
+"""The tasks of a sweep: plan, compare (mapped), allow, repair (mapped), report."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import TriggerRule
+from airflow.sdk.exceptions import AirflowFailException
+
+from airflow_reindex_provider.core.errors import IndexingStoppedError, TooManyDeletesError
+from airflow_reindex_provider.core.indexing import choose_format
+from airflow_reindex_provider.core.model import Batch, Counts, Mode, Position, Window
+from airflow_reindex_provider.core.progress import Progress, Status
+from airflow_reindex_provider.core.repairing import Repair, RepairResult
+from airflow_reindex_provider.core.sweeping import (
+    Comparison,
+    Difference,
+    RepairJob,
+    SweepPlan,
+    SweepRange,
+    SweepReport,
+    allow,
+    plan_sweep,
+)
+from airflow_reindex_provider.hooks.progress import ReindexProgressHook
+from airflow_reindex_provider.operators.base import StreamOperator
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_reindex_provider.stream import Stream
+
+SWEEP_PLAN_KEY = "reindex_sweep_plan"
+SWEEP_KEY = "reindex_sweep"
+
+
+class PlanSweepOperator(StreamOperator):
+    """Fixes the bound of a sweep, the checkpoint, and cuts the keys into ranges for a mapped :class:`CompareKeysOperator`.
+
+    Returns the ranges; what all tasks share is the XCom ``reindex_sweep_plan``.
+
+    :param stream: what to sweep.
+    :param max_delete_fraction: part of the index that may be deleted, 0 to 1. A template.
+    :param report_only: compare and report, write nothing. A template: anything but ``true`` is false.
+    """
+
+    template_fields: Sequence[str] = ("max_delete_fraction", "report_only")
+
+    def __init__(
+        self,
+        *,
+        stream: Stream,
+        max_delete_fraction: float | str = 0.05,
+        report_only: bool | str = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(stream=stream, **kwargs)
+        self.max_delete_fraction = max_delete_fraction
+        self.report_only = report_only
+
+    def execute(self, context: Context) -> list[dict[str, Any]]:
+        stream = self.stream
+        with stream.source.open() as source, stream.target.open(stream.name) as target:
+            plan, ranges = plan_sweep(
+                stream.name,
+                source=source,
+                target=target,
+                store=stream.checkpoint,
+                sizes=stream.sizes,
+                guarantee=stream.target.guarantee,
+                max_delete_fraction=float(self.max_delete_fraction),
+                dry_run=str(self.report_only).strip().lower() == "true",
+            )
+        rows = sum(part.rows for part in ranges)
+        self.log.info(
+            "Stream %r%s: %s rows in %d ranges are compared with generation %s, below the checkpoint %s.",
+            stream.name,
+            ", dry run" if plan.dry_run else "",
+            f"{rows:,}",
+            len(ranges),
+            plan.generation,
+            plan.bound,
+        )
+        context["ti"].xcom_push(key=SWEEP_PLAN_KEY, value=plan.to_json())
+        return [part.to_json() for part in ranges]
+
+
+class SweepOperator(StreamOperator):
+    """A later task of a sweep. :param plan_task_id: the planning one."""
+
+    def __init__(self, *, stream: Stream, plan_task_id: str, **kwargs: Any) -> None:
+        super().__init__(stream=stream, **kwargs)
+        self.plan_task_id = plan_task_id
+        self._stop = threading.Event()
+
+    def on_kill(self) -> None:
+        self._stop.set()
+
+    def plan(self, context: Context) -> SweepPlan:
+        planned: Any = context["ti"].xcom_pull(task_ids=self.plan_task_id, key=SWEEP_PLAN_KEY)
+        if not planned:
+            raise AirflowFailException(
+                f"Stream {self.stream.name!r}: there is no plan of a sweep, since task {self.plan_task_id!r} did not finish; its"
+                " log says why."
+            )
+        return SweepPlan.from_json(planned)
+
+    def progress(self, context: Context, plan: SweepPlan, part: SweepRange, total: int) -> Progress:
+        window = Window(None, Position(plan.bound))
+        batch = Batch(plan.stream, plan.generation, part.number, part.of, window, total, mode=Mode.SWEEP)
+        return ReindexProgressHook(context["ti"]).track(batch)
+
+
+class CompareKeysOperator(SweepOperator):
+    """Compares one range of keys; reads only. Returns what it found, and in which parts of the range.
+
+    Live progress is the XCom ``reindex_progress``; its ``noops`` are the rows compared.
+
+    :param part: one of the ranges of :class:`PlanSweepOperator`, as JSON.
+    """
+
+    def __init__(self, *, part: dict[str, Any], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.part = part
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        stream, plan, part = self.stream, self.plan(context), SweepRange.from_json(self.part)
+        context["batch_label"] = part.label  # type: ignore[typeddict-unknown-key]  # the map index template reads it
+        progress = self.progress(context, plan, part, part.rows)
+        report = SweepReport()
+        progress.start()
+        try:
+            with stream.source.open() as source, stream.target.open(stream.name) as target:
+                comparison = Comparison(plan, source=source, target=target, drops=stream.transform is not None)
+                for rows, found in comparison.report(part.keys, part.rows):
+                    report = report + found
+                    progress.add(Counts(noops=rows))
+                    if self._stop.is_set():
+                        raise IndexingStoppedError("Stopped; a retry compares the range anew.")
+        except BaseException as error:
+            progress.finish(Status.FAILED, str(error)[:300])
+            raise
+        progress.finish(Status.COMPLETED)
+        self.log.info("%s: %s.", part.label, _said(report))
+        return {"range": part.to_json(), **report.to_json()}
+
+
+class AllowRepairsOperator(SweepOperator):
+    """Adds up what the comparisons found, and returns what is to be repaired; nothing in a dry run.
+
+    Fails where more would be deleted than ``max_delete_fraction`` of the index.
+
+    :param compare_task_id: the mapped comparison.
+    """
+
+    def __init__(self, *, compare_task_id: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.compare_task_id = compare_task_id
+
+    def execute(self, context: Context) -> list[dict[str, Any]]:
+        plan = self.plan(context)
+        try:
+            jobs = allow(plan, _compared(context, self.compare_task_id))
+        except TooManyDeletesError as error:
+            if not plan.dry_run:
+                raise
+            self.log.warning("Without dry_run this sweep would fail: %s", error)
+            return []
+        self.log.info("%s repairs in %d ranges.", f"{sum(job.repairs for job in jobs):,}", len(jobs))
+        return [] if plan.dry_run else [job.to_json() for job in jobs]
+
+
+class RepairKeysOperator(SweepOperator):
+    """Repairs one range: indexes what is missing or stale, deletes orphans that a look-up does not find either.
+
+    A retry compares the range anew and does what is left. Live progress is the XCom ``reindex_progress``.
+
+    :param job: one of those that :class:`AllowRepairsOperator` returns, as JSON.
+    """
+
+    def __init__(self, *, job: dict[str, Any], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.job = job
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        stream, plan, job = self.stream, self.plan(context), RepairJob.from_json(self.job)
+        context["batch_label"] = job.label  # type: ignore[typeddict-unknown-key]  # the map index template reads it
+        with stream.source.open() as source, stream.target.open(stream.name) as target:
+            result = Repair(
+                plan=plan,
+                comparison=Comparison(plan, source=source, target=target, drops=stream.transform is not None),
+                format=choose_format(stream.source.formats, stream.target.formats, stream.transform),
+                chunk_rows=stream.target.chunk_rows,
+                max_failures=stream.max_failures,
+                progress=self.progress(context, plan, job.range, job.repairs),
+                transform=stream.transform,
+                should_stop=self._stop.is_set,
+            ).run(job)
+        for rejection in result.rejected:
+            self.log.warning("Refused: key %s: %s", "/".join(rejection.key), rejection.reason)
+        return result.to_json()
+
+
+class SweepReportOperator(SweepOperator):
+    """Closes a sweep: its report is the XCom ``reindex_sweep`` and a table in the log. Runs whatever became of the others,
+    and fails where the sweep is not complete.
+
+    :param compare_task_id: the mapped comparison. :param repair_task_id: the mapped repair.
+    :param allow_task_id: what is between them.
+    """
+
+    def __init__(self, *, compare_task_id: str, allow_task_id: str, repair_task_id: str, **kwargs: Any) -> None:
+        kwargs.setdefault("trigger_rule", TriggerRule.ALL_DONE)
+        super().__init__(**kwargs)
+        self.compare_task_id = compare_task_id
+        self.allow_task_id = allow_task_id
+        self.repair_task_id = repair_task_id
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        plan = self.plan(context)
+        ranges: Any = context["ti"].xcom_pull(task_ids=self.plan_task_id)
+        jobs: Any = context["ti"].xcom_pull(task_ids=self.allow_task_id)
+        compared = _compared(context, self.compare_task_id)
+        repaired = [RepairResult.from_json(value) for value in _mapped(context, self.repair_task_id)]
+        found = sum((report for _, report in compared), SweepReport())
+        done = sum(repaired, RepairResult())
+        complete = len(compared) == len(ranges) and jobs is not None and len(repaired) == len(jobs)
+        report = {
+            **plan.to_json(),
+            "status": "completed" if complete else "failed",
+            "rows": sum(part["rows"] for part in ranges),
+            "ranges": len(ranges),
+            "ranges_compared": len(compared),
+            "ranges_differing": sum(bool(report.differing) for _, report in compared),
+            "indexed": found.indexed,
+            "listed": found.listed,
+            **{str(d): found.count(d) for d in Difference},
+            "examples": found.to_json()["examples"],
+            "repairs": done.counts.processed,
+            **done.counts.to_json(),
+            "spared": done.spared,
+            "rejected": [rejection.to_json() for rejection in done.rejected[:10]],
+        }
+        context["ti"].xcom_push(key=SWEEP_KEY, value=report)
+        self._tell(compared, found, done)
+        if not complete:
+            raise AirflowFailException(
+                f"Stream {plan.stream!r}: the sweep is not complete, {len(compared)} of {len(ranges)} ranges were compared and"
+                f" {len(repaired)} of {len(jobs or ())} repaired. The failed tasks' logs say why; what was repaired is kept."
+            )
+        return report
+
+    def _tell(self, compared: Sequence[tuple[SweepRange, SweepReport]], found: SweepReport, done: RepairResult) -> None:
+        self.log.info("%-48s %12s %10s %10s %10s %10s", "range", "rows", *Difference)
+        for part, report in compared:
+            if report.differences:
+                self.log.info(
+                    "%-48s %12s %10s %10s %10s %10s",
+                    part.label[:48],
+                    f"{part.rows:,}",
+                    *(f"{report.count(d):,}" for d in Difference),
+                )
+        rows = sum(part.rows for part, _ in compared)
+        self.log.info(
+            "%-48s %12s %10s %10s %10s %10s", "all", f"{rows:,}", *(f"{found.count(d):,}" for d in Difference)
+        )
+        for difference, keys in found.examples.items():
+            self.log.info("First ones %s: %s", difference, ", ".join("/".join(key) for key in keys))
+        counts = ", ".join(f"{n:,} {what}" for what, n in done.counts.to_json().items() if n) or "nothing to do"
+        self.log.info("Repairs: %s; %d orphans had come back.", counts, done.spared)
+
+
+def _compared(context: Context, task_id: str) -> list[tuple[SweepRange, SweepReport]]:
+    return [(SweepRange.from_json(value["range"]), SweepReport.from_json(value)) for value in _mapped(context, task_id)]
+
+
+def _mapped(context: Context, task_id: str) -> list[dict[str, Any]]:
+    """What the mapped instances returned; those that did not finish have returned nothing. One alone comes without a list."""
+    found: Any = context["ti"].xcom_pull(task_ids=task_id)
+    if isinstance(found, dict):
+        found = [found]
+    return [value for value in found or () if value is not None]
+
+
+def _said(report: SweepReport) -> str:
+    counts = ", ".join(f"{report.count(d):,} {d}" for d in Difference if report.count(d)) or "nothing differs"
+    return f"{report.indexed:,} documents, {report.listed:,} rows compared key by key, {counts}"
