@@ -21,6 +21,7 @@ from typing import Protocol
 
 import pytest
 
+from airflow_reindex_provider.core.keys import KeyRange, key_kinds, placing
 from airflow_reindex_provider.core.model import (
     Batch,
     Chunk,
@@ -31,7 +32,7 @@ from airflow_reindex_provider.core.model import (
     Slices,
     Window,
 )
-from airflow_reindex_provider.core.protocols import Source, SourceSession
+from airflow_reindex_provider.core.protocols import ListingSource, Source, SourceSession
 
 US = 1_000_000
 
@@ -159,6 +160,68 @@ class KeyConformance(ABC):
             chunks = _chunks(table, source, batch, format=format, chunk_rows=1)
 
         assert [d.key for _, documents in chunks for d in documents] == [keys[1], keys[4]]
+
+    def test_keys_are_listed_in_the_shared_order(self, table: Table) -> None:
+        """Over all ranges each row comes once, in the order of ``core.keys``; what lies at or above the bound has no
+        version, and what is gone says so."""
+        keys = table.keys(60)
+        table.put([Made(key, number % 10, gone=number % 4 == 0) for number, key in enumerate(keys)])
+
+        with table.source.open() as source:
+            lister = _lister(source)
+            schema = source.schema()
+            ranges = lister.key_ranges(KeyRange(), rows=7, max_ranges=64)
+            below = table.cursor(8)
+            listed = [[e for page in lister.keys(part, below=below) for e in page] for part, _ in ranges]
+
+        assert (ranges[0][0].start, ranges[-1][0].end) == (None, None)
+        assert [a.end for a, _ in ranges[:-1]] == [b.start for b, _ in ranges[1:]]
+        assert [rows for _, rows in ranges] == [len(part) for part in listed]
+        assert max(len(part) for part in listed) <= 7
+        entries = [entry for part in listed for entry in part]
+        place_of = placing(key_kinds(schema))
+        assert [e.key for e in entries] == sorted(keys, key=place_of)
+        by_key = {e.key: e for e in entries}
+        versions = {number % 10: by_key[key].version for number, key in enumerate(keys)}
+        assert [versions[us] is None for us in range(10)] == [False] * 8 + [True] * 2
+        assert sorted(v for v in versions.values() if v is not None) == [versions[us] for us in range(8)]
+        assert [by_key[key].gone for key in keys] == [number % 4 == 0 for number in range(60)]
+
+    def test_checksums_tell_rows_apart(self, table: Table) -> None:
+        """Of a range they follow its keys and versions, and no other rows: not those gone, nor those above the bound."""
+        keys = table.keys(20)
+        table.put([Made(key, 1) for key in keys[:10]])
+        with table.source.open() as source:
+            lister = _lister(source)
+            below = table.cursor(5)
+            before = lister.checksum(KeyRange(), below=below)
+            if before is None:
+                pytest.skip("this source computes no checksums")
+            table.put([Made(key, 6) for key in keys[10:15]])
+            table.put([Made(key, 2, gone=True) for key in keys[15:]])
+            assert lister.checksum(KeyRange(), below=below) == before
+            assert before.count == 10
+            table.put([Made(keys[0], 2)])
+            changed = lister.checksum(KeyRange(), below=below)
+            assert changed is not None
+            assert (changed.count, changed.digest == before.digest) == (10, False)
+            halves = lister.key_ranges(KeyRange(), rows=10, max_ranges=2)
+            counts = [c.count for part, _ in halves if (c := lister.checksum(part, below=below)) is not None]
+            assert sum(counts) == 10
+
+    def test_a_look_up_finds_whatever_exists(self, table: Table) -> None:
+        """Below the bound or not, gone or not; and nothing that does not exist."""
+        keys = table.keys(6)
+        table.put([Made(keys[0], 1), Made(keys[1], 1, gone=True), Made(keys[2], 9)])
+        with table.source.open() as source:
+            lister = _lister(source)
+            found = {e.key: e for e in lister.look_up(keys, below=table.cursor(5))}
+            nothing = lister.look_up([], below=table.cursor(5))
+
+        assert sorted(found) == sorted(keys[:3])
+        assert [found[key].gone for key in keys[:3]] == [False, True, False]
+        assert [found[key].version is None for key in keys[:3]] == [False, False, True]
+        assert list(nothing) == []
 
 
 class SourceConformance(KeyConformance):
@@ -290,6 +353,12 @@ class SourceConformance(KeyConformance):
         source = table.source
         again = type(source).deserialize(source.serialize())  # type: ignore[attr-defined]
         assert again.serialize() == source.serialize()
+
+
+def _lister(source: SourceSession) -> ListingSource:
+    if not isinstance(source, ListingSource):
+        pytest.skip("this source does not list its keys")
+    return source
 
 
 def _at(table: Table, us: int) -> Position:
