@@ -33,7 +33,7 @@ def main() -> int:
         _say(f"Making {data.ROWS:,} rows ...")
         with data.server() as database:
             os.environ.update(database.env)
-            figures = _measure(database)
+            figures = [*_measure(database), *_measure_sweeps(database)]
     print(HEADER)
     for figure in figures:
         print(figure)
@@ -75,6 +75,34 @@ def _measure(database: Database) -> list[Figure]:
         Figure.alone("peak_mb_over_imports_1m", median("ours", "peak_mb"), "MB", at_most=60.0),
         Figure.alone("peak_mb_over_imports_5m", large["peak_mb"], "MB", at_most=60.0),
         Figure.compared("plan_vs_count", plan_s * 1000, count_s * 1000, "ms", at_most=1.5),
+    ]
+
+
+def _measure_sweeps(database: Database) -> list[Figure]:
+    from tests.benchmarks import sweep
+
+    _say(f"Sweeping {sweep.ROWS:,} rows ...")
+    sweep.make(database)
+    with sweep.counted(database) as counter:
+
+        def moved(what: str) -> tuple[int, Answer]:
+            before = counter.bytes
+            used = _process("sweep", what)
+            return counter.bytes - before, used
+
+        listing, listed = moved("list")
+        sweeping, equal = moved("sweep")
+        if listed["differences"] or equal["differences"]:
+            raise RuntimeError("the sweep finds differences where there are none")
+        sweep.harm(database)
+        _, repaired = moved("sweep")
+    if not repaired["exact"]:
+        raise RuntimeError("the sweep does not find exactly what was planted, or does not repair it")
+    for name, used in (("equal", equal), ("30 differences", repaired), ("all keys listed", listed)):
+        _say(f"sweep, {name}: {used['seconds']:.1f} s, {used['cpu_s']:.1f} s CPU, {used['peak_mb']:.0f} MB")
+    return [
+        Figure.compared("sweep_equal_bytes", sweeping / 1000, listing / 1000, "kB", at_most=0.02),
+        Figure.alone("sweep_peak_mb", max(repaired["peak_mb"], listed["peak_mb"]), "MB", at_most=60.0),
     ]
 
 
