@@ -43,6 +43,14 @@ class TooManyDeletesError(ConfigurationError):
     """A sweep would delete more than ``max_delete_fraction`` of the index; find out why, or raise the limit."""
 
 
+class StreamBusyError(ConfigurationError):
+    """Another run works on the stream and holds its lease; let it end, or wait until the lease has run out."""
+
+
+class VerificationError(ConfigurationError):
+    """A rebuilt generation is not what the source says it should be; it was not promoted, and the live one serves on."""
+
+
 class SourceIncompleteError(ReindexError):
     """A row was left out of a scan of the source and is there all the same; nothing was deleted. Try again."""
 

@@ -93,6 +93,7 @@ def index_batch(
     resume: ResumeLog,
     transform: Transform | None = None,
     should_stop: Callable[[], bool] = lambda: False,
+    pace: Callable[[int], None] = lambda documents: None,
     clock: Callable[[], float] = time.monotonic,
 ) -> BatchResult:
     """Write every row of the batch into its generation, going on after what an earlier try had acknowledged.
@@ -103,6 +104,7 @@ def index_batch(
 
     :param resume: cleared at the end, so that a task cleared by hand does all of its work again.
     :param should_stop: looked at between chunks.
+    :param pace: told after each chunk how many documents it had; may wait, see ``core.throttle``.
     :raises IndexingStoppedError: asked to stop.
     :raises TooManyFailuresError: more than ``max_failures`` documents of the batch were refused.
     """
@@ -141,6 +143,7 @@ def index_batch(
                     raise IndexingStoppedError(
                         f"Stopped after {done.counts.processed:,} rows; a retry goes on from there."
                     )
+                pace(result.counts.processed)
     except BaseException as error:
         if noted is not done and not isinstance(error, TooManyFailuresError):
             note()

@@ -22,6 +22,12 @@ class Mode(StrEnum):
     INCREMENTAL = "incremental"
     BACKFILL = "backfill"
     SWEEP = "sweep"
+    REBUILD = "rebuild"
+
+    @property
+    def moves_checkpoint(self) -> bool:
+        """Whether a run of this mode reads on from the checkpoint and moves it."""
+        return self in (Mode.INCREMENTAL, Mode.REBUILD)
 
 
 class Format(StrEnum):
@@ -370,6 +376,8 @@ class Generation:
 
     name: str
     live: bool
+    served: bool = True
+    """Whether the public name points at it or has done so: it was complete then, and its checkpoint leads on from there."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,6 +50,7 @@ def make_plan(
     target: TargetSession,
     store: CheckpointStore,
     new_generation: str,
+    into: str | None = None,
     guarantee: Guarantee = Guarantee.VERSIONED,
     initial_value: str | None = None,
     sizes: Sizes = Sizes(),
@@ -61,9 +62,10 @@ def make_plan(
     may be written is the stream's first generation, and not in a dry run.
 
     :param new_generation: the name for the first generation, should there be none.
+    :param into: plan for this generation, which must be there, and not for the live one.
     :raises ConfigurationError: the stream's definition, the checkpoint or the window is wrong.
     """
-    generation = current_generation(target)
+    generation = into or current_generation(target)
     # Before the survey, or another run's save between the two would look like one ahead of the source's clock; and also
     # without a generation, since a store that cannot be reached must show before anything is made.
     checkpoint = store.load(stream, generation or new_generation)
@@ -78,7 +80,7 @@ def make_plan(
         generation = target.create_first(new_generation, survey.schema)
     now = wall()
     retries: tuple[Key, ...] = ()
-    if request.mode is Mode.INCREMENTAL:
+    if request.mode.moves_checkpoint:
         retries = due(checkpoint.parked, now)
     return Plan(
         stream=stream,

@@ -16,6 +16,7 @@ from airflow_reindex_provider.core.model import (
     Batch,
     Checkpoint,
     Chunk,
+    Document,
     Format,
     Generation,
     Guarantee,
@@ -134,6 +135,30 @@ class TargetSession(Protocol):
     def promote(self, generation: str) -> None:
         """Finish the generation (indexes that wait for the end of the load) and point the public name at it, in one
         atomic step. Doing it again changes nothing."""
+
+
+@runtime_checkable
+class RebuildingTarget(TargetSession, Protocol):
+    """A target that can be rebuilt: it holds generations beside the live one, and swaps them."""
+
+    def create(self, name: str, schema: Schema) -> None:
+        """Make another generation, empty, beside those that are there. One of this name and stream is left as it is."""
+
+    def promote(self, generation: str) -> None:
+        """As for a first load; where another generation is live, the public name changes over in one atomic step, and both
+        count as served from then on. Readers wait for no index to be built."""
+
+    def drop(self, generation: str) -> None:
+        """Remove a generation with all that it holds. One that is not there is no error.
+
+        :raises ConfigurationError: it is the live one, as the very step that would drop it sees it."""
+
+    def count(self, generation: str) -> int:
+        """How many documents a search of this generation finds."""
+
+    def differing(self, generation: str, documents: Sequence[Document], schema: Schema) -> Sequence[tuple[Key, str]]:
+        """Those of the documents that the generation holds with the same version and other values, with the first field
+        that differs. Nothing is written."""
 
 
 @runtime_checkable

@@ -99,9 +99,14 @@ def settle(
     counts = sum((r.counts for r in done.values()), Counts())
     complete = len(done) == len(plan.batches)
     # A run that could read nothing (the horizon was held) is no first load, however complete.
-    if complete and plan.window is not None and not any(g.live for g in target.generations()):
+    if (
+        complete
+        and plan.window is not None
+        and plan.mode is not Mode.REBUILD
+        and not any(g.live for g in target.generations())
+    ):
         target.promote(plan.generation)
-    reached = reached_position(plan, done) if plan.mode is Mode.INCREMENTAL else None
+    reached = reached_position(plan, done) if plan.mode.moves_checkpoint else None
     before, after = _save(plan, done, reached, store=store, run=run, max_failures=max_failures, wall=wall)
     return Outcome(plan, counts, len(done), before.position, after.position, len(after.parked))
 
@@ -111,7 +116,7 @@ def require_complete(outcome: Outcome) -> None:
     plan = outcome.plan
     missing = len(plan.batches) - outcome.batches_done
     if missing:
-        moved = f"The checkpoint stands at {outcome.checkpoint_after}: " if plan.mode is Mode.INCREMENTAL else ""
+        moved = f"The checkpoint stands at {outcome.checkpoint_after}: " if plan.mode.moves_checkpoint else ""
         raise BatchesFailedError(
             f"Stream {plan.stream!r}: {missing} of {len(plan.batches)} batches failed. {moved}"
             "what finished is kept; clear the failed batches with their downstream task, or let the next run go on."

@@ -62,6 +62,7 @@ class MemoryTarget:
         self.refuse = refuse
         self._owner: str | None = None
         self._live: str | None = None
+        self._served: set[str] = set()
         self._indexes: dict[str, _Index] = {}
         self._crash: _Crash | None = None
 
@@ -140,7 +141,7 @@ class MemoryTargetSession:
                 f"The {target.label} belongs to stream {target._owner!r} and is left alone: give stream"
                 f" {self._stream!r} another index."
             )
-        return [Generation(name, name == target._live) for name in target._indexes]
+        return [Generation(name, name == target._live, name in target._served) for name in target._indexes]
 
     def create_first(self, name: str, schema: Schema) -> str:
         there = self.generations()
@@ -169,6 +170,32 @@ class MemoryTargetSession:
     def promote(self, generation: str) -> None:
         self._index(generation)
         self._target._live = generation
+        self._target._served.add(generation)
+
+    def create(self, name: str, schema: Schema) -> None:
+        self.generations()
+        self._target._owner = self._stream
+        self._target._indexes.setdefault(name, _Index(schema))
+
+    def drop(self, generation: str) -> None:
+        if any(g.live and g.name == generation for g in self.generations()):
+            raise ConfigurationError(f"Generation {generation!r} is the live one of {self._target.label}: it stays.")
+        self._target._indexes.pop(generation, None)
+
+    def count(self, generation: str) -> int:
+        return sum(d.fields is not None for d in self._index(generation).stored.values())
+
+    def differing(self, generation: str, documents: Sequence[Document], schema: Schema) -> Sequence[tuple[Key, str]]:
+        stored = self._index(generation).stored
+        found = []
+        for document in documents:
+            held = stored.get(document.key)
+            if held is None or held.version != document.version or held.fields == document.fields:
+                continue
+            ours, theirs = document.fields or {}, held.fields or {}
+            names = (*ours, *theirs)
+            found.append((document.key, next(n for n in names if n not in theirs or theirs[n] != ours.get(n))))
+        return found
 
     def keys(self, generation: str, within: KeyRange, schema: Schema) -> Iterator[Sequence[Listed]]:
         listed = self._listed(generation, within, schema)

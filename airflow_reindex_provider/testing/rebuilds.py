@@ -1,0 +1,121 @@
+"""One rebuild of a stream without Airflow: begin, copy, catch up, verify, promote, retire. For tests of targets and rules."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from airflow_reindex_provider.core.indexing import index_batch
+from airflow_reindex_provider.core.model import Batch, BatchResult, Plan
+from airflow_reindex_provider.core.progress import Progress
+from airflow_reindex_provider.core.rebuilding import (
+    PREVIOUS,
+    CaughtUp,
+    begin_rebuild,
+    begin_rollback,
+    catch_up,
+    promote,
+    retire,
+)
+from airflow_reindex_provider.core.settling import Outcome, require_complete
+from airflow_reindex_provider.core.verifying import Verification, verify
+from airflow_reindex_provider.testing.memory import MemoryReporter, MemoryResumeLog
+from airflow_reindex_provider.testing.runs import Runner
+
+
+@dataclass(kw_only=True)
+class Rebuilder:
+    """Does by hand what the tasks of a rebuild do; every step opens sessions of its own, as tasks do."""
+
+    run: Runner
+    max_lag: timedelta = timedelta(minutes=1)
+    min_size_ratio: float = 0.5
+    retain: int = 1
+
+    def rebuild(self, stamp: str) -> str:
+        """A whole rebuild. :param stamp: of the new generation, ``YYYYMMDDtHHMMSS``; its name is returned."""
+        plan = self.begin(stamp)
+        self.copy(plan)
+        self.catch_up(plan.generation)
+        self.verify(plan.generation)
+        self.promote(plan.generation)
+        self.retire()
+        return plan.generation
+
+    def rollback(self, to: str = PREVIOUS) -> str:
+        with self.run.target.open(self.run.stream) as target:
+            generation = begin_rollback(self.run.stream, to, target=target)
+        self.promote(generation)
+        return generation
+
+    def begin(self, stamp: str) -> Plan:
+        run = self.run
+        with run.sessions() as (source, target):
+            return begin_rebuild(
+                run.stream,
+                run.target.generation_name(stamp),
+                source=source,
+                target=target,
+                store=run.store,
+                guarantee=run.target.guarantee,
+                sizes=run.sizes,
+            )
+
+    def copy(self, plan: Plan) -> Outcome:
+        outcome = self.run.settle(plan, [self.run.index(batch) for batch in plan.batches])
+        require_complete(outcome)
+        return outcome
+
+    def catch_up(self, generation: str) -> CaughtUp:
+        run = self.run
+        with run.sessions() as (source, target):
+
+            def index(batch: Batch) -> BatchResult:
+                return index_batch(
+                    batch,
+                    source=source,
+                    target=target,
+                    format=run.format,
+                    chunk_rows=run.chunk_rows or run.target.chunk_rows,
+                    max_failures=run.max_failures,
+                    progress=Progress(batch, batch.mode, MemoryReporter()),
+                    resume=MemoryResumeLog(),
+                    transform=run.transform,
+                )
+
+            return catch_up(
+                run.stream,
+                generation,
+                source=source,
+                target=target,
+                store=run.store,
+                index=index,
+                run="by hand",
+                max_lag=self.max_lag,
+                max_failures=run.max_failures,
+                sizes=run.sizes,
+            )
+
+    def verify(self, generation: str) -> Verification:
+        run = self.run
+        with run.sessions() as (source, target):
+            return verify(
+                run.stream,
+                generation,
+                source=source,
+                target=target,
+                store=run.store,
+                transform=run.transform,
+                min_size_ratio=self.min_size_ratio,
+            )
+
+    def promote(self, generation: str) -> None:
+        """After one more catching up: a person may have taken their time."""
+        self.catch_up(generation)
+        with self.run.target.open(self.run.stream) as target:
+            promote(self.run.stream, generation, target=target, store=self.run.store)
+
+    def retire(self) -> tuple[str, ...]:
+        run = self.run
+        with run.target.open(run.stream) as target:
+            return retire(run.stream, target=target, store=run.store, retain=self.retain)
