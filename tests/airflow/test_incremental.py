@@ -147,4 +147,6 @@ def test_progress_moves(stream):
     times = [datetime.fromisoformat(record["updated_at"]) for record in records]
     # Half a second for a machine that is busy with something else.
     assert max(after - before for before, after in pairwise(times)) < timedelta(seconds=2.5)
-    assert all(record["eta_ms"] > 0 and record["docs_per_s"] > 0 for record in records[1:-1])
+    under_way = [record for record in records if 0 < record["processed"] < 400]
+    assert under_way
+    assert all(record["eta_ms"] > 0 and record["docs_per_s"] > 0 for record in under_way)
