@@ -203,7 +203,7 @@ def test_a_lock_that_does_not_come(database: Database, db: Connection) -> None:
 
 
 def test_a_stop_between_chunks(database: Database, db: Connection) -> None:
-    """A task that is asked to stop ends after a chunk and goes on there; only the chunks that were on their way are written again."""
+    """A task that is asked to stop ends after a chunk and goes on there; only chunks on their way are written again."""
     run = runner(database)
     plan = run.plan()
     resume = MemoryResumeLog()
