@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from airflow_reindex_provider.checkpoints.table import TableCheckpoint
     from airflow_reindex_provider.checkpoints.variable import VariableCheckpoint
     from airflow_reindex_provider.dags import ReindexDag, ReindexTaskGroup, SweepDag
+    from airflow_reindex_provider.dags_rebuild import RebuildDag
     from airflow_reindex_provider.hooks.progress import ReindexProgressHook
     from airflow_reindex_provider.operators.checkpoint import CheckpointOperator
     from airflow_reindex_provider.operators.extract import ExtractChangesOperator
@@ -33,6 +34,7 @@ _HOMES = {
     "IndexBatchOperator": "operators.index",
     "PostgresSource": "sources.postgres",
     "PostgresTarget": "targets.postgres",
+    "RebuildDag": "dags_rebuild",
     "ReindexDag": "dags",
     "ReindexProgressHook": "hooks.progress",
     "ReindexTaskGroup": "dags",
@@ -45,6 +47,7 @@ _HOMES = {
 __all__ = [  # noqa: RUF022, sorted by what a Dag author reaches for first
     "ReindexDag",
     "ReindexTaskGroup",
+    "RebuildDag",
     "SweepDag",
     "Stream",
     "PostgresSource",

@@ -376,7 +376,7 @@ class Generation:
 
     name: str
     live: bool
-    served: bool = True
+    served: bool = field(default=True, compare=False)
     """Whether the public name points at it or has done so: it was complete then, and its checkpoint leads on from there."""
 
 

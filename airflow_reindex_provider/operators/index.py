@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from airflow_reindex_provider.core.indexing import choose_format, index_batch
@@ -76,6 +77,7 @@ class IndexBatchOperator(StreamOperator):
                 resume=_TaskStateResumeLog(context["task_state_store"]),
                 transform=stream.transform,
                 should_stop=self._stop.is_set,
+                pace=self.pace(context),
             )
         self.log.info(
             "Batch %d/%d of stream %r: %s in %d chunks, %.1f s.",
@@ -89,6 +91,10 @@ class IndexBatchOperator(StreamOperator):
         for rejection in result.rejected:
             self.log.warning("Refused and parked: key %s: %s", "/".join(rejection.key), rejection.reason)
         return result.to_json()
+
+    def pace(self, context: Context) -> Callable[[int], None]:
+        """What is told after each chunk how many documents it had, and may wait."""
+        return lambda documents: None
 
     def on_kill(self) -> None:
         self._stop.set()

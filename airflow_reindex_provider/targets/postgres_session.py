@@ -14,9 +14,10 @@ from airflow_reindex_provider.common.postgres import explained, fits, split_name
 from airflow_reindex_provider.common.postgres_listing import KeyList
 from airflow_reindex_provider.core.errors import ConfigurationError
 from airflow_reindex_provider.core.keys import Checksum, KeyRange, Listed
-from airflow_reindex_provider.core.model import Format, Generation, Schema
+from airflow_reindex_provider.core.model import Document, Format, Generation, Key, Schema
 from airflow_reindex_provider.targets.postgres_listing import key_list
 from airflow_reindex_provider.targets.postgres_statements import DELETED, VERSION
+from airflow_reindex_provider.targets.postgres_swap import dependents_named, swap_view
 from airflow_reindex_provider.targets.postgres_writer import PostgresWriter
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ class PostgresTargetSession:
                 _RELATIONS, {"schema": _quoted(self._schema), "name": self._name, "mark": f'%"{_MARK}"%'}
             ).fetchall()
         behind_view: list[int] = []
-        own: list[tuple[str, int]] = []
+        own: list[tuple[str, int, bool]] = []
         for name, kind, comment, reads, oid in rows:
             stream = _stream_of(comment)
             if name == self._name:
@@ -73,8 +74,8 @@ class PostgresTargetSession:
                     raise ConfigurationError(self._not_ours(kind, stream))
                 behind_view = reads or []
             elif stream == self._stream and name.startswith(f"{self._name}_"):
-                own.append((name, oid))
-        return [Generation(name, live=oid in behind_view) for name, oid in own]
+                own.append((name, oid, bool(_mark_of(comment).get("served"))))
+        return [Generation(name, oid in behind_view, served or oid in behind_view) for name, oid, served in own]
 
     def create_first(self, name: str, schema: Schema) -> str:
         with self._explained(), self._alone():
@@ -86,27 +87,84 @@ class PostgresTargetSession:
         log.info("Made generation %s of %s.", name, self._target.label)
         return name
 
-    def promote(self, generation: str) -> None:
+    def create(self, name: str, schema: Schema) -> None:
         with self._explained(), self._alone():
+            if all(g.name != name for g in self.generations()):
+                self._connection.execute(self._create_table(name, schema))
+                self._mark("TABLE", name)
+        log.info("Made generation %s of %s.", name, self._target.label)
+
+    def promote(self, generation: str) -> None:
+        with self._explained():
             if any(g.live and g.name == generation for g in self.generations()):
                 return
-            table = self._identifier(generation)
+            self._build_indexes(generation)
+            swapped = swap_view(
+                self._connection,
+                alone=self._alone,
+                view=self._identifier(self._name),
+                table=self._identifier(generation),
+                columns=[n for n in self._columns(generation) if n not in (VERSION, DELETED)],
+                claim=lambda: self._mark_served(generation),
+                mark=lambda: self._mark("VIEW", self._name),
+                label=self._target.label,
+            )
+        if swapped:
+            log.info("The view %s now reads from %s.", self._target.index, generation)
+
+    def drop(self, generation: str) -> None:
+        with self._explained(), self._alone():
+            found = next((g for g in self.generations() if g.name == generation), None)
+            if found is None:
+                return
+            if found.live:
+                raise ConfigurationError(
+                    f"{self._target.label}: generation {generation!r} is the live one and is not dropped. Promote another one"
+                    " first."
+                )
+            with dependents_named(self._connection, self._identifier(generation), self._target.label):
+                self._connection.execute(sql.SQL("DROP TABLE {}").format(self._identifier(generation)))
+        log.info("Dropped generation %s of %s.", generation, self._target.label)
+
+    def count(self, generation: str) -> int:
+        with self._explained():
+            row = self._connection.execute(
+                sql.SQL("SELECT count(*) FROM {} WHERE NOT {}").format(
+                    self._identifier(generation), sql.Identifier(DELETED)
+                )
+            ).fetchone()
+        assert row is not None
+        return int(row[0])
+
+    def differing(self, generation: str, documents: Sequence[Document], schema: Schema) -> Sequence[tuple[Key, str]]:
+        with self.writer(generation, schema, Format.ROWS) as writer, self._explained():
+            return writer.differing(documents)
+
+    def _build_indexes(self, generation: str) -> None:
+        """Once, before the swap and outside of its locks."""
+        table = self._identifier(generation)
+        with self._alone():
+            row = self._connection.execute(
+                "SELECT obj_description(to_regclass(%s), 'pg_class')", [table.as_string(None)]
+            ).fetchone()
+            if _mark_of(row and row[0]).get("indexed"):
+                return
             for definition in self._index_definitions():
                 log.info("Building an index on %s: %s", generation, definition)
                 self._connection.execute(sql.SQL("CREATE INDEX ON {} {}").format(table, sql.SQL(definition)))
-            columns = [name for name in self._columns(generation) if name not in (VERSION, DELETED)]
-            self._connection.execute(
-                sql.SQL("CREATE VIEW {} AS SELECT {} FROM {} WHERE NOT {}").format(
-                    self._identifier(self._name),
-                    sql.SQL(", ").join(map(sql.Identifier, columns)),
-                    table,
-                    sql.Identifier(DELETED),
-                )
-            )
-            self._mark("VIEW", self._name)
-        with self._explained():
-            self._connection.execute(sql.SQL("ANALYZE {}").format(table))
-        log.info("The view %s now reads from %s.", self._target.index, generation)
+            self._mark("TABLE", generation, indexed=True)
+        self._connection.execute(sql.SQL("ANALYZE {}").format(table))
+
+    def _mark_served(self, generation: str) -> bool:
+        """In the transaction of the swap: what is live now stays known as served, and so will what becomes live.
+
+        False where somebody else has swapped meanwhile."""
+        live = [g.name for g in self.generations() if g.live]
+        if generation in live:
+            return False
+        for name in (*live, generation):
+            self._mark("TABLE", name, indexed=True, served=True)
+        return True
 
     # -- writing
 
@@ -245,8 +303,8 @@ class PostgresTargetSession:
             )
             yield
 
-    def _mark(self, kind: str, name: str) -> None:
-        comment = json.dumps({_MARK: {"stream": self._stream}})
+    def _mark(self, kind: str, name: str, **facts: bool) -> None:
+        comment = json.dumps({_MARK: {"stream": self._stream, **facts}})
         self._connection.execute(
             sql.SQL("COMMENT ON {} {} IS {}").format(sql.SQL(kind), self._identifier(name), sql.Literal(comment))
         )
@@ -291,7 +349,13 @@ def _quoted(name: str) -> str:
 
 
 def _stream_of(comment: str | None) -> str | None:
+    stream = _mark_of(comment).get("stream")
+    return None if stream is None else str(stream)
+
+
+def _mark_of(comment: str | None) -> dict[str, Any]:
     try:
-        return str(json.loads(comment or "")[_MARK]["stream"])
+        mark = json.loads(comment or "")[_MARK]
     except (ValueError, KeyError, TypeError):
-        return None
+        return {}
+    return mark if isinstance(mark, dict) else {}

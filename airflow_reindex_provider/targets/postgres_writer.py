@@ -20,7 +20,7 @@ from psycopg import errors, sql
 from psycopg.adapt import PyFormat, Transformer
 from psycopg.types.json import Json
 
-from airflow_reindex_provider.core.model import Chunk, Counts, Document, Format, Rejection, WriteResult
+from airflow_reindex_provider.core.model import Chunk, Counts, Document, Format, Key, Rejection, WriteResult
 from airflow_reindex_provider.targets.postgres_statements import DELETED, VERSION, Statements
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ class PostgresWriter:
         has_deletes: bool,
     ) -> None:
         self._connections = connections
+        self._table = table
         self._columns = columns
         self._key = primary_key
         self._staging = sql.Identifier("pg_temp", "reindex_staging")
@@ -105,6 +106,42 @@ class PostgresWriter:
                 raise
         result = self._write_rows(documents)
         return WriteResult(result.counts + Counts(failures=len(unwritable)), (*unwritable, *result.rejected))
+
+    def differing(self, documents: Sequence[Document]) -> list[tuple[Key, str]]:
+        """Of these documents those that are in the table with the same version and other values, and the first column that
+        differs. Values are compared as the column's type writes them. Nothing is written."""
+        names = [n for n in self._order if n not in self._key]
+        if not names or not documents:
+            return []
+
+        def text(side: str, name: str) -> sql.Composed:
+            kind = "jsonb" if self._columns[name] == "json" else self._columns[name]
+            return sql.SQL("({}::{})::text").format(sql.Identifier(side, name), sql.SQL(kind))
+
+        first = sql.SQL(" ").join(
+            sql.SQL("WHEN {} IS DISTINCT FROM {} THEN {}").format(text("t", n), text("s", n), sql.Literal(n))
+            for n in names
+        )
+        join = sql.SQL(" AND ").join(
+            sql.SQL("{} = {}::{}").format(sql.Identifier("t", n), sql.Identifier("s", n), sql.SQL(self._columns[n]))
+            for n in self._key
+        )
+        statement = sql.SQL(
+            "SELECT * FROM (SELECT CASE {first} END AS field, {key} FROM {table} AS t JOIN {staging} AS s ON {join}"
+            " WHERE t.{version} = s.{version} AND NOT t.{deleted}) AS d WHERE field IS NOT NULL"
+        ).format(
+            first=first,
+            key=sql.SQL(", ").join(sql.SQL("{}::text").format(sql.Identifier("s", n)) for n in self._key),
+            table=self._table,
+            staging=self._staging,
+            join=join,
+            version=sql.Identifier(VERSION),
+            deleted=sql.Identifier(DELETED),
+        )
+        (connection, *_) = self._connections
+        with connection.transaction():
+            self._copy_rows(connection, documents)
+            return [(tuple(key), name) for name, *key in connection.execute(statement)]
 
     def stage(self, chunk: Chunk) -> Callable[[], WriteResult]:
         """Begin the chunk's transaction and fill its staging table; the answer writes from there and commits."""

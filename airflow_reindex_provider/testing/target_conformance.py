@@ -36,7 +36,7 @@ from airflow_reindex_provider.core.model import (
     WriteResult,
 )
 from airflow_reindex_provider.core.planning import current_generation
-from airflow_reindex_provider.core.protocols import ListingTarget, Target, TargetSession, Writer
+from airflow_reindex_provider.core.protocols import ListingTarget, RebuildingTarget, Target, TargetSession, Writer
 
 STREAM = "products"
 
@@ -404,11 +404,69 @@ class TargetConformance(ABC):
                 assert after is not None
                 assert (after.count, after.digest == before.digest) == (10, False)
 
+    # -- generations, for a rebuild
+
+    def test_another_generation_is_swapped_in(self, index: Index) -> None:
+        """A second generation is not seen until it is promoted, then it alone; promoting again, and back, is the same."""
+        first, second = (index.target.generation_name(f"2026010{n}t000000") for n in (1, 2))
+        with index.target.open(STREAM) as session:
+            rebuilt = _rebuilder(session)
+            rebuilt.create_first(first, index.schema())
+            _fill(index, rebuilt, first, _doc("1", 1, "old"), _doc("2", 1, "old"))
+            rebuilt.promote(first)
+            for _ in range(2):
+                rebuilt.create(second, index.schema())
+            _fill(index, rebuilt, second, _doc("1", 2, "new"), _gone("2", 2))
+            assert index.published() == {("1",): "old", ("2",): "old"}
+            assert [(g.live, g.served) for g in rebuilt.generations()] == [(True, True), (False, False)]
+            for _ in range(2):
+                rebuilt.promote(second)
+            assert index.published() == {("1",): "new"}
+            assert [(g.live, g.served) for g in rebuilt.generations()] == [(False, True), (True, True)]
+            assert (rebuilt.count(first), rebuilt.count(second)) == (2, 1)
+            rebuilt.promote(first)
+            assert index.published() == {("1",): "old", ("2",): "old"}
+
+    def test_the_live_generation_is_not_dropped(self, index: Index) -> None:
+        """Another one is, and dropping it again is no error."""
+        first, second = (index.target.generation_name(f"2026010{n}t000000") for n in (1, 2))
+        with index.target.open(STREAM) as session:
+            rebuilt = _rebuilder(session)
+            rebuilt.create_first(first, index.schema())
+            rebuilt.promote(first)
+            rebuilt.create(second, index.schema())
+            with pytest.raises(ConfigurationError, match="live one"):
+                rebuilt.drop(first)
+            for _ in range(2):
+                rebuilt.drop(second)
+            assert [g.name for g in rebuilt.generations()] == [first]
+
+    def test_values_that_differ_are_found(self, index: Index) -> None:
+        """Of documents with the version held, those with other values and the field; other versions are not judged."""
+        with index.target.open(STREAM) as session:
+            rebuilt = _rebuilder(session)
+            name = rebuilt.create_first(index.target.generation_name("20260101t000000"), index.schema())
+            _fill(index, rebuilt, name, _doc("1", 1, "one"), _doc("2", 1, "two"), _doc("3", 1, "three"))
+            asked = [_doc("1", 1, "one"), _doc("2", 1, "zwei"), _doc("3", 2, "drei"), _doc("4", 1, "four")]
+            assert list(rebuilt.differing(name, asked, index.schema())) == [(("2",), "body")]
+            assert rebuilt.count(name) == 3
+
     def test_it_states_its_guarantee(self, index: Index) -> None:
         """This suite is for targets that refuse older versions, and they say so."""
         assert index.target.guarantee is Guarantee.VERSIONED
         assert set(self.formats) == set(index.target.formats)
         assert index.target.chunk_rows > 0
+
+
+def _rebuilder(session: TargetSession) -> RebuildingTarget:
+    if not isinstance(session, RebuildingTarget):
+        pytest.skip("this target holds one generation at a time")
+    return session
+
+
+def _fill(index: Index, session: TargetSession, generation: str, *documents: Document) -> None:
+    with session.writer(generation, index.schema(), Format.ROWS) as writer:
+        writer.write(index.chunk(documents, Format.ROWS))
 
 
 def _lister(session: TargetSession) -> ListingTarget:

@@ -1,0 +1,351 @@
+"""The tasks of a rebuild: prepare, copy (mapped), catch_up, verify, approve, promote, retire."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.standard.operators.hitl import ApprovalOperator
+from airflow.sdk import TriggerRule
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+
+from airflow_reindex_provider.core.indexing import choose_format, index_batch
+from airflow_reindex_provider.core.leases import DEFAULT_LEASE, Keeper
+from airflow_reindex_provider.core.model import Batch, BatchResult, Mode, Plan
+from airflow_reindex_provider.core.rebuilding import (
+    CaughtUp,
+    begin_rebuild,
+    begin_rollback,
+    catch_up,
+    promote,
+    rebuilding,
+    retire,
+)
+from airflow_reindex_provider.core.settling import require_complete, settle
+from airflow_reindex_provider.core.throttle import Throttle
+from airflow_reindex_provider.core.verifying import verify
+from airflow_reindex_provider.hooks.progress import ReindexProgressHook
+from airflow_reindex_provider.operators.base import StreamOperator
+from airflow_reindex_provider.operators.extract import PLAN_KEY
+from airflow_reindex_provider.operators.index import IndexBatchOperator
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_reindex_provider.stream import Stream
+
+GENERATION_KEY = "reindex_generation"
+WAIT = "wait"
+
+
+class _NoResume:
+    """A window of a catch-up is short, and its checkpoint is what a retry goes on from."""
+
+    def load(self) -> dict[str, Any] | None:
+        return None
+
+    def save(self, value: dict[str, Any]) -> None: ...
+
+    def clear(self) -> None: ...
+
+
+def _keeper(stream: Stream, context: Context, lease: timedelta) -> Keeper:
+    """Of the stream's lease, which all tasks of a run share."""
+    ti = context["ti"]
+    return Keeper(
+        stream.checkpoint, stream.name, holder=f"{ti.dag_id} {ti.run_id}", purpose=str(Mode.REBUILD), ttl=lease
+    )
+
+
+class PrepareRebuildOperator(StreamOperator):
+    """Takes the stream's lease and plans: makes the new generation and returns the batches of its copy. With ``rollback_to``
+    it chooses a generation that was served before, and returns none.
+
+    Its name is the XCom ``reindex_generation``, the plan without its batches ``reindex_plan``.
+
+    :param stream: what to rebuild. :param lease: how long a dead run blocks others.
+    :param rollback_to: ``previous`` or a generation's name; empty for a rebuild. A template.
+    """
+
+    template_fields: Sequence[str] = ("rollback_to",)
+
+    def __init__(
+        self, *, stream: Stream, rollback_to: str | None = None, lease: timedelta = DEFAULT_LEASE, **kwargs: Any
+    ) -> None:
+        super().__init__(stream=stream, **kwargs)
+        self.rollback_to = rollback_to
+        self.lease = lease
+
+    def execute(self, context: Context) -> list[dict[str, Any]]:
+        stream, ti = self.stream, context["ti"]
+        _keeper(stream, context, self.lease).keep()
+        to = (self.rollback_to or "").strip()
+        if to and to != "None":
+            with stream.target.open(stream.name) as target:
+                generation = begin_rollback(stream.name, to, target=target)
+            ti.xcom_push(key=GENERATION_KEY, value=generation)
+            self.log.info("Stream %r is rolled back to generation %s.", stream.name, generation)
+            return []
+        run: Any = context["dag_run"]
+        # The same in every try, so that a retry finds what an earlier one has made.
+        stamp = (run.start_date or run.run_after).strftime("%Y%m%dt%H%M%S")
+        with stream.source.open() as source, stream.target.open(stream.name) as target:
+            plan = begin_rebuild(
+                stream.name,
+                stream.target.generation_name(stamp),
+                source=source,
+                target=target,
+                store=stream.checkpoint,
+                guarantee=stream.target.guarantee,
+                initial_value=stream.first_cursor,
+                sizes=stream.sizes,
+            )
+        for warning in plan.warnings:
+            self.log.warning(warning)
+        self.log.info(
+            "Stream %r: %s rows in %d batches go into generation %s.",
+            stream.name,
+            f"{plan.rows:,}",
+            len(plan.batches),
+            plan.generation,
+        )
+        ti.xcom_push(key=GENERATION_KEY, value=plan.generation)
+        ti.xcom_push(key=PLAN_KEY, value=plan.to_json())
+        return [batch.to_json() for batch in plan.batches]
+
+
+class CopyBatchOperator(IndexBatchOperator):
+    """Indexes one batch of a rebuild: keeps the run's lease, and to a rate.
+
+    :param throttle_docs_per_s: of this task; 0 or empty for as fast as it goes. A template. :param share: tasks that share it.
+    """
+
+    template_fields: Sequence[str] = ("throttle_docs_per_s",)
+
+    def __init__(
+        self,
+        *,
+        throttle_docs_per_s: float | str = 0,
+        share: int = 1,
+        lease: timedelta = DEFAULT_LEASE,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.throttle_docs_per_s = throttle_docs_per_s
+        self.share = share
+        self.lease = lease
+
+    def pace(self, context: Context) -> Callable[[int], None]:
+        keeper = _keeper(self.stream, context, self.lease)
+        keeper.keep()
+        rate = float(self.throttle_docs_per_s or 0)
+        tasks = min(self.share, Batch.from_json(self.batch).of)
+        throttle = Throttle(rate / tasks, should_stop=self._stop.is_set) if rate > 0 else None
+
+        def paced(documents: int) -> None:
+            keeper.keep()
+            if throttle is not None:
+                throttle(documents)
+
+        return paced
+
+
+class RebuildOperator(StreamOperator):
+    """A later task of a rebuild. :param prepare_task_id: the first one. :param copy_task_id: the mapped one."""
+
+    def __init__(
+        self,
+        *,
+        stream: Stream,
+        prepare_task_id: str,
+        copy_task_id: str,
+        lease: timedelta = DEFAULT_LEASE,
+        max_lag: timedelta = timedelta(minutes=1),
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(stream=stream, **kwargs)
+        self.prepare_task_id = prepare_task_id
+        self.copy_task_id = copy_task_id
+        self.lease = lease
+        self.max_lag = max_lag
+        self._stop = threading.Event()
+
+    def on_kill(self) -> None:
+        self._stop.set()
+
+    def generation(self, context: Context) -> str:
+        found: Any = context["ti"].xcom_pull(task_ids=self.prepare_task_id, key=GENERATION_KEY)
+        if not found:
+            raise AirflowFailException(
+                f"Stream {self.stream.name!r}: there is no generation, since task {self.prepare_task_id!r} did not finish; its"
+                " log says why. The live generation is as it was."
+            )
+        return str(found)
+
+    def plan(self, context: Context) -> Plan | None:
+        """None in a rollback, which copies nothing."""
+        ti = context["ti"]
+        planned: Any = ti.xcom_pull(task_ids=self.prepare_task_id, key=PLAN_KEY)
+        batches: Any = ti.xcom_pull(task_ids=self.prepare_task_id)
+        return Plan.from_json(planned, batches) if planned else None
+
+    def keeper(self, context: Context) -> Keeper:
+        return _keeper(self.stream, context, self.lease)
+
+    def bring_up_to_date(self, context: Context) -> CaughtUp:
+        stream, keeper = self.stream, self.keeper(context)
+        keeper.keep()
+        hook = ReindexProgressHook(context["ti"])
+        with stream.source.open() as source, stream.target.open(stream.name) as target:
+
+            def index(batch: Batch) -> BatchResult:
+                return index_batch(
+                    batch,
+                    source=source,
+                    target=target,
+                    format=choose_format(stream.source.formats, stream.target.formats, stream.transform),
+                    chunk_rows=stream.target.chunk_rows,
+                    max_failures=stream.max_failures,
+                    progress=hook.track(batch),
+                    resume=_NoResume(),
+                    transform=stream.transform,
+                    should_stop=self._stop.is_set,
+                    pace=lambda documents: keeper.keep(),
+                )
+
+            caught = catch_up(
+                stream.name,
+                self.generation(context),
+                source=source,
+                target=target,
+                store=stream.checkpoint,
+                index=index,
+                run=str(context["run_id"]),
+                max_lag=self.max_lag,
+                max_failures=stream.max_failures,
+                initial_value=stream.first_cursor,
+                sizes=stream.sizes,
+            )
+        self.log.info("Generation %s stands at %s.", caught.generation, caught.position)
+        return caught
+
+
+class CatchUpOperator(RebuildOperator):
+    """Saves the new generation's checkpoint after the copy, and brings it up to date while the live one serves on."""
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        stream, plan = self.stream, self.plan(context)
+        self.keeper(context).keep()
+        if plan is not None:
+            found: Any = context["ti"].xcom_pull(task_ids=self.copy_task_id)
+            found = [found] if isinstance(found, dict) else found or ()
+            results = [BatchResult.from_json(result) for result in found if result is not None]
+            with stream.target.open(stream.name) as target:
+                outcome = settle(
+                    plan,
+                    results,
+                    store=stream.checkpoint,
+                    target=target,
+                    run=str(context["run_id"]),
+                    max_failures=stream.max_failures,
+                )
+            require_complete(outcome)
+        return self.bring_up_to_date(context).to_json()
+
+
+class VerifyOperator(RebuildOperator):
+    """Compares the new generation with the source; in a rollback there is nothing to verify, and it is skipped.
+
+    :param min_size_ratio: the least size, as a part of the live generation's. :param hold: how long the lease is kept from
+        here on, where a person is waited for.
+    """
+
+    template_fields: Sequence[str] = ("promote",)
+
+    def __init__(self, *, min_size_ratio: float, promote: str, hold: timedelta, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.min_size_ratio = min_size_ratio
+        self.promote = promote
+        self.hold = hold
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        stream, keeper = self.stream, self.keeper(context)
+        keeper.extend(self.lease + (self.hold if self.promote == WAIT else timedelta(0)))
+        if self.plan(context) is None:
+            raise AirflowSkipException("A rollback: the generation has been served before.")
+        with stream.source.open() as source, stream.target.open(stream.name) as target:
+            checked = verify(
+                stream.name,
+                self.generation(context),
+                source=source,
+                target=target,
+                store=stream.checkpoint,
+                transform=stream.transform,
+                min_size_ratio=self.min_size_ratio,
+                initial_value=stream.first_cursor,
+            ).to_json()
+        self.log.info("Verified: %s.", ", ".join(f"{name} {n}" for name, n in checked.items()))
+        return checked
+
+
+class ApproveSwapOperator(ApprovalOperator):
+    """Waits for a person where the form says so, else lets the run go on."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(
+            subject="Serve the rebuilt index?",
+            body="The new generation is verified: see the task `verify`. Approve to promote it; reject to leave the live one.",
+            fail_on_reject=True,
+            **kwargs,
+        )
+
+    def execute(self, context: Context) -> Any:
+        if context["params"].get("promote") == WAIT:
+            return super().execute(context)
+        return None
+
+
+class PromoteOperator(RebuildOperator):
+    """Brings the generation up to date once more, and points the public name at it in one atomic step."""
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        stream = self.stream
+        caught = self.bring_up_to_date(context)
+        with stream.target.open(stream.name) as target:
+            promote(stream.name, caught.generation, target=target, store=stream.checkpoint)
+        self.log.info("Generation %s of stream %r is served now.", caught.generation, stream.name)
+        return caught.to_json()
+
+
+class RetireOperator(RebuildOperator):
+    """Closes a rebuild, whatever became of it: gives the lease back, and drops what is past ``retain`` after a swap.
+
+    :param promote_task_id: the task that swaps. :param retain: how many generations stay beside the live one.
+    """
+
+    def __init__(self, *, promote_task_id: str, retain: int, **kwargs: Any) -> None:
+        kwargs.setdefault("trigger_rule", TriggerRule.ALL_DONE)
+        super().__init__(**kwargs)
+        self.promote_task_id = promote_task_id
+        self.retain = retain
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        stream, keeper = self.stream, self.keeper(context)
+        promoted: Any = context["ti"].xcom_pull(task_ids=self.promote_task_id)
+        dropped: tuple[str, ...] = ()
+        if promoted:
+            keeper.keep()
+            if self.plan(context) is not None:
+                with stream.target.open(stream.name) as target:
+                    dropped = retire(stream.name, target=target, store=stream.checkpoint, retain=self.retain)
+        keeper.release()
+        if not promoted:
+            raise AirflowFailException(
+                f"Stream {stream.name!r}: nothing was promoted, and the live generation is as it was; the failed task's log says"
+                " why. Clear that task to go on with what is there, or trigger a new run, which drops it."
+            )
+        with stream.target.open(stream.name) as target:
+            kept = [g.name for g in rebuilding(target, stream.name).generations()]
+        return {"generation": promoted["generation"], "generations": kept, "dropped": list(dropped)}

@@ -1,0 +1,147 @@
+"""Points a view at another table in one transaction. Readers see the one or the other, and never wait longer than a second."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING, Any
+
+from psycopg import errors, sql
+
+from airflow_reindex_provider.core.errors import ConfigurationError, TransientError
+from airflow_reindex_provider.targets.postgres_statements import DELETED
+
+if TYPE_CHECKING:
+    import psycopg
+
+log = logging.getLogger(__name__)
+
+LOCK_TIMEOUT = "1s"
+"""New readers queue behind a swap that waits for an old one."""
+TRIES = 60
+_PAUSE_S = 1.0
+
+_VIEW = """
+SELECT pg_get_userbyid(relowner), reloptions,
+       ARRAY(SELECT (attname, format_type(atttypid, atttypmod))::text FROM pg_attribute
+             WHERE attrelid = c.oid AND attnum > 0 ORDER BY attnum),
+       pg_get_userbyid(relowner) = current_user
+FROM pg_class c WHERE c.oid = to_regclass(%(view)s)
+"""
+_COLUMNS = """
+SELECT ARRAY(SELECT (attname, format_type(atttypid, atttypmod))::text
+             FROM unnest(%(names)s::text[]) WITH ORDINALITY AS n(name, at)
+             JOIN pg_attribute ON attname = name AND attrelid = to_regclass(%(table)s) ORDER BY at)
+"""
+_GRANTS = """
+SELECT privilege_type, nullif(grantee, 0)::regrole::text, is_grantable, NULL::text
+FROM pg_class c, aclexplode(c.relacl) WHERE c.oid = to_regclass(%(view)s) AND grantee <> relowner
+UNION ALL
+SELECT privilege_type, nullif(grantee, 0)::regrole::text, is_grantable, quote_ident(attname)
+FROM pg_class c JOIN pg_attribute a ON attrelid = c.oid, aclexplode(attacl)
+WHERE c.oid = to_regclass(%(view)s) AND grantee <> relowner
+"""
+_DEPENDENTS = """
+SELECT DISTINCT r.ev_class::regclass::text
+FROM pg_depend d JOIN pg_rewrite r ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid
+WHERE d.refobjid = to_regclass(%(name)s) AND r.ev_class <> d.refobjid ORDER BY 1
+"""
+
+
+def swap_view(
+    connection: psycopg.Connection[Any],
+    *,
+    alone: Callable[[], AbstractContextManager[None]],
+    view: sql.Identifier,
+    table: sql.Identifier,
+    columns: Sequence[str],
+    claim: Callable[[], bool],
+    mark: Callable[[], None],
+    label: str,
+) -> bool:
+    """Make the view or point it at the table; owner, grants and options stay.
+
+    :param alone: opens the transaction. :param claim: called in it first; False says that nothing is left to do.
+    :param mark: called in it last, to mark the view.
+    :raises ConfigurationError: the columns differ, so the view must be made anew, and other views depend on it.
+    :raises TransientError: readers held the view for a minute.
+    """
+    for _ in range(TRIES):
+        try:
+            with alone():
+                exists = connection.execute(_VIEW, {"view": view.as_string(None)}).fetchone()
+                if not claim():
+                    return False
+                connection.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(LOCK_TIMEOUT)))
+                if exists is None:
+                    connection.execute(_select(sql.SQL("CREATE VIEW"), view, table, columns, None))
+                else:
+                    _replace(connection, exists, view, table, columns, label)
+                mark()
+                return True
+        except errors.LockNotAvailable:
+            log.info("%s: a reader holds the view; the swap lets others pass and tries again.", label)
+        # With the lock given back, so that those who have queued behind it get through.
+        time.sleep(_PAUSE_S)
+    raise TransientError(
+        f"{label}: transactions that read the view have held it all the time; the swap is to be tried again."
+    )
+
+
+def _replace(
+    connection: psycopg.Connection[Any],
+    found: tuple[Any, ...],
+    view: sql.Identifier,
+    table: sql.Identifier,
+    columns: Sequence[str],
+    label: str,
+) -> None:
+    owner, options, held, is_owner = found
+    row = connection.execute(_COLUMNS, {"names": list(columns), "table": table.as_string(None)}).fetchone()
+    assert row is not None
+    if row[0][: len(held)] == held:
+        connection.execute(_select(sql.SQL("CREATE OR REPLACE VIEW"), view, table, columns, options))
+        return
+    grants = connection.execute(_GRANTS, {"view": view.as_string(None)}).fetchall()
+    with dependents_named(connection, view, label):
+        connection.execute(sql.SQL("DROP VIEW {}").format(view))
+    connection.execute(_select(sql.SQL("CREATE VIEW"), view, table, columns, options))
+    for privilege, grantee, grantable, column in grants:
+        if column is not None and column.strip('"') not in columns:
+            continue
+        connection.execute(
+            sql.SQL("GRANT {}{} ON {} TO {}{}").format(
+                sql.SQL(privilege),
+                sql.SQL(f" ({column})" if column else ""),
+                view,
+                sql.SQL(grantee or "PUBLIC"),
+                sql.SQL(" WITH GRANT OPTION" if grantable else ""),
+            )
+        )
+    if not is_owner:
+        connection.execute(sql.SQL("ALTER VIEW {} OWNER TO {}").format(view, sql.Identifier(owner)))
+
+
+@contextmanager
+def dependents_named(connection: psycopg.Connection[Any], name: sql.Identifier, label: str) -> Iterator[None]:
+    """:raises ConfigurationError: what the block would drop is in use by other views; names them."""
+    dependents = [n for (n,) in connection.execute(_DEPENDENTS, {"name": name.as_string(None)})]
+    try:
+        yield
+    except errors.DependentObjectsStillExist as error:
+        used_by = ", ".join(dependents) or str(error.diag.message_detail)
+        raise ConfigurationError(
+            f"{label}: {name.as_string(None)} cannot be dropped, since {used_by} depends on it. Drop what depends on it, and"
+            " make it anew afterwards."
+        ) from error
+
+
+def _select(
+    verb: sql.SQL, view: sql.Identifier, table: sql.Identifier, columns: Sequence[str], options: Sequence[str] | None
+) -> sql.Composed:
+    settings = sql.SQL(" WITH ({})").format(sql.SQL(", ").join(map(sql.SQL, options))) if options else sql.SQL("")
+    return sql.SQL("{} {}{} AS SELECT {} FROM {} WHERE NOT {}").format(
+        verb, view, settings, sql.SQL(", ").join(map(sql.Identifier, columns)), table, sql.Identifier(DELETED)
+    )
