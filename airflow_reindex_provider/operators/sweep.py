@@ -11,6 +11,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_reindex_provider.core.errors import IndexingStoppedError, TooManyDeletesError
 from airflow_reindex_provider.core.indexing import choose_format
+from airflow_reindex_provider.core.leases import Keeper
 from airflow_reindex_provider.core.model import Batch, Counts, Mode, Position, Window
 from airflow_reindex_provider.core.progress import Progress, Status
 from airflow_reindex_provider.core.repairing import Repair, RepairResult
@@ -36,8 +37,15 @@ SWEEP_PLAN_KEY = "reindex_sweep_plan"
 SWEEP_KEY = "reindex_sweep"
 
 
+def _keeper(stream: Stream, context: Context) -> Keeper:
+    """Of the stream's lease, which all tasks of a run share: neither a rebuild nor another sweep runs beside it."""
+    ti: Any = context["ti"]
+    return Keeper(stream.checkpoint, stream.name, holder=f"{ti.dag_id} {ti.run_id}", purpose=str(Mode.SWEEP))
+
+
 class PlanSweepOperator(StreamOperator):
     """Fixes the bound of a sweep, the checkpoint, and cuts the keys into ranges for a mapped :class:`CompareKeysOperator`.
+    Takes the stream's lease, unless it is a dry run.
 
     Returns the ranges; what all tasks share is the XCom ``reindex_sweep_plan``.
 
@@ -62,6 +70,9 @@ class PlanSweepOperator(StreamOperator):
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
         stream = self.stream
+        report_only = str(self.report_only).strip().lower() == "true"
+        if not report_only:
+            _keeper(stream, context).keep()
         with stream.source.open() as source, stream.target.open(stream.name) as target:
             plan, ranges = plan_sweep(
                 stream.name,
@@ -71,7 +82,7 @@ class PlanSweepOperator(StreamOperator):
                 sizes=stream.sizes,
                 guarantee=stream.target.guarantee,
                 max_delete_fraction=float(self.max_delete_fraction),
-                dry_run=str(self.report_only).strip().lower() == "true",
+                dry_run=report_only,
             )
         rows = sum(part.rows for part in ranges)
         self.log.info(
@@ -130,6 +141,7 @@ class CompareKeysOperator(SweepOperator):
         context["batch_label"] = part.label  # type: ignore[typeddict-unknown-key]  # the map index template reads it
         progress = self.progress(context, plan, part, part.rows)
         report = SweepReport()
+        keeper = _keeper(stream, context)
         progress.start()
         try:
             with stream.source.open() as source, stream.target.open(stream.name) as target:
@@ -137,6 +149,8 @@ class CompareKeysOperator(SweepOperator):
                 for rows, found in comparison.report(part.keys, part.rows):
                     report = report + found
                     progress.add(Counts(noops=rows))
+                    if not plan.dry_run:
+                        keeper.keep()
                     if self._stop.is_set():
                         raise IndexingStoppedError("Stopped; a retry compares the range anew.")
         except BaseException as error:
@@ -186,7 +200,14 @@ class RepairKeysOperator(SweepOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         stream, plan, job = self.stream, self.plan(context), RepairJob.from_json(self.job)
+        keeper = _keeper(stream, context)
         context["batch_label"] = job.label  # type: ignore[typeddict-unknown-key]  # the map index template reads it
+
+        def should_stop() -> bool:
+            # Asked before every write: whoever has lost the lease writes no more.
+            keeper.keep()
+            return self._stop.is_set()
+
         with stream.source.open() as source, stream.target.open(stream.name) as target:
             result = Repair(
                 plan=plan,
@@ -196,7 +217,7 @@ class RepairKeysOperator(SweepOperator):
                 max_failures=stream.max_failures,
                 progress=self.progress(context, plan, job.range, job.repairs),
                 transform=stream.transform,
-                should_stop=self._stop.is_set,
+                should_stop=should_stop,
             ).run(job)
         for rejection in result.rejected:
             self.log.warning("Refused: key %s: %s", "/".join(rejection.key), rejection.reason)
@@ -204,8 +225,8 @@ class RepairKeysOperator(SweepOperator):
 
 
 class SweepReportOperator(SweepOperator):
-    """Closes a sweep: its report is the XCom ``reindex_sweep`` and a table in the log. Runs whatever became of the others,
-    and fails where the sweep is not complete.
+    """Closes a sweep: gives the lease back, and tells its report as the XCom ``reindex_sweep`` and a table in the log. Runs
+    whatever became of the others, and fails where the sweep is not complete.
 
     :param compare_task_id: the mapped comparison. :param repair_task_id: the mapped repair.
     :param allow_task_id: what is between them.
@@ -219,6 +240,7 @@ class SweepReportOperator(SweepOperator):
         self.repair_task_id = repair_task_id
 
     def execute(self, context: Context) -> dict[str, Any]:
+        _keeper(self.stream, context).release()
         plan = self.plan(context)
         ranges: Any = context["ti"].xcom_pull(task_ids=self.plan_task_id)
         jobs: Any = context["ti"].xcom_pull(task_ids=self.allow_task_id)
