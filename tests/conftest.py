@@ -11,12 +11,15 @@ from collections.abc import Iterator
 import pytest
 
 from airflow_reindex_provider.testing.postgres import Database, EmbeddedPostgres
+from airflow_reindex_provider.testing.search_engine import SearchEngine
 
 # Before anything imports Airflow, which reads its settings then and writes a configuration file into its home.
 _HOME = tempfile.mkdtemp(prefix="reindex-airflow-home-")
 os.environ.update(AIRFLOW_HOME=_HOME, AIRFLOW__CORE__LOAD_EXAMPLES="False")
 
 _numbers = itertools.count(1)
+_engines: dict[str, str] = {}
+"""The versions of the search engines that tests have run on."""
 
 
 def pytest_unconfigure() -> None:
@@ -28,6 +31,11 @@ def unavailable(service: str, error: Exception) -> None:
     if os.environ.get("REINDEX_REQUIRE_SERVICES") == "1":
         raise error
     pytest.skip(f"{service} cannot be started here: {error}")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for name, version in _engines.items():
+        terminalreporter.write_line(f"Ran on a real {name} {version}.")
 
 
 @pytest.fixture(scope="session")
@@ -52,3 +60,23 @@ def database(postgres: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch) -> Ite
         monkeypatch.setenv(name, value)
     yield database
     postgres.drop_database(database.name)
+
+
+@pytest.fixture(scope="session")
+def opensearch() -> Iterator[SearchEngine]:
+    """One node for the whole session, with an Airflow connection ``opensearch``."""
+    yield from _engine("opensearch")
+
+
+def _engine(name: str) -> Iterator[SearchEngine]:
+    engine = SearchEngine(name)
+    try:
+        engine.__enter__()
+    except (RuntimeError, OSError) as error:
+        unavailable(name, error)
+    _engines[name] = engine.version
+    os.environ[f"AIRFLOW_CONN_{name.upper()}"] = engine.connection_uri()
+    try:
+        yield engine
+    finally:
+        engine.__exit__()

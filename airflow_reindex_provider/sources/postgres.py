@@ -61,7 +61,7 @@ class PostgresSource:
     margin: timedelta = timedelta(seconds=2)
     cursor_timezone: str | None = None
 
-    formats: ClassVar[tuple[Format, ...]] = (Format.PG_COPY, Format.ROWS)
+    formats: ClassVar[tuple[Format, ...]] = (Format.PG_COPY, Format.BULK, Format.ROWS)
 
     def __post_init__(self) -> None:
         key = (self.primary_key,) if isinstance(self.primary_key, str) else tuple(self.primary_key)

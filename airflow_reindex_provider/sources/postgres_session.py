@@ -40,6 +40,7 @@ from airflow_reindex_provider.core.model import (
 )
 from airflow_reindex_provider.sources import postgres_listing as listing
 from airflow_reindex_provider.sources import postgres_reading as reading
+from airflow_reindex_provider.sources.postgres_bulk import bulk_chunks
 from airflow_reindex_provider.sources.postgres_catalog import STILL_OPEN, Catalogue, Column, read_catalogue
 from airflow_reindex_provider.sources.postgres_sql import Relation
 
@@ -322,8 +323,13 @@ class PostgresSourceSession:
         with explained(f"Source {self._source.label}", grant=self._grant()):
             if format is Format.ROWS:
                 yield from reading.rows(self._connection, relation, batch, fields, chunk_rows)
+                return
+            windows = self._chunks(batch, chunk_rows)
+            if format is Format.BULK:
+                assert self._schema is not None
+                yield from bulk_chunks(self._connection, relation, self._schema, batch, fields, windows)
             else:
-                yield from reading.copies(self._connection, relation, batch, fields, self._chunks(batch, chunk_rows))
+                yield from reading.copies(self._connection, relation, batch, fields, windows)
 
     # -- keys, for a sweep
 

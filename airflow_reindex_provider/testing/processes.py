@@ -57,8 +57,12 @@ class ProcessSet:
         # setproctitle writes its title over the environment that /proc shows, unless told not to.
         return {**base, _MARK: self.mark, "SPT_NOENV": "1"}
 
-    def start(self, name: str, command: Sequence[str], *, env: Mapping[str, str], log: Path) -> None:
-        """Start a process that is meant to live as long as the set. Its output goes to the end of `log`."""
+    def start(
+        self, name: str, command: Sequence[str], *, env: Mapping[str, str], log: Path, user: int | None = None
+    ) -> None:
+        """Start a process that is meant to live as long as the set. Its output goes to the end of `log`.
+
+        :param user: whom root starts it as; default: the caller's own user."""
         with log.open("ab") as output:
             process = subprocess.Popen(
                 command,
@@ -66,6 +70,8 @@ class ProcessSet:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
+                user=user,
+                extra_groups=None if user is None else [],
                 # Ctrl-C in a terminal reaches the owner alone, which then ends its processes in order.
                 start_new_session=True,
             )

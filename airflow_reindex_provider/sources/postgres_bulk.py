@@ -1,0 +1,90 @@
+"""The lines of a search engine's ``_bulk`` body (``core.bulk``), written by Postgres itself: the worker only forwards bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from psycopg import sql
+
+from airflow_reindex_provider.core.bulk import VERSION_TYPE
+from airflow_reindex_provider.core.model import Batch, Chunk, Format, Schema, Window
+from airflow_reindex_provider.sources.postgres_reading import copy_out
+
+if TYPE_CHECKING:
+    import psycopg
+
+    from airflow_reindex_provider.sources.postgres_sql import Relation
+
+# Binary COPY is the one form that does not escape what it carries. It begins with a signature and two empty fields, and of
+# a row with one column the text comes after the number of columns (2 bytes) and its length (4 bytes).
+_SIGNATURE = b"PGCOPY\n\xff\r\n\x00"
+_HEADER_BYTES = len(_SIGNATURE) + 8
+_ROW_BYTES = 6
+_TRAILER = b"\xff\xff"
+
+
+def bulk_chunks(
+    connection: psycopg.Connection[Any],
+    relation: Relation,
+    schema: Schema,
+    batch: Batch,
+    fields: Sequence[str],
+    windows: Sequence[Window],
+) -> Iterator[Chunk]:
+    """One COPY a window, each a chunk. A chunk's payload must be used up before the next one is asked for."""
+    line = _line(relation, schema, fields)
+    for window in windows:
+        condition = relation.of_keys(batch.keys, window) if batch.keys else relation.within(window)
+        statement = sql.SQL("COPY (SELECT {} FROM {} WHERE {} ORDER BY {}) TO STDOUT (FORMAT binary)").format(
+            line, relation.body, condition, sql.SQL(", ").join((relation.cursor, *relation.key))
+        )
+        yield Chunk(window.end, Format.BULK, copy_out(connection, statement.as_bytes(connection), _unframed))
+
+
+def _unframed(message: bytes) -> bytes:
+    if message.startswith(_SIGNATURE):
+        message = message[_HEADER_BYTES:]
+    return b"" if message == _TRAILER else message[_ROW_BYTES:]
+
+
+def _line(relation: Relation, schema: Schema, fields: Sequence[str]) -> sql.Composed:
+    parts = [sql.SQL("{}::text").format(k) for k in relation.key]
+    if len(parts) > 1:
+        parts = [sql.SQL(r"replace(replace({}, '\', '\\'), '|', '\|')").format(part) for part in parts]
+    action = sql.SQL("{} || ',\"version\":' || greatest({}, 0) || {}").format(
+        sql.SQL("to_json({})").format(sql.SQL(" || '|' || ").join(parts)),
+        relation.version,
+        sql.Literal(f',"version_type":"{VERSION_TYPE}"}}}}\n'),
+    )
+    values = sql.SQL(", ").join(
+        sql.SQL("{} AS {}").format(_json_value(sql.Identifier("r", name), relation.wire_types[name], schema, name), n)
+        for name, n in ((name, sql.Identifier(name)) for name in fields)
+    )
+    document = sql.SQL("row_to_json((SELECT d FROM (SELECT {}) AS d))").format(values)
+    return sql.SQL("CASE WHEN ({}) THEN {} || {} ELSE {} || {} || {} || {} END").format(
+        relation.deleted,
+        sql.Literal('{"delete":{"_id":'),
+        action,
+        sql.Literal('{"index":{"_id":'),
+        action,
+        document,
+        sql.Literal("\n"),
+    )
+
+
+def _json_value(column: sql.Composable, wire_type: str, schema: Schema, name: str) -> sql.Composed:
+    """The column as something that ``row_to_json`` writes as it should."""
+    if wire_type == "json":
+        # Line breaks between JSON's parts are white space; within its strings they are escaped.
+        return sql.SQL(r"translate({}::text, E'\n\r', '  ')::json").format(column)
+    if wire_type == "bytea":
+        return sql.SQL(r"translate(encode({}, 'base64'), E'\n', '')").format(column)
+    if is_vector(schema.field(name).type):
+        return sql.SQL("{}::text::json").format(column)
+    return sql.SQL("{}::{}").format(column, sql.SQL(wire_type))
+
+
+def is_vector(type: str) -> bool:
+    """Whether it is one of pgvector's dense types, whose text is a JSON array."""
+    return type.rpartition(".")[2].partition("(")[0] in ("vector", "halfvec")

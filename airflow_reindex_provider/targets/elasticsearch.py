@@ -1,0 +1,135 @@
+"""Elasticsearch as a target."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow_reindex_provider.core.errors import ConfigurationError
+from airflow_reindex_provider.targets.search_target import SearchTarget, unknown_connection
+
+if TYPE_CHECKING:
+    from airflow_reindex_provider.targets.search_engine import Answer, Engine
+
+OLDEST = (8, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class ElasticsearchTarget(SearchTarget):
+    """An Elasticsearch index: one physical index for each generation, behind an alias with the name ``index``.
+
+    Guarantee: versioned. Documents and deletions are written with ``version_type=external_gte``, so the engine itself
+    refuses what is older than what it holds. It remembers a deletion's version for ``index.gc_deletes``, which a generation
+    has at one hour unless ``settings`` says otherwise.
+
+    The physical indexes are ``{index}_{YYYYMMDDtHHMMSS}``.
+
+    :param conn_id: Airflow connection of type Elasticsearch. Its user needs the cluster privilege ``monitor`` and, on
+        ``{index}`` and ``{index}_*``, the index privileges ``create_index``, ``manage``, ``read`` and ``write``.
+    :param index: the alias that searches name; an index name in lower case.
+    :param mappings: the mapping, as a dict or the path of a JSON file. Columns that its ``properties`` do not name get a
+        field of their own type.
+    :param settings: the index settings, likewise.
+    :param chunk_rows: rows acknowledged at once.
+    :param compress: whether bodies travel as gzip. Default: unless the engine runs on the same machine.
+    :param timeout_s: how long one request may take before it is sent again.
+    """
+
+    engine_name: ClassVar[str] = "Elasticsearch"
+
+    @contextmanager
+    def connect(self) -> Iterator[Engine]:
+        from airflow.providers.elasticsearch.hooks.elasticsearch import ElasticsearchSQLHook
+        from airflow.sdk.exceptions import AirflowNotFoundException
+
+        try:
+            client = ElasticsearchSQLHook(elasticsearch_conn_id=self.conn_id).get_conn().es
+        except AirflowNotFoundException as error:
+            raise unknown_connection(self, error) from error
+        except (ValueError, TypeError, OSError) as error:
+            # The client takes the connection's extra as its own arguments, and reads the certificates they name.
+            raise ConfigurationError(
+                f"{self.label}: no client can be made of the connection {self.conn_id!r}: {error}"
+            ) from error
+        try:
+            yield _Elasticsearch(client)
+        finally:
+            client.close()
+
+    def check_version(self, info: Mapping[str, Any]) -> None:
+        self.require_version(str((info.get("version") or {}).get("number", "")), OLDEST)
+
+    @staticmethod
+    def vector_field(dims: int) -> Mapping[str, Any]:
+        return {"type": "dense_vector", "dims": dims}
+
+
+class _Elasticsearch:
+    """See :class:`~airflow_reindex_provider.targets.search_engine.Engine`."""
+
+    name = "Elasticsearch"
+
+    def __init__(self, client: Any) -> None:
+        from airflow_reindex_provider.targets.search_engine import JSON, NDJSON, is_loopback
+
+        bytes_alone = _bytes_alone()
+        for kind in (JSON, NDJSON, "application/vnd.elasticsearch+json", "application/vnd.elasticsearch+x-ndjson"):
+            client.transport.serializers.serializers[kind] = bytes_alone
+        # What a proxy answers may be of any kind.
+        client.transport.serializers.serializers["text/*"] = bytes_alone
+        nodes = client.transport.node_pool.all()
+        self._client = client
+        self.where = str(nodes[0].base_url)
+        self.is_local = all(is_loopback(node.host) for node in nodes)
+
+    def request(
+        self, method: str, path: str, *, body: bytes | None = None, headers: Mapping[str, str], timeout_s: float
+    ) -> Answer:
+        from elastic_transport import ConnectionError, ConnectionTimeout, SerializationError, TlsError
+        from elasticsearch import ApiError, UnsupportedProductError
+
+        from airflow_reindex_provider.targets.search_engine import Answer, EngineGoneError, EngineSlowError
+
+        client = self._client.options(request_timeout=timeout_s, max_retries=0, retry_on_timeout=False)
+        try:
+            answer = client.perform_request(method, path, headers=headers, body=body)
+        except UnsupportedProductError as error:
+            raise ConfigurationError(
+                f"it is not Elasticsearch that answers at {self.where}. Use the target of that engine, or mend the connection."
+            ) from error
+        except ApiError as error:
+            return Answer(error.meta.status, _lower(error.meta.headers), _text(error.body))
+        except TlsError as error:
+            raise ConfigurationError(
+                f"no TLS connection to {self.where}: {error.message}. Name the authority that signed its certificate as"
+                " ca_certs in the connection's extra, or set verify_certs to false there."
+            ) from error
+        except ConnectionTimeout as error:
+            raise EngineSlowError(f"Elasticsearch at {self.where} did not answer within {timeout_s:g} s") from error
+        except (ConnectionError, SerializationError) as error:
+            raise EngineGoneError(f"Elasticsearch at {self.where} does not answer: {error.message}") from error
+        return Answer(answer.meta.status, _lower(answer.meta.headers), _text(answer.body))
+
+
+def _lower(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name.lower(): value for name, value in headers.items()}
+
+
+def _text(body: Any) -> str:
+    return body.decode("utf-8", "replace") if isinstance(body, bytes) else str(body or "")
+
+
+def _bytes_alone() -> Any:
+    """A serializer that lets bytes through: the bodies are made already, and answers are read as far as is needed."""
+    from elastic_transport import Serializer
+
+    class Bytes(Serializer):
+        def dumps(self, data: bytes) -> bytes:
+            return data
+
+        def loads(self, data: bytes) -> bytes:
+            return data
+
+    return Bytes()

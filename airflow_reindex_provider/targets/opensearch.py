@@ -1,0 +1,128 @@
+"""OpenSearch as a target."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow_reindex_provider.core.errors import ConfigurationError
+from airflow_reindex_provider.targets.search_target import SearchTarget, unknown_connection
+
+if TYPE_CHECKING:
+    from airflow_reindex_provider.targets.search_engine import Answer, Engine
+
+OLDEST = (2, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenSearchTarget(SearchTarget):
+    """An OpenSearch index: one physical index for each generation, behind an alias with the name ``index``.
+
+    Guarantee: versioned. Documents and deletions are written with ``version_type=external_gte``, so the engine itself
+    refuses what is older than what it holds. It remembers a deletion's version for ``index.gc_deletes``, which a generation
+    has at one hour unless ``settings`` says otherwise.
+
+    The physical indexes are ``{index}_{YYYYMMDDtHHMMSS}``.
+
+    :param conn_id: Airflow connection of type OpenSearch. Its user needs the cluster privilege ``monitor`` and, on
+        ``{index}`` and ``{index}_*``, the index privileges ``create_index``, ``manage``, ``read`` and ``write``.
+    :param index: the alias that searches name; an index name in lower case.
+    :param mappings: the mapping, as a dict or the path of a JSON file. Columns that its ``properties`` do not name get a
+        field of their own type.
+    :param settings: the index settings, likewise.
+    :param chunk_rows: rows acknowledged at once.
+    :param compress: whether bodies travel as gzip. Default: unless the engine runs on the same machine.
+    :param timeout_s: how long one request may take before it is sent again.
+    """
+
+    engine_name: ClassVar[str] = "OpenSearch"
+
+    @contextmanager
+    def connect(self) -> Iterator[Engine]:
+        from airflow.providers.opensearch.hooks.opensearch import OpenSearchHook
+        from airflow.sdk.exceptions import AirflowNotFoundException
+
+        connection_class = _connection_class()
+        try:
+            hook = OpenSearchHook(
+                open_search_conn_id=self.conn_id, log_query=False, open_search_conn_class=connection_class
+            )
+        except AirflowNotFoundException as error:
+            raise unknown_connection(self, error) from error
+        client = hook.client
+        try:
+            yield _OpenSearch(client)
+        finally:
+            client.close()
+
+    def check_version(self, info: Mapping[str, Any]) -> None:
+        version = info.get("version") or {}
+        number, distribution = str(version.get("number", "")), version.get("distribution")
+        if distribution != "opensearch":
+            found = "Elasticsearch" if "build_flavor" in version else f"{info.get('tagline') or 'something else'}"
+            raise ConfigurationError(
+                f"{self.label}: it is {found} {number} that answers, not OpenSearch. Use the target of that engine, or"
+                f" mend the connection {self.conn_id!r}."
+            )
+        self.require_version(number, OLDEST)
+
+    @staticmethod
+    def vector_field(dims: int) -> Mapping[str, Any]:
+        return {"type": "knn_vector", "dimension": dims}
+
+
+class _OpenSearch:
+    """See :class:`~airflow_reindex_provider.targets.search_engine.Engine`."""
+
+    name = "OpenSearch"
+
+    def __init__(self, client: Any) -> None:
+        from airflow_reindex_provider.targets.search_engine import is_loopback
+
+        # Not the client's own transport: it would retry, and drop the headers of an error, Retry-After among them.
+        self._connection = client.transport.get_connection()
+        self.where = str(self._connection.host)
+        self.is_local = is_loopback(str(self._connection.hostname))
+
+    def request(
+        self, method: str, path: str, *, body: bytes | None = None, headers: Mapping[str, str], timeout_s: float
+    ) -> Answer:
+        from opensearchpy.exceptions import ConnectionError, ConnectionTimeout, SSLError
+
+        from airflow_reindex_provider.targets.search_engine import Answer, EngineGoneError, EngineSlowError
+
+        try:
+            status, given, text = self._connection.perform_request(
+                method, path, body=body, headers=headers, timeout=timeout_s, ignore=range(300, 600)
+            )
+        except SSLError as error:
+            raise ConfigurationError(
+                f"no TLS connection to {self.where}: {error.info}. Name the authority that signed its certificate in the"
+                " environment variable SSL_CERT_FILE, or set verify_certs to false in the connection's extra."
+            ) from error
+        except ConnectionTimeout as error:
+            raise EngineSlowError(f"OpenSearch at {self.where} did not answer within {timeout_s:g} s") from error
+        except ConnectionError as error:
+            raise EngineGoneError(f"OpenSearch at {self.where} does not answer: {error.info}") from error
+        return Answer(status, {name.lower(): value for name, value in given.items()}, text)
+
+
+def _connection_class() -> Any:
+    """urllib3 spends far less time on a large body than the client's default, requests."""
+    from opensearchpy import Urllib3HttpConnection
+
+    class Connection(Urllib3HttpConnection):
+        def __init__(self, **options: Any) -> None:
+            super().__init__(**{"pool_maxsize": 10, **options})
+            # The writer compresses, where it pays.
+            self.http_compress = False
+
+        def log_request_success(self, *_: Any, **__: Any) -> None:
+            """The client would write every body, rows and all, into the task's log."""
+
+        def log_request_fail(self, *_: Any, **__: Any) -> None:
+            """Our own errors say it, without a stack for every try."""
+
+    return Connection

@@ -1,0 +1,102 @@
+"""Documents of Python values as the lines of a ``_bulk`` body, the same as Postgres writes of the same row."""
+
+from __future__ import annotations
+
+import math
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from enum import Enum
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from airflow_reindex_provider.core.bulk import VERSION_TYPE, document_id, engine_version
+from airflow_reindex_provider.core.model import Document, Rejection
+
+_encode = msgspec.json.Encoder(decimal_format="number").encode
+
+
+def bulk_lines(documents: Sequence[Document]) -> tuple[list[bytes], list[Rejection]]:
+    """The lines of each document, and those documents that hold what JSON has no form for."""
+    lines: list[bytes] = []
+    rejected: list[Rejection] = []
+    for document in documents:
+        try:
+            lines.append(_lines(document))
+        except (TypeError, ValueError, RecursionError) as error:
+            rejected.append(Rejection(document.key, str(error)))
+    return lines, rejected
+
+
+def _lines(document: Document) -> bytes:
+    name = {
+        "_id": document_id(document.key),
+        "version": engine_version(document.version),
+        "version_type": VERSION_TYPE,
+    }
+    if document.fields is None:
+        return _encode({"delete": name}) + b"\n"
+    return _encode({"index": name}) + b"\n" + _encode(_fields(document.fields)) + b"\n"
+
+
+def _fields(fields: Mapping[str, Any]) -> dict[str, Any]:
+    content: dict[str, Any] = {}
+    for name, value in fields.items():
+        try:
+            content[name] = _json(value)
+            # Half a surrogate pair, say: the encoder names no field.
+            if isinstance(value, str):
+                value.encode()
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"field {name!r}: {error}") from error
+    return content
+
+
+def _json(value: Any) -> Any:
+    """What msgspec writes as Postgres' ``to_json`` does."""
+    match value:
+        case None | bool() | str() | int():
+            return value.value if isinstance(value, Enum) else value
+        case float():
+            return value if math.isfinite(value) else _not_finite(value)
+        case Decimal():
+            return value if value.is_finite() else _not_finite(value)
+        case Enum():
+            return _json(value.value)
+        case datetime():
+            return _iso(value.isoformat())
+        case date() | UUID():
+            return str(value)
+        case time():
+            text = _iso(value.isoformat())
+            return text.removesuffix(":00") if value.tzinfo else text
+        case bytes() | bytearray() | memoryview():
+            return b64encode(value).decode()
+        case timedelta():
+            raise TypeError("a timedelta has no form in JSON: give seconds, or a text")
+        case Mapping():
+            return {_name(key): _json(inner) for key, inner in value.items()}
+        case list() | tuple() | set() | frozenset():
+            return [_json(inner) for inner in value]
+    raise TypeError(f"a {type(value).__name__} has no form in JSON")
+
+
+def _name(key: Any) -> str:
+    if not isinstance(key, str):
+        raise TypeError(f"{key!r} is no text, and JSON has no other names")
+    return key
+
+
+def _not_finite(value: float | Decimal) -> str:
+    if value.is_nan() if isinstance(value, Decimal) else math.isnan(value):
+        return "NaN"
+    return "Infinity" if value > 0 else "-Infinity"
+
+
+def _iso(text: str) -> str:
+    """Without the noughts at the end of a second's fraction."""
+    head, dot, rest = text.partition(".")
+    return f"{head}.{rest[:6].rstrip('0')}{rest[6:]}" if dot else text

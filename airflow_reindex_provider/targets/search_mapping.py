@@ -1,0 +1,68 @@
+"""The mapping of an OpenSearch or Elasticsearch index, from the source's column types and what the author says of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from airflow_reindex_provider.common.postgres import fits
+from airflow_reindex_provider.core.model import Schema
+
+LONGEST_KEYWORD = 8191
+"""Characters of a keyword that is searchable; longer ones stay in ``_source``. Lucene takes 32,766 bytes."""
+
+_TEXT = {"type": "text", "fields": {"keyword": {"type": "keyword", "ignore_above": 256}}}
+_KEYWORD = {"type": "keyword", "ignore_above": LONGEST_KEYWORD}
+# Postgres knows NaN, infinity and dates that no engine has: such a value stays in _source and is not searchable.
+_DOUBLE = {"type": "double", "ignore_malformed": True}
+_DATE = {"type": "date", "ignore_malformed": True}
+# Any JSON value may stand in a json column, and other values under one name in each document: none can be refused.
+_JSON = {"type": "object", "enabled": False}
+
+_BY_TYPE: Mapping[str, Mapping[str, Any]] = {
+    "text": _TEXT,
+    "citext": _TEXT,
+    "smallint": {"type": "short"},
+    "integer": {"type": "integer"},
+    "bigint": {"type": "long"},
+    "numeric": _DOUBLE,
+    "double precision": _DOUBLE,
+    "real": {"type": "float", "ignore_malformed": True},
+    "boolean": {"type": "boolean"},
+    "timestamp with time zone": _DATE,
+    "timestamp without time zone": _DATE,
+    "date": _DATE,
+    "inet": {"type": "ip", "ignore_malformed": True},
+    "json": _JSON,
+    "jsonb": _JSON,
+    "bytea": {"type": "binary"},
+}
+_VECTOR = re.compile(r"(?:\w+\.)?(?:half)?vec(?:tor)?\((\d+)\)")
+
+VectorField = Callable[[int], Mapping[str, Any]]
+"""The engine's field for a vector of so many dimensions."""
+
+
+def field_mapping(type: str, vector: VectorField) -> Mapping[str, Any]:
+    """What a column of this Postgres type becomes. An array is, to these engines, a field with several values."""
+    element = type.rstrip("[]")
+    if match := _VECTOR.fullmatch(element):
+        return vector(int(match[1]))
+    return _BY_TYPE.get(element.partition("(")[0], _KEYWORD)
+
+
+def index_mapping(schema: Schema, given: Mapping[str, Any], vector: VectorField) -> dict[str, Any]:
+    """The author's mapping, with a property for each column that it does not name."""
+    derived = {f.name: field_mapping(f.type, vector) for f in schema.fields}
+    return {**given, "properties": {**derived, **given.get("properties", {})}}
+
+
+def has_vectors(mapping: Mapping[str, Any]) -> bool:
+    return any(p.get("type") == "knn_vector" for p in mapping.get("properties", {}).values())
+
+
+def still_fits(now: str, before: str, vector: VectorField) -> bool:
+    """Whether a field derived from a column of type ``before`` takes the values of type ``now``."""
+    new, old = field_mapping(now, vector), field_mapping(before, vector)
+    return new == old or (_JSON not in (new, old) and fits(now.rstrip("[]"), before.rstrip("[]"))) or old == _JSON

@@ -1,0 +1,127 @@
+"""What OpenSearch and Elasticsearch share as targets: arguments, names, and the checks at the start."""
+
+from __future__ import annotations
+
+import json
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import KW_ONLY, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow_reindex_provider.core.errors import ConfigurationError
+from airflow_reindex_provider.core.model import Format, Guarantee
+
+if TYPE_CHECKING:
+    from airflow_reindex_provider.targets.search_engine import Engine
+    from airflow_reindex_provider.targets.search_session import SearchTargetSession
+
+MAX_NAME_BYTES = 255 - len("_YYYYMMDDtHHMMSS_write")
+_NAME = re.compile(r"[^A-Z\\/*?\"<>|\s,#:]+")
+
+
+@dataclass(frozen=True, slots=True)
+class SearchTarget(ABC):
+    """An index of a search engine; see :class:`OpenSearchTarget` and :class:`ElasticsearchTarget`."""
+
+    conn_id: str
+    _: KW_ONLY
+    index: str
+    mappings: Mapping[str, Any] | str | Path | None = None
+    settings: Mapping[str, Any] | str | Path | None = None
+    chunk_rows: int = 10_000
+    compress: bool | None = None
+    timeout_s: float = 60.0
+
+    guarantee: ClassVar[Guarantee] = Guarantee.VERSIONED
+    formats: ClassVar[tuple[Format, ...]] = (Format.BULK, Format.ROWS)
+    engine_name: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.index) or self.index != self.index.lower() or self.index[0] in "-_+.":
+            raise ConfigurationError(
+                f'{self.label}: {self.engine_name} takes names in lower case, without spaces and any of \\ / * ? " < > | , # :,'
+                " and not with one of - _ + . in front."
+            )
+        if len(self.index.encode()) > MAX_NAME_BYTES:
+            raise ConfigurationError(
+                f"{self.label}: the name may have {MAX_NAME_BYTES} bytes, so that generations can add a time."
+            )
+        if self.chunk_rows < 1:
+            raise ConfigurationError(f"{self.label}: chunk_rows must be at least 1.")
+
+    @property
+    def label(self) -> str:
+        return f"index {self.index!r} on connection {self.conn_id!r}"
+
+    def generation_name(self, stamp: str) -> str:
+        return f"{self.index}_{stamp}"
+
+    @contextmanager
+    def open(self, stream: str) -> Iterator[SearchTargetSession]:
+        from airflow_reindex_provider.targets.search_engine import Calls
+        from airflow_reindex_provider.targets.search_session import SearchTargetSession
+
+        with self.connect() as engine:
+            calls = Calls(engine, self.label, self.conn_id, f"{self.index} and {self.index}_*")
+            self.check_version(calls.call("GET", "/"))
+            yield SearchTargetSession(self, stream, calls)
+
+    @abstractmethod
+    def connect(self) -> AbstractContextManager[Engine]:
+        """A client from the official provider's hook."""
+
+    @abstractmethod
+    def check_version(self, info: Mapping[str, Any]) -> None:
+        """:param info: what the engine says of itself. :raises ConfigurationError: another product, or too old a version."""
+
+    @staticmethod
+    @abstractmethod
+    def vector_field(dims: int) -> Mapping[str, Any]:
+        """The field for a vector of so many dimensions."""
+
+    def require_version(self, number: str, oldest: tuple[int, int]) -> None:
+        found = tuple(int(part) for part in re.findall(r"\d+", number)[:2])
+        if found < oldest:
+            raise ConfigurationError(
+                f"{self.label}: {self.engine_name} {number} is too old; {oldest[0]}.{oldest[1]} is the oldest that this target"
+                " knows. Upgrade it."
+            )
+
+    def given_mappings(self) -> dict[str, Any]:
+        return self._given("mappings", self.mappings)
+
+    def given_settings(self) -> dict[str, Any]:
+        """The author's settings by their full names, ``index.`` in front."""
+        flat: dict[str, Any] = {}
+
+        def walk(prefix: str, value: Mapping[str, Any]) -> None:
+            for name, inner in value.items():
+                if isinstance(inner, Mapping):
+                    walk(f"{prefix}{name}.", inner)
+                else:
+                    flat[f"{prefix}{name}"] = inner
+
+        walk("", self._given("settings", self.settings))
+        return {name if name.startswith("index.") else f"index.{name}": value for name, value in flat.items()}
+
+    def _given(self, what: str, value: Mapping[str, Any] | str | Path | None) -> dict[str, Any]:
+        if value is None or isinstance(value, Mapping):
+            return dict(value or {})
+        try:
+            read = json.loads(Path(value).read_text())
+        except (OSError, ValueError) as error:
+            raise ConfigurationError(f"{self.label}: {what}={str(value)!r} is no JSON file to read: {error}") from error
+        if not isinstance(read, dict):
+            raise ConfigurationError(f"{self.label}: {what}={str(value)!r} does not hold a JSON object.")
+        return read
+
+
+def unknown_connection(target: SearchTarget, error: Exception) -> ConfigurationError:
+    conn_id = target.conn_id
+    return ConfigurationError(
+        f"Target {target.label} uses the connection {conn_id!r}, which does not exist: add an {target.engine_name} connection"
+        f" with this id (Admin > Connections, `airflow connections add {conn_id}`, or AIRFLOW_CONN_{conn_id.upper()})."
+    )

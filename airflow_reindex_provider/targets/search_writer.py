@@ -1,0 +1,254 @@
+"""Sends chunks to one generation in ``_bulk`` bodies, and deals with every answer.
+
+chunk --pieces--> bodies of the pace's size --_bulk--> answer: counts, documents refused --> rejected
+                       ^---- later, smaller ---- 429, 503, 413, no answer
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import zlib
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, cast
+
+from airflow_reindex_provider.core.errors import ConfigurationError, TransientError
+from airflow_reindex_provider.core.model import Chunk, Counts, Document, Format, Rejection, Schema, WriteResult
+from airflow_reindex_provider.targets.search_answers import (
+    FILTER,
+    GenerationGoneError,
+    Outcome,
+    RefusedItemError,
+    boundary,
+    key,
+    read_outcome,
+)
+from airflow_reindex_provider.targets.search_documents import bulk_lines
+from airflow_reindex_provider.targets.search_engine import (
+    BUSY,
+    JSON,
+    NDJSON,
+    Answer,
+    EngineBusyError,
+    EngineGoneError,
+    EngineSlowError,
+)
+from airflow_reindex_provider.targets.search_pace import Pace
+
+if TYPE_CHECKING:
+    from airflow_reindex_provider.targets.search_engine import Calls
+
+_MOST_HELD_BYTES = 32 * 1024 * 1024
+"""Of a chunk that is larger, the first part is sent while the rest is read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long one body is tried again, in seconds since its first failure."""
+
+    busy_s: float = 300.0
+    """The engine answers, but has no room."""
+    gone_s: float = 120.0
+    """The engine does not answer: time enough for a restart."""
+
+
+class SearchWriter:
+    """Conforms to ``StagingWriter``. What a body's answer counts is in the engine's translog; a body whose answer was lost is
+    sent again, which changes nothing but the counts, since every document carries its version.
+
+    A chunk's documents are sent in the chunk's order, except those that the engine asks for again. Several threads may write.
+
+    :param path: of the ``_bulk`` call, with the generation's write alias. :param gone: the error's text if that is missing.
+    :param compress: whether bodies travel as gzip.
+    """
+
+    def __init__(
+        self,
+        calls: Calls,
+        path: str,
+        *,
+        schema: Schema,
+        gone: str,
+        compress: bool,
+        timeout_s: float,
+        patience: Patience = Patience(),
+        clock: Callable[[], float] = time.monotonic,
+        wait: Callable[[float], object] | None = None,
+    ) -> None:
+        self._calls = calls
+        self._path = f"{path}?require_alias=true&filter_path={FILTER}"
+        self._key_columns = len(schema.primary_key)
+        self._gone = gone
+        self._headers = {"accept": JSON, "content-type": NDJSON} | ({"content-encoding": "gzip"} if compress else {})
+        self._compress = compress
+        self._timeout_s = timeout_s
+        self._patience = patience
+        self._clock = clock
+        self._stopped = threading.Event()
+        self.pace = Pace(wait or self._pause, clock)
+
+    def write(self, chunk: Chunk) -> WriteResult:
+        if chunk.format is Format.BULK:
+            return self.stage(chunk)()
+        lines, rejected = bulk_lines(cast("Sequence[Document]", chunk.payload))
+        return self._send(lines, _Sum(Counts(failures=len(rejected)), rejected))
+
+    def stage(self, chunk: Chunk) -> Callable[[], WriteResult]:
+        """Hold the chunk's bytes. Where they are too many for that, the first ones are sent: they are in the index whether or
+        not the answer is called, which a second try of the chunk does not mind."""
+        held: list[bytes] = []
+        size = 0
+        done = _Sum()
+        for piece in cast("Iterable[bytes]", chunk.payload):
+            held.append(piece)
+            size += len(piece)
+            if size >= _MOST_HELD_BYTES:
+                self._send(held, done)
+                held, size = [], 0
+        return partial(self._send, held, done)
+
+    def stop(self) -> None:
+        """Let whoever waits for the engine give up, with a ``TransientError``."""
+        self._stopped.set()
+
+    # -- sending
+
+    def _send(self, pieces: Iterable[bytes], done: _Sum) -> WriteResult:
+        waiting = deque(pieces)
+        halves: deque[bytes] = deque()
+        trouble = _Trouble(self._patience, self._clock, self.pace)
+        while halves or waiting:
+            self.pace.hold()
+            body = halves.popleft() if halves else self._take(waiting)
+            started = self._clock()
+            try:
+                answer = self._post(body)
+                outcome = self._outcome(body, answer)
+            except (EngineGoneError, EngineSlowError, EngineBusyError) as error:
+                trouble.met(error, len(body))
+                waiting.appendleft(body)
+                continue
+            if outcome is None:
+                self._divide(body, answer, halves, done)
+                continue
+            done.add(outcome)
+            if outcome.again:
+                rest = b"".join(outcome.again)
+                if len(rest) < len(body):
+                    trouble.over()
+                trouble.met(_Busy(outcome.busy, answer), len(body))
+                waiting.appendleft(rest)
+                continue
+            trouble.over()
+            self.pace.answered(len(body), self._clock() - started)
+        return WriteResult(done.counts, tuple(done.rejected))
+
+    def _take(self, waiting: deque[bytes]) -> bytes:
+        """The next body: whole pieces up to the pace's size, or the first part of a piece that is far larger."""
+        room = self.pace.body_bytes
+        piece = waiting.popleft()
+        if len(piece) > 1.5 * room:
+            at = boundary(piece, room)
+            if at < len(piece):
+                waiting.appendleft(piece[at:])
+                return piece[:at]
+        parts, size = [piece], len(piece)
+        while waiting and size + len(waiting[0]) <= room:
+            parts.append(waiting.popleft())
+            size += len(parts[-1])
+        return b"".join(parts) if len(parts) > 1 else piece
+
+    def _post(self, body: bytes) -> Answer:
+        data = body
+        if self._compress:
+            gzip = zlib.compressobj(1, wbits=31)
+            data = gzip.compress(body) + gzip.flush()
+        return self._calls.engine.request(
+            "POST", self._path, body=data, headers=self._headers, timeout_s=self._timeout_s
+        )
+
+    def _outcome(self, body: bytes, answer: Answer) -> Outcome | None:
+        """None where the engine refused the body as a whole because of what is in it."""
+        if answer.status == 200:
+            try:
+                return read_outcome(body, answer.text, self._key_columns)
+            except GenerationGoneError as error:
+                raise ConfigurationError(f"{self._gone} ({error})") from error
+            except RefusedItemError as error:
+                raise self._calls.refusal_of(error.status, error.reason) from error
+        if answer.status in BUSY:
+            raise _Busy(f"{answer.status} {answer.error}", answer)
+        if answer.status == 404:
+            raise ConfigurationError(f"{self._gone} ({answer.error})")
+        if answer.status == 413 or (answer.status == 400 and "media_type_header" not in answer.text):
+            return None
+        raise self._calls.refusal(answer)
+
+    def _divide(self, body: bytes, answer: Answer, halves: deque[bytes], done: _Sum) -> None:
+        """Two bodies of the one, to be sent as they are, or a rejection where it was a single document.
+
+        A 400 comes from a document whose action line the engine does not take (an ``_id`` of more than 512 bytes); it does
+        not say which one.
+        """
+        at = boundary(body, len(body) // 2)
+        if at < len(body):
+            halves.extendleft((body[at:], body[:at]))
+            if answer.status == 413:
+                self.pace.too_large(len(body))
+            return
+        reason = answer.error
+        if answer.status == 413:
+            reason = (
+                f"{len(body):,} bytes are more than the engine takes in one request (http.max_content_length): {reason}"
+            )
+        done.counts += Counts(failures=1)
+        done.rejected.append(Rejection(key(body, self._key_columns), reason))
+
+    def _pause(self, seconds: float) -> None:
+        if self._stopped.wait(seconds):
+            raise TransientError("The task was stopped while it waited for the engine.")
+
+
+class _Busy(EngineBusyError):
+    def __init__(self, reason: str, answer: Answer) -> None:
+        super().__init__(reason)
+        self.retry_after = answer.headers.get("retry-after")
+
+
+class _Sum:
+    """What became of a chunk's documents so far."""
+
+    def __init__(self, counts: Counts = Counts(), rejected: Sequence[Rejection] = ()) -> None:
+        self.counts = counts
+        self.rejected = list(rejected)
+
+    def add(self, outcome: Outcome) -> None:
+        self.counts += outcome.counts
+        self.rejected += outcome.rejected
+
+
+class _Trouble:
+    """Failures in a row, until patience ends."""
+
+    def __init__(self, patience: Patience, clock: Callable[[], float], pace: Pace) -> None:
+        self._patience = patience
+        self._clock = clock
+        self._pace = pace
+        self._since: float | None = None
+        self._attempt = 0
+
+    def met(self, error: TransientError, sent: int) -> None:
+        """:raises TransientError: it has lasted for too long."""
+        now = self._clock()
+        self._since = now if self._since is None else self._since
+        patience = self._patience.gone_s if isinstance(error, EngineGoneError) else self._patience.busy_s
+        if now - self._since >= patience:
+            raise TransientError(f"{error} (for {now - self._since:.0f} s now)") from error
+        self._pace.pushed_back(str(error), self._attempt, getattr(error, "retry_after", None), sent)
+        self._attempt += 1
+
+    def over(self) -> None:
+        self._since, self._attempt = None, 0

@@ -1,0 +1,198 @@
+"""OpenSearch keeps the promises of a target, on the real engine."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from airflow_reindex_provider.core.bulk import key_of
+from airflow_reindex_provider.core.errors import ConfigurationError
+from airflow_reindex_provider.core.model import Chunk, Counts, Document, Format, Key, Position, Schema
+from airflow_reindex_provider.core.planning import Sizes
+from airflow_reindex_provider.sources.postgres import PostgresSource
+from airflow_reindex_provider.targets.opensearch import OpenSearchTarget
+from airflow_reindex_provider.targets.search_documents import bulk_lines
+from airflow_reindex_provider.targets.search_target import SearchTarget
+from airflow_reindex_provider.testing.postgres import Database
+from airflow_reindex_provider.testing.runs import Runner
+from airflow_reindex_provider.testing.search_engine import SearchEngine
+from airflow_reindex_provider.testing.target_conformance import TargetConformance, text_schema
+
+_numbers = itertools.count(1)
+_TARGETS: Mapping[str, type[SearchTarget]] = {"opensearch": OpenSearchTarget}
+NAMES = sorted(_TARGETS)
+
+
+class Rest:
+    """The engine as anybody sees it who asks it over HTTP."""
+
+    def __init__(self, engine: SearchEngine) -> None:
+        self.engine = engine
+
+    def call(self, method: str, path: str, body: Any = None) -> Any:
+        """The answer, or None where there is nothing."""
+        data = None if body is None else json.dumps(body).encode()
+        headers = {"content-type": "application/json"}
+        request = urllib.request.Request(self.engine.url + path, data, headers, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                return json.load(answer)
+        except urllib.error.HTTPError as error:
+            if error.code == 404:
+                return None
+            raise
+
+    def documents(self, alias: str) -> dict[str, dict[str, Any]] | None:
+        """``_source`` by ``_id``."""
+        self.call("POST", f"/{alias}/_refresh")
+        found = self.call("POST", f"/{alias}/_search", {"size": 10_000})
+        return None if found is None else {hit["_id"]: hit["_source"] for hit in found["hits"]["hits"]}
+
+
+class SearchIndex:
+    def __init__(self, engine: SearchEngine) -> None:
+        self.rest = Rest(engine)
+        self.target = _TARGETS[engine.name](engine.name, index=f"products-{next(_numbers)}")
+
+    def schema(self) -> Schema:
+        return text_schema()
+
+    def published(self) -> Mapping[Key, str] | None:
+        found = self.rest.documents(self.target.index)
+        return None if found is None else {key_of(id, 1): source["body"] for id, source in found.items()}
+
+    def chunk(self, documents: Sequence[Document], format: Format) -> Chunk:
+        if format is Format.ROWS:
+            return Chunk(Position("1"), format, list(documents))
+        lines, rejected = bulk_lines(documents)
+        assert not rejected
+        return Chunk(Position("1"), format, iter(lines))
+
+    def bad_body(self) -> str:
+        # A term that is longer than Lucene takes, in the keyword that these tests map the body to.
+        return "x" * 40_000
+
+    def occupy(self) -> None:
+        self.rest.call("PUT", f"/{self.target.index}/_doc/1?refresh=true", {"body": "mine"})
+
+    def occupant_is_unharmed(self) -> bool:
+        return self.rest.documents(self.target.index) == {"1": {"body": "mine"}}
+
+
+class SearchConformance(TargetConformance):
+    formats = SearchTarget.formats
+
+    @pytest.fixture
+    def index(self, engine: SearchEngine) -> SearchIndex:
+        index = SearchIndex(engine)
+        mapping = {"properties": {"body": {"type": "keyword"}}}
+        index.target = type(index.target)(index.target.conn_id, index=index.target.index, mappings=mapping)
+        return index
+
+
+class TestOpenSearch(SearchConformance):
+    @pytest.fixture
+    def engine(self, opensearch: SearchEngine) -> SearchEngine:
+        return opensearch
+
+
+@pytest.fixture(params=NAMES)
+def index(request: pytest.FixtureRequest) -> SearchIndex:
+    return SearchIndex(request.getfixturevalue(request.param))
+
+
+def test_a_key_that_the_engine_does_not_take(index: SearchIndex) -> None:
+    """An ``_id`` of more than 512 bytes poisons the whole body; that document is parked, the others are in."""
+    keys = [("1",), ("x" * 600,), ("2",), ("",), ("3",)]
+    documents = [Document(key, 1, {"id": key[0], "body": "b"}) for key in keys]
+    with index.target.open("s") as session:
+        name = session.create_first(index.target.generation_name("20260101t000000"), index.schema())
+        with session.writer(name, index.schema(), Format.BULK) as writer:
+            result = writer.write(index.chunk(documents, Format.BULK))
+        session.promote(name)
+    assert result.counts == Counts(created=3, failures=2)
+    assert {r.key for r in result.rejected} == {("x" * 600,), ("",)}
+    assert set(index.published() or {}) == {("1",), ("2",), ("3",)}
+
+
+def test_a_load_has_no_refresh_and_no_copies_until_it_is_public(index: SearchIndex) -> None:
+    """Also after a crash between the settings and the alias: the next promotion sets both."""
+    target = type(index.target)(index.target.conn_id, index=index.target.index, settings={"refresh_interval": "5s"})
+    with target.open("s") as session:
+        name = session.create_first(target.generation_name("20260101t000000"), index.schema())
+        during = _settings(index, name)
+        session.promote(name)
+        session.promote(name)
+    after = _settings(index, name)
+    assert (during["refresh_interval"], during["number_of_replicas"]) == ("-1", "0")
+    assert (after["refresh_interval"], after["number_of_replicas"]) == ("5s", "1")
+    assert after["gc_deletes"] == "1h"
+
+
+def _settings(index: SearchIndex, name: str) -> dict[str, str]:
+    settings: dict[str, str] = index.rest.call("GET", f"/{name}/_settings")[name]["settings"]["index"]
+    return settings
+
+
+def test_a_generation_that_is_gone_is_not_made_anew(index: SearchIndex) -> None:
+    """A write to an index that was dropped meanwhile fails; it does not make an index without a mapping."""
+    with index.target.open("s") as session:
+        name = session.create_first(index.target.generation_name("20260101t000000"), index.schema())
+        with session.writer(name, index.schema(), Format.BULK) as writer:
+            index.rest.call("DELETE", f"/{name}")
+            with pytest.raises(ConfigurationError, match="is gone"):
+                writer.write(index.chunk([Document(("1",), 1, {"id": "1", "body": "b"})], Format.BULK))
+    assert index.rest.call("GET", f"/{name}") is None
+
+
+TABLE = r"""
+CREATE TABLE items (
+  id bigint PRIMARY KEY, title text, price numeric, at timestamptz, tags text[], more jsonb, raw bytea,
+  gone boolean NOT NULL DEFAULT false, changed timestamptz NOT NULL DEFAULT now() - interval '1 h'
+);
+INSERT INTO items
+SELECT n, E'it''s "' || n || E'\\ \n', n / 7.0, now(), ARRAY['a', NULL], '{"a": [1, null]}', decode('ff00', 'hex')
+FROM generate_series(1, 500) AS n;
+"""
+
+
+@pytest.mark.parametrize("transform", [None, dict], ids=["bulk", "rows"])
+def test_index_equals_table(index: SearchIndex, database: Database, transform: Any) -> None:
+    """A first load and an incremental run with a change, a new row and a soft deletion, by either path."""
+    with database.connect() as connection:
+        connection.execute(TABLE)
+        source = PostgresSource(
+            database.conn_id,
+            table="public.items",
+            primary_key="id",
+            cursor_field="changed",
+            margin=timedelta(0),
+            soft_delete_column="gone",
+            columns=("title", "price", "at", "tags", "more", "raw"),
+        )
+        run = Runner(source=source, target=index.target, sizes=Sizes(batch_rows=200), transform=transform)
+        first = run.run()
+        assert first.counts.created == 500
+        connection.execute("UPDATE items SET title = 'new', changed = now() WHERE id = 7")
+        connection.execute("UPDATE items SET gone = true, changed = now() WHERE id = 8")
+        connection.execute("INSERT INTO items (id, title, changed) VALUES (501, 'added', now())")
+        second = run.run()
+        assert (second.counts.created, second.counts.updated, second.counts.deleted) == (1, 1, 1)
+        rows = connection.execute(
+            "SELECT id::text, row_to_json(r)::jsonb FROM (SELECT id, title, price, at, tags, more,"
+            " encode(raw, 'base64') AS raw FROM items WHERE NOT gone) AS r"
+        ).fetchall()
+    assert index.rest.documents(index.target.index) == dict(rows)
+
+
+def test_unknown_connection(index: SearchIndex) -> None:
+    target = type(index.target)("nobody", index="products")
+    with pytest.raises(ConfigurationError, match="'nobody', which does not exist"), target.open("s"):
+        pass
