@@ -306,12 +306,12 @@ class SourceConformance(KeyConformance):
             assert _documents(table, source, _window(table, 0, 9), format=format) == []
 
     def test_formats_give_the_same_documents(self, table: Table) -> None:
-        """Key, version, deletion and every field are the same in each format that the source offers."""
+        """Key, version, deletion and every field are the same in each format."""
         rows = [Made(key, n, f'it\'s "{n}" \\ \t\n é 😀', gone=n % 4 == 0) for n, key in enumerate(table.keys(12))]
         table.put(rows)
 
         with table.source.open() as source:
-            said = [_documents(table, source, _window(table, 0, 99), format=f) for f in table.source.formats]
+            said = [_documents(table, source, _window(table, 0, 99), format=f) for f in self.formats]
 
         assert len(said[0]) == 12
         assert all(documents == said[0] for documents in said)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import random
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, ClassVar
 
 import psycopg
 import pytest
 from psycopg import sql
 
+from airflow_reindex_provider.core.bulk import key_of
 from airflow_reindex_provider.core.errors import ConfigurationError
 from airflow_reindex_provider.core.model import Chunk, Document, Format, Key, Position, Schema
 from airflow_reindex_provider.sources.postgres import PostgresSource
@@ -153,7 +155,29 @@ class PostgresTable:
             return [_plain(d) for d in chunk.payload]  # type: ignore[arg-type]
         with self.source.open() as source:
             schema = source.schema()
-        return copied_documents(self._connection, chunk, schema, fields)
+        decoded = bulk_documents if chunk.format is Format.BULK else copied_documents
+        return decoded(self._connection, chunk, schema, fields)
+
+
+def bulk_documents(
+    connection: psycopg.Connection[Any], chunk: Chunk, schema: Schema, fields: Sequence[str]
+) -> list[Document]:
+    """What a chunk of bulk lines holds, its JSON read by Postgres into the columns' types."""
+    columns = sql.SQL(", ").join(
+        sql.SQL("{} {}").format(sql.Identifier(n), sql.SQL(schema.field(n).wire_type))  # type: ignore[misc]
+        for n in fields
+    )
+    statement = sql.SQL("SELECT * FROM json_to_record({}) AS d ({})")
+    lines = iter(b"".join(chunk.payload).splitlines())  # type: ignore[arg-type]
+    documents = []
+    for line in lines:
+        ((action, name),) = json.loads(line).items()
+        content = None
+        if action == "index":
+            row = connection.execute(statement.format(sql.Literal(next(lines).decode()), columns)).fetchone()
+            content = dict(zip(fields, row or (), strict=True))
+        documents.append(_plain(Document(key_of(name["_id"], len(schema.primary_key)), name["version"], content)))
+    return documents
 
 
 def copied_documents(
@@ -335,18 +359,29 @@ class TestLocalTimestampCursor(PostgresSourceConformance):
 class TestDateCursor(PostgresSourceConformance):
     """A day is the finest step: a microsecond of the suite is a day here."""
 
+    first_day: ClassVar[date] = date(2000, 1, 1)
+
     @pytest.fixture
     def table(self, database: Database) -> PostgresTable:
+        first_day = self.first_day
+
         class Daily(PostgresTable):
             cursor_type = "date"
 
             def cursor(self, us: int) -> str:
-                return str(datetime(1800, 1, 1, tzinfo=UTC).date() + timedelta(days=us))
+                return str(first_day + timedelta(days=us))
 
         return Daily(database, TEXT)
 
     @pytest.mark.skip(reason="a date has no microseconds")
     def test_microseconds_are_kept_apart(self) -> None: ...
+
+
+class TestDateCursorLongAgo(TestDateCursor):
+    """Versions below zero, which a search engine does not have."""
+
+    first_day = date(1800, 1, 1)
+    formats = (Format.PG_COPY, Format.ROWS)
 
 
 class PostgresIndex:
