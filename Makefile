@@ -16,7 +16,7 @@ LOCK := $(UV) pip compile - --group pyproject.toml:dev --universal --python-vers
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install lock demo demo-up test test-lowest lint types format bench build check-wheel clean
+.PHONY: help install lock demo demo-up engines test test-lowest lint types format bench build check-wheel clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -29,11 +29,14 @@ demo: install ## Index a real corpus with a real Airflow, incrementally; ends by
 demo-up: install ## The same, and leave the Airflow UI open until Ctrl-C
 	@$(PYTHON) -m airflow_reindex_provider.demo --stay
 
+engines: install ## A real OpenSearch and a real Elasticsearch on loopback, with their addresses, until Ctrl-C
+	@$(PYTHON) -m airflow_reindex_provider.testing.engines
+
 test: install ## All tests, on a real Postgres and a real Airflow (PYTEST_ARGS="-k window" for some)
 	$(PYTHON) -m pytest tests --ignore=tests/benchmarks $(PYTEST_ARGS)
 
-test-lowest: .venv-lowest/.installed ## Unit and conformance tests on the lowest versions that pyproject.toml allows
-	$(LOWEST) -m pytest tests/unit tests/conformance $(PYTEST_ARGS)
+test-lowest: .venv-lowest/.installed ## Unit and conformance tests on the lowest versions of pyproject.toml and on older engines
+	REINDEX_OLDER_ENGINES=1 $(LOWEST) -m pytest tests/unit tests/conformance $(PYTEST_ARGS)
 
 bench: install ## Print the benchmark figures; BENCH_JSON=path writes them as JSON too
 	@$(PYTHON) -m tests.benchmarks

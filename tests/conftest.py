@@ -68,6 +68,12 @@ def opensearch() -> Iterator[SearchEngine]:
     yield from _engine("opensearch")
 
 
+@pytest.fixture(scope="session")
+def elasticsearch() -> Iterator[SearchEngine]:
+    """One node for the whole session, with an Airflow connection ``elasticsearch``."""
+    yield from _engine("elasticsearch")
+
+
 def _engine(name: str) -> Iterator[SearchEngine]:
     engine = SearchEngine(name)
     try:

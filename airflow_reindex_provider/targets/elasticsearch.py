@@ -11,9 +11,14 @@ from airflow_reindex_provider.core.errors import ConfigurationError
 from airflow_reindex_provider.targets.search_target import SearchTarget, unknown_connection
 
 if TYPE_CHECKING:
-    from airflow_reindex_provider.targets.search_engine import Answer, Engine
+    from airflow_reindex_provider.targets.search_engine import Answer, Calls, Engine
 
 OLDEST = (8, 0)
+_MEDIA_TYPES = {
+    "application/json": "application/vnd.elasticsearch+json; compatible-with=8",
+    "application/x-ndjson": "application/vnd.elasticsearch+x-ndjson; compatible-with=8",
+}
+"""What Elasticsearch 8 and 9 both understand; a client would name its own major version, which an older engine refuses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +63,11 @@ class ElasticsearchTarget(SearchTarget):
         finally:
             client.close()
 
-    def check_version(self, info: Mapping[str, Any]) -> None:
-        self.require_version(str((info.get("version") or {}).get("number", "")), OLDEST)
+    def check_version(self, calls: Calls) -> None:
+        # The client has looked at the product's name by then.
+        nodes = calls.call("GET", "/_nodes/_local?filter_path=nodes.*.version")["nodes"]
+        for node in nodes.values():
+            self.require_version(node["version"], OLDEST)
 
     @staticmethod
     def vector_field(dims: int) -> Mapping[str, Any]:
@@ -94,7 +102,9 @@ class _Elasticsearch:
 
         client = self._client.options(request_timeout=timeout_s, max_retries=0, retry_on_timeout=False)
         try:
-            answer = client.perform_request(method, path, headers=headers, body=body)
+            answer = client.perform_request(
+                method, path, headers={name: _MEDIA_TYPES.get(v, v) for name, v in headers.items()}, body=body
+            )
         except UnsupportedProductError as error:
             raise ConfigurationError(
                 f"it is not Elasticsearch that answers at {self.where}. Use the target of that engine, or mend the connection."

@@ -11,7 +11,7 @@ from airflow_reindex_provider.core.errors import ConfigurationError
 from airflow_reindex_provider.targets.search_target import SearchTarget, unknown_connection
 
 if TYPE_CHECKING:
-    from airflow_reindex_provider.targets.search_engine import Answer, Engine
+    from airflow_reindex_provider.targets.search_engine import Answer, Calls, Engine
 
 OLDEST = (2, 0)
 
@@ -57,7 +57,8 @@ class OpenSearchTarget(SearchTarget):
         finally:
             client.close()
 
-    def check_version(self, info: Mapping[str, Any]) -> None:
+    def check_version(self, calls: Calls) -> None:
+        info = calls.call("GET", "/")
         version = info.get("version") or {}
         number, distribution = str(version.get("number", "")), version.get("distribution")
         if distribution != "opensearch":

@@ -150,8 +150,8 @@ class Calls:
             )
         if "media_type_header_exception" in reason or "Accept version must be" in reason:
             return ConfigurationError(
-                f"{start} is older than the Python client: {reason}. Set [elasticsearch] es_compat_with to the server's"
-                " major version in Airflow's configuration, or install the client of that version."
+                f"{start} does not speak the version that is asked for: {reason}. This target speaks to Elasticsearch 8 and 9;"
+                " if [elasticsearch] es_compat_with is set in Airflow's configuration, it must suit the server."
             )
         if "more than one write index" in reason:
             # Answered as an error of the server; it is the other one of two creations at the same moment that has won.

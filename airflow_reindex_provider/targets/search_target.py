@@ -15,7 +15,7 @@ from airflow_reindex_provider.core.errors import ConfigurationError
 from airflow_reindex_provider.core.model import Format, Guarantee
 
 if TYPE_CHECKING:
-    from airflow_reindex_provider.targets.search_engine import Engine
+    from airflow_reindex_provider.targets.search_engine import Calls, Engine
     from airflow_reindex_provider.targets.search_session import SearchTargetSession
 
 MAX_NAME_BYTES = 255 - len("_YYYYMMDDtHHMMSS_write")
@@ -66,7 +66,7 @@ class SearchTarget(ABC):
 
         with self.connect() as engine:
             calls = Calls(engine, self.label, self.conn_id, f"{self.index} and {self.index}_*")
-            self.check_version(calls.call("GET", "/"))
+            self.check_version(calls)
             yield SearchTargetSession(self, stream, calls)
 
     @abstractmethod
@@ -74,8 +74,8 @@ class SearchTarget(ABC):
         """A client from the official provider's hook."""
 
     @abstractmethod
-    def check_version(self, info: Mapping[str, Any]) -> None:
-        """:param info: what the engine says of itself. :raises ConfigurationError: another product, or too old a version."""
+    def check_version(self, calls: Calls) -> None:
+        """:raises ConfigurationError: another product answers, or too old a version."""
 
     @staticmethod
     @abstractmethod

@@ -12,10 +12,16 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-INFO = {
+INFO: Mapping[str, dict[str, Any]] = {
     "opensearch": {"version": {"distribution": "opensearch", "number": "3.1.0"}},
     "elasticsearch": {"version": {"number": "9.1.0", "build_flavor": "default"}, "tagline": "You Know, for Search"},
 }
+
+
+def about(product: str, path: str, **version: str) -> dict[str, Any]:
+    """What an engine says of itself."""
+    said = {**INFO[product], "version": {**INFO[product]["version"], **version}}
+    return {"nodes": {"n": {"version": said["version"]["number"]}}} if path.startswith("/_nodes") else said
 
 
 @dataclass(frozen=True)
@@ -66,7 +72,7 @@ class StandIn:
 
     def answer(self, request: Request) -> Reply:
         if "_bulk" not in request.path:
-            return self.script(request) or Reply(json=INFO[self.product])
+            return self.script(request) or Reply(json=about(self.product, request.path))
         self.requests.append(request)
         return self.script(request) or Reply(json=success(request))
 

@@ -13,7 +13,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from stand_in_engine import Reply, Request, StandIn, error, stand_in, success
+from stand_in_engine import Reply, Request, StandIn, about, error, stand_in, success
 
 from airflow_reindex_provider.core.errors import ConfigurationError, TransientError
 from airflow_reindex_provider.core.model import Chunk, Counts, Format, Position, WriteResult
@@ -420,15 +420,14 @@ def test_another_product_answers(engine: StandIn, target: SearchTarget):
 
 def test_an_engine_that_is_too_old(engine: StandIn, target: SearchTarget):
     """The error names the version found and the oldest one that will do."""
-    old = {"distribution": "opensearch", "number": "1.3.20"}
-    engine.script = lambda request: Reply(json={"version": old})
+    engine.script = lambda request: Reply(json=about(engine.product, request.path, number="1.3.20"))
     with pytest.raises(ConfigurationError, match=r"1\.3\.20 is too old; \d\.0"), target.open("things"):
         pass
 
 
-def test_a_client_that_is_newer_than_the_engine(engine: StandIn, target: SearchTarget):
-    """The engine's own refusal of the client's media type comes with Airflow's option for it."""
-    reason = "Accept version must be either version 8 or 7, but found 9"
+def test_an_engine_that_speaks_another_version(engine: StandIn, target: SearchTarget):
+    """The engine's own refusal of the media type comes with the versions that will do, and Airflow's option for it."""
+    reason = "Accept version must be either version 11 or 10, but found 8"
     engine.script = lambda request: Reply(400, error("media_type_header_exception", reason, 400))
     with pytest.raises(ConfigurationError, match="es_compat_with"), target.open("things"):
         pass

@@ -1,4 +1,4 @@
-"""OpenSearch keeps the promises of a target, on the real engine."""
+"""OpenSearch and Elasticsearch keep the promises of a target, on the real engines."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from airflow_reindex_provider.core.errors import ConfigurationError
 from airflow_reindex_provider.core.model import Chunk, Counts, Document, Format, Key, Position, Schema
 from airflow_reindex_provider.core.planning import Sizes
 from airflow_reindex_provider.sources.postgres import PostgresSource
+from airflow_reindex_provider.targets.elasticsearch import ElasticsearchTarget
 from airflow_reindex_provider.targets.opensearch import OpenSearchTarget
 from airflow_reindex_provider.targets.search_documents import bulk_lines
 from airflow_reindex_provider.targets.search_target import SearchTarget
@@ -26,7 +27,7 @@ from airflow_reindex_provider.testing.search_engine import SearchEngine
 from airflow_reindex_provider.testing.target_conformance import TargetConformance, text_schema
 
 _numbers = itertools.count(1)
-_TARGETS: Mapping[str, type[SearchTarget]] = {"opensearch": OpenSearchTarget}
+_TARGETS: Mapping[str, type[SearchTarget]] = {"opensearch": OpenSearchTarget, "elasticsearch": ElasticsearchTarget}
 NAMES = sorted(_TARGETS)
 
 
@@ -101,6 +102,12 @@ class TestOpenSearch(SearchConformance):
     @pytest.fixture
     def engine(self, opensearch: SearchEngine) -> SearchEngine:
         return opensearch
+
+
+class TestElasticsearch(SearchConformance):
+    @pytest.fixture
+    def engine(self, elasticsearch: SearchEngine) -> SearchEngine:
+        return elasticsearch
 
 
 @pytest.fixture(params=NAMES)
