@@ -29,6 +29,13 @@ REBUILD_PARAMS: dict[str, Param] = {
         title="Promote",
         description="wait: a person approves the swap, once the new index is verified.",
     ),
+    "max_lag_s": Param(
+        None,
+        type=["number", "null"],
+        exclusiveMinimum=0,
+        title="Lag in seconds",
+        description="Catching up ends with a window that took no longer than this. Empty: as the Dag says.",
+    ),
     "throttle_docs_per_s": Param(
         0,
         type="number",
@@ -56,7 +63,7 @@ class RebuildDag(DAG):
 
     :param stream: what to rebuild.
     :param dag_id: default ``rebuild_{stream.name}``. :param schedule: default: by hand only.
-    :param max_lag: how long the last window before the swap may have taken; default a minute.
+    :param max_lag: how long the last window before the swap may have taken; default a minute. The form can say otherwise.
     :param min_size_ratio: the new index must have this part of the live one's documents; default 0.5.
     :param retain: generations kept for a rollback, beside the live one; default 1.
     :param lease: how long a run that died keeps others out; default 15 minutes.
@@ -122,7 +129,7 @@ class RebuildDag(DAG):
                 "prepare_task_id": prepare.task_id,
                 "copy_task_id": copy.task_id,
                 "lease": lease,
-                "max_lag": max_lag,
+                "max_lag_s": f"{{{{ params.get('max_lag_s') or {max_lag.total_seconds()} }}}}",
                 "trigger_rule": TriggerRule.NONE_FAILED,
                 **common,
             }

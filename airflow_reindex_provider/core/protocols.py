@@ -52,6 +52,10 @@ class SourceSession(Protocol):
         chunk ends where the batch ends; a batch without rows may yield nothing. Memory does not grow with the batch.
         A row whose cursor has moved past the window meanwhile is left out: a later window brings it."""
 
+    def keys_from(self, cursor: str) -> Iterator[Sequence[Key]]:
+        """Pages of the keys of all rows that lie at or above the cursor value now, gone or not, from one snapshot, in any
+        order. They may lie above the horizon, where nothing but a key may be read. Memory is that of a page."""
+
     def cancel(self) -> None:
         """Make a read that another thread waits in end soon, with an error. Called when its rows are not wanted any more;
         the session is of no further use."""
@@ -144,9 +148,18 @@ class RebuildingTarget(TargetSession, Protocol):
     def create(self, name: str, schema: Schema) -> None:
         """Make another generation, empty, beside those that are there. One of this name and stream is left as it is."""
 
-    def promote(self, generation: str) -> None:
+    def promote(self, generation: str, *, carry: Callable[[str], None] | None = None) -> None:
         """As for a first load; where another generation is live, the public name changes over in one atomic step, and both
-        count as served from then on. Readers wait for no index to be built."""
+        count as served from then on. Readers wait for no index to be built.
+
+        :param carry: called with the name of the live generation once nothing but the swap is left to do, so that
+            :meth:`carry_over` can take place: its documents are in the new one at the swap. Others' writes to the live one wait
+            from then on, where the engine can make them. It may be called again; what it raises leaves the live one live."""
+
+    def carry_over(self, keys: Sequence[Key], schema: Schema, *, from_generation: str, to_generation: str) -> int:
+        """Copy the documents of these keys, each with its version and the fields that both generations hold, where the
+        other generation has nothing of the key or remembers an older deletion; says how many. What is there already stays
+        as it is. A document that the other one refuses is left out, and nothing is copied where their keys differ."""
 
     def drop(self, generation: str) -> None:
         """Remove a generation with all that it holds. One that is not there is no error.

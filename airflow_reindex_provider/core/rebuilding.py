@@ -183,17 +183,46 @@ def catch_up(
     )
 
 
-def promote(stream: str, generation: str, *, target: TargetSession, store: CheckpointStore) -> None:
+def promote(
+    stream: str, generation: str, *, source: SourceSession, target: TargetSession, store: CheckpointStore
+) -> int:
     """Point the public name at the generation. Its checkpoint is saved by then, so the next run goes on from there.
+
+    What the live one holds of rows that are not at rest is carried over; says how many documents that were.
 
     :raises ConfigurationError: it has no checkpoint, so it was never loaded.
     """
-    if store.load(stream, generation).position is None:
+    position = store.load(stream, generation).position
+    if position is None:
         raise ConfigurationError(
             f"Stream {stream!r}: generation {generation!r} has no checkpoint, so nobody knows what it holds. It is not promoted;"
             " trigger a new rebuild."
         )
-    rebuilding(target, stream).promote(generation)
+    writing = rebuilding(target, stream)
+    carried = 0
+
+    # A row that changes more often than windows close lies above the horizon whenever it is read, so no window ever has it,
+    # while the live index holds a state from before. With the cursor of the checkpoint as P, no document of the live index is
+    # missing after the swap:
+    # - its row lies at or above P at the moment of the listing: then it is listed, and what the live one holds is carried over;
+    # - or below P: then it is in the new one. A horizon had passed P before the windows below it were read, so the row has
+    #   not moved since, and one of them has found it as it is;
+    # - or is deleted outright: then nobody wants the document.
+    # Documents that came to the live one since the listing would be a fourth case: so its writes wait meanwhile, where the
+    # engine can make them. Only keys are read above the horizon, never what a row holds (promise 2), and what is carried over
+    # has the version that it has, so the next run, which reads on from P, brings each of these rows to its state by then.
+    def carry(live: str) -> None:
+        nonlocal carried
+        schema = source.schema()
+        carried = sum(
+            writing.carry_over(page, schema, from_generation=live, to_generation=generation)
+            for page in source.keys_from(position.cursor)
+        )
+
+    writing.promote(generation, carry=carry)
+    if carried:
+        log.info("Carried over %d documents of rows that are not at rest.", carried)
+    return carried
 
 
 def retire(

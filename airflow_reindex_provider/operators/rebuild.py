@@ -20,7 +20,6 @@ from airflow_reindex_provider.core.rebuilding import (
     begin_rollback,
     catch_up,
     promote,
-    rebuilding,
     retire,
 )
 from airflow_reindex_provider.core.settling import require_complete, settle
@@ -153,7 +152,13 @@ class CopyBatchOperator(IndexBatchOperator):
 
 
 class RebuildOperator(StreamOperator):
-    """A later task of a rebuild. :param prepare_task_id: the first one. :param copy_task_id: the mapped one."""
+    """A later task of a rebuild.
+
+    :param prepare_task_id: the first one. :param copy_task_id: the mapped one. :param max_lag_s: seconds that the last window of
+        a catch-up may have taken. A template.
+    """
+
+    template_fields: Sequence[str] = ("max_lag_s",)
 
     def __init__(
         self,
@@ -162,14 +167,14 @@ class RebuildOperator(StreamOperator):
         prepare_task_id: str,
         copy_task_id: str,
         lease: timedelta = DEFAULT_LEASE,
-        max_lag: timedelta = timedelta(minutes=1),
+        max_lag_s: float | str = 60,
         **kwargs: Any,
     ) -> None:
         super().__init__(stream=stream, **kwargs)
         self.prepare_task_id = prepare_task_id
         self.copy_task_id = copy_task_id
         self.lease = lease
-        self.max_lag = max_lag
+        self.max_lag_s = max_lag_s
         self._stop = threading.Event()
 
     def on_kill(self) -> None:
@@ -223,7 +228,7 @@ class RebuildOperator(StreamOperator):
                 store=stream.checkpoint,
                 index=index,
                 run=str(context["run_id"]),
-                max_lag=self.max_lag,
+                max_lag=timedelta(seconds=float(self.max_lag_s)),
                 max_failures=stream.max_failures,
                 initial_value=stream.first_cursor,
                 sizes=stream.sizes,
@@ -262,7 +267,7 @@ class VerifyOperator(RebuildOperator):
         here on, where a person is waited for.
     """
 
-    template_fields: Sequence[str] = ("promote",)
+    template_fields: Sequence[str] = ("max_lag_s", "promote")
 
     def __init__(self, *, min_size_ratio: float, promote: str, hold: timedelta, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -308,15 +313,16 @@ class ApproveSwapOperator(ApprovalOperator):
 
 
 class PromoteOperator(RebuildOperator):
-    """Brings the generation up to date once more, and points the public name at it in one atomic step."""
+    """Brings the generation up to date once more, points the public name at it in one atomic step, and reads on from there."""
 
     def execute(self, context: Context) -> dict[str, Any]:
         stream = self.stream
-        caught = self.bring_up_to_date(context)
-        with stream.target.open(stream.name) as target:
-            promote(stream.name, caught.generation, target=target, store=stream.checkpoint)
-        self.log.info("Generation %s of stream %r is served now.", caught.generation, stream.name)
-        return caught.to_json()
+        generation = self.bring_up_to_date(context).generation
+        with stream.source.open() as source, stream.target.open(stream.name) as target:
+            carried = promote(stream.name, generation, source=source, target=target, store=stream.checkpoint)
+        self.log.info("Generation %s of stream %r is served now.", generation, stream.name)
+        # The one before may have been a run ahead.
+        return {**self.bring_up_to_date(context).to_json(), "carried_over": carried}
 
 
 class RetireOperator(RebuildOperator):
@@ -332,20 +338,25 @@ class RetireOperator(RebuildOperator):
         self.retain = retain
 
     def execute(self, context: Context) -> dict[str, Any]:
-        stream, keeper = self.stream, self.keeper(context)
-        promoted: Any = context["ti"].xcom_pull(task_ids=self.promote_task_id)
+        stream, keeper, ti = self.stream, self.keeper(context), context["ti"]
+        generation: Any = ti.xcom_pull(task_ids=self.prepare_task_id, key=GENERATION_KEY)
         dropped: tuple[str, ...] = ()
-        if promoted:
-            keeper.keep()
-            if self.plan(context) is not None:
-                with stream.target.open(stream.name) as target:
-                    dropped = retire(stream.name, target=target, store=stream.checkpoint, retain=self.retain)
+        with stream.target.open(stream.name) as target:
+            # Not what the promoting task says: it may have died after the swap.
+            served = any(g.live and g.name == generation for g in target.generations())
+            if served and self.plan(context) is not None:
+                keeper.keep()
+                dropped = retire(stream.name, target=target, store=stream.checkpoint, retain=self.retain)
+            kept = [g.name for g in target.generations()]
         keeper.release()
-        if not promoted:
+        if not served:
             raise AirflowFailException(
                 f"Stream {stream.name!r}: nothing was promoted, and the live generation is as it was; the failed task's log says"
                 " why. Clear that task to go on with what is there, or trigger a new run, which drops it."
             )
-        with stream.target.open(stream.name) as target:
-            kept = [g.name for g in rebuilding(target, stream.name).generations()]
-        return {"generation": promoted["generation"], "generations": kept, "dropped": list(dropped)}
+        if not ti.xcom_pull(task_ids=self.promote_task_id):
+            raise AirflowFailException(
+                f"Stream {stream.name!r}: generation {generation!r} is served, but task {self.promote_task_id!r} failed after the"
+                " swap; its log says why. Nothing is lost: the next run of the stream reads on from its checkpoint."
+            )
+        return {"generation": generation, "generations": kept, "dropped": list(dropped)}

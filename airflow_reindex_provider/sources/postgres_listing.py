@@ -1,15 +1,19 @@
-"""The keys of a Postgres source, for a sweep."""
+"""The keys of a Postgres source, for a sweep and for the swap of a rebuild."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 from psycopg import sql
 
-from airflow_reindex_provider.common.postgres_listing import KeyColumn, KeyList
+from airflow_reindex_provider.common.postgres_listing import PAGE_ROWS, KeyColumn, KeyList
 from airflow_reindex_provider.core.keys import key_kinds
 from airflow_reindex_provider.core.model import Key, Schema
 from airflow_reindex_provider.sources.postgres_sql import Relation
+
+if TYPE_CHECKING:
+    import psycopg
 
 
 def key_list(relation: Relation, schema: Schema, *, below: str) -> KeyList:
@@ -36,3 +40,16 @@ def among(relation: Relation, keys: Sequence[Key]) -> sql.Composed:
     return sql.SQL("({}) IN ({})").format(
         sql.SQL(", ").join(relation.key), sql.SQL(", ").join(sql.SQL("({})").format(row) for row in rows)
     )
+
+
+def keys_from(connection: psycopg.Connection[Any], relation: Relation, cursor: str) -> Iterator[list[Key]]:
+    """Pages of the keys at or above the cursor value: one COPY, so one snapshot, through an index on the cursor field."""
+    page: list[Key] = []
+    with connection.cursor() as reading, reading.copy(relation.keys_from(cursor)) as copy:
+        for row in copy.rows():
+            page.append(row)
+            if len(page) == PAGE_ROWS:
+                yield page
+                page = []
+    if page:
+        yield page

@@ -331,7 +331,11 @@ class PostgresSourceSession:
             else:
                 yield from reading.copies(self._connection, relation, batch, fields, windows)
 
-    # -- keys, for a sweep
+    # -- keys
+
+    def keys_from(self, cursor: str) -> Iterator[Sequence[Key]]:
+        with explained(f"Source {self._source.label}", grant=self._grant()):
+            yield from listing.keys_from(self._connection, self._need_relation(), cursor)
 
     def key_ranges(self, within: KeyRange, *, rows: int, max_ranges: int) -> Sequence[tuple[KeyRange, int]]:
         with explained(f"Source {self._source.label}", grant=self._grant()):

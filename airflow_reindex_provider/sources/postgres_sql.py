@@ -221,6 +221,12 @@ class Relation:
             sql.SQL(", ").join((self.cursor, *self.key)),
         )
 
+    def keys_from(self, cursor: str) -> sql.Composed:
+        """Nothing but the keys: rows above the horizon may still change."""
+        return sql.SQL("COPY (SELECT {} FROM {} WHERE {} >= {}) TO STDOUT").format(
+            self._key_texts(), self.body, self.cursor, self._value(cursor)
+        )
+
     # -- pieces
 
     def _on_wire(self, name: str) -> sql.Composed:

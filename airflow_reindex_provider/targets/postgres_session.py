@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from airflow_reindex_provider.common.postgres_listing import KeyList
 from airflow_reindex_provider.core.errors import ConfigurationError
 from airflow_reindex_provider.core.keys import Checksum, KeyRange, Listed
 from airflow_reindex_provider.core.model import Document, Format, Generation, Key, Schema
+from airflow_reindex_provider.targets.postgres_carrying import carry_over, hold_writes
 from airflow_reindex_provider.targets.postgres_listing import key_list
 from airflow_reindex_provider.targets.postgres_statements import DELETED, VERSION
 from airflow_reindex_provider.targets.postgres_swap import dependents_named, swap_view
@@ -94,7 +95,7 @@ class PostgresTargetSession:
                 self._mark("TABLE", name)
         log.info("Made generation %s of %s.", name, self._target.label)
 
-    def promote(self, generation: str) -> None:
+    def promote(self, generation: str, *, carry: Callable[[str], None] | None = None) -> None:
         with self._explained():
             if any(g.live and g.name == generation for g in self.generations()):
                 return
@@ -105,12 +106,22 @@ class PostgresTargetSession:
                 view=self._identifier(self._name),
                 table=self._identifier(generation),
                 columns=[n for n in self._columns(generation) if n not in (VERSION, DELETED)],
-                claim=lambda: self._mark_served(generation),
+                claim=lambda: self._claim(generation, carry),
                 mark=lambda: self._mark("VIEW", self._name),
                 label=self._target.label,
             )
         if swapped:
             log.info("The view %s now reads from %s.", self._target.index, generation)
+
+    def carry_over(self, keys: Sequence[Key], schema: Schema, *, from_generation: str, to_generation: str) -> int:
+        with self._explained():
+            return carry_over(
+                self._connection,
+                keys,
+                primary_key=schema.primary_key,
+                source=self._identifier(from_generation),
+                target=self._identifier(to_generation),
+            )
 
     def drop(self, generation: str) -> None:
         with self._explained(), self._alone():
@@ -155,13 +166,18 @@ class PostgresTargetSession:
             self._mark("TABLE", generation, indexed=True)
         self._connection.execute(sql.SQL("ANALYZE {}").format(table))
 
-    def _mark_served(self, generation: str) -> bool:
+    def _claim(self, generation: str, carry: Callable[[str], None] | None) -> bool:
         """In the transaction of the swap: what is live now stays known as served, and so will what becomes live.
 
         False where somebody else has swapped meanwhile."""
         live = [g.name for g in self.generations() if g.live]
         if generation in live:
             return False
+        if carry is not None:
+            for name in live:
+                # To the end of the transaction: what is carried over is then all that readers can have seen of the live one.
+                hold_writes(self._connection, self._identifier(name), label=self._target.label)
+                carry(name)
         for name in (*live, generation):
             self._mark("TABLE", name, indexed=True, served=True)
         return True

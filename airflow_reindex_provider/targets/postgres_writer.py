@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 
 # What Postgres refuses because of a document, not because of itself: a value that does not cast, a constraint, a text too
 # long for an index or a tsvector.
-_REFUSALS = (errors.DataError, errors.IntegrityError, errors.ProgramLimitExceeded)
+REFUSALS = (errors.DataError, errors.IntegrityError, errors.ProgramLimitExceeded)
 # What a client refuses: a NUL in a text, half a surrogate pair, a type that Postgres or JSON has no form for.
 _UNWRITABLE = (psycopg.DataError, psycopg.ProgrammingError, ValueError, TypeError)
-_NOT_ALL_NEW = (*_REFUSALS, errors.DeadlockDetected)
+_NOT_ALL_NEW = (*REFUSALS, errors.DeadlockDetected)
 """What ends a straight copy: a key that is there already, a refused value, another writer with the keys in another order."""
 _JSON = ("json", "jsonb")
 
@@ -262,13 +262,13 @@ class PostgresWriter:
             try:
                 with connection.transaction():
                     return self._counts(connection.execute(self._statements.insert), staged), ()
-            except _REFUSALS:
+            except REFUSALS:
                 self._all_new = False
         try:
             counts = self._upsert(connection, staged)
             self._all_new = counts.created == staged
             return counts, ()
-        except _REFUSALS:
+        except REFUSALS:
             places = connection.execute(sql.SQL("SELECT ctid FROM {}").format(self._staging)).fetchall()
             return self._store_all_but_refused(connection, [place for (place,) in places])
 
@@ -291,7 +291,7 @@ class PostgresWriter:
             try:
                 with connection.transaction():
                     counts = counts + self._counts(connection.execute(self._statements.upsert(part)), len(part))
-            except _REFUSALS as error:
+            except REFUSALS as error:
                 if len(part) > 1:
                     middle = len(part) // 2
                     waiting += [part[middle:], part[:middle]]

@@ -224,6 +224,11 @@ class MemorySourceSession:
         # The rows are fixed here and not at the first chunk: one statement, one snapshot.
         return self._chunks(rows, batch.window.end, fields, chunk_rows)
 
+    def keys_from(self, cursor: str) -> Iterator[Sequence[Key]]:
+        least = _KIND.ordinal(cursor)
+        found = [row.key for row in self._source.rows().values() if row.cursor_us >= least]
+        return (found[n : n + 2] for n in range(0, len(found), 2))
+
     def key_ranges(self, within: KeyRange, *, rows: int, max_ranges: int) -> Sequence[tuple[KeyRange, int]]:
         keys = [row.key for row in self._in_key_order(within)]
         parts = max(1, min(max_ranges, -(-len(keys) // rows)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 from airflow_reindex_provider.core.errors import ConfigurationError, TransientError
@@ -167,10 +167,29 @@ class MemoryTargetSession:
             raise ConfigurationError(f"{self._target.label} takes {Format.ROWS} only, not {format}.")
         yield MemoryWriter(self._target, self._index(generation))
 
-    def promote(self, generation: str) -> None:
+    def promote(self, generation: str, *, carry: Callable[[str], None] | None = None) -> None:
         self._index(generation)
+        live = self._target._live
+        if carry is not None and live is not None and live != generation:
+            carry(live)
         self._target._live = generation
         self._target._served.add(generation)
+
+    def carry_over(self, keys: Sequence[Key], schema: Schema, *, from_generation: str, to_generation: str) -> int:
+        here, there = self._index(from_generation), self._index(to_generation)
+        if here.schema.primary_key != there.schema.primary_key:
+            return 0
+        names = {f.name for f in there.schema.fields}
+        carried = 0
+        for key in keys:
+            document, held = here.stored.get(key), there.stored.get(key)
+            if document is None or document.fields is None:
+                continue
+            if held is None or (held.fields is None and held.version < document.version):
+                fields = {name: value for name, value in document.fields.items() if name in names}
+                _, refusal = self._target._take(there, replace(document, fields=fields))
+                carried += refusal is None
+        return carried
 
     def create(self, name: str, schema: Schema) -> None:
         self.generations()

@@ -110,10 +110,15 @@ class Rebuilder:
             )
 
     def promote(self, generation: str) -> None:
-        """After one more catching up: a person may have taken their time."""
+        """Between two more windows: a person may have taken their time, and the live generation may have been ahead."""
         self.catch_up(generation)
-        with self.run.target.open(self.run.stream) as target:
-            promote(self.run.stream, generation, target=target, store=self.run.store)
+        self.swap(generation)
+        self.catch_up(generation)
+
+    def swap(self, generation: str) -> int:
+        run = self.run
+        with run.sessions() as (source, target):
+            return promote(run.stream, generation, source=source, target=target, store=run.store)
 
     def retire(self) -> tuple[str, ...]:
         run = self.run

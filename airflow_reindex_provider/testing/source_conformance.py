@@ -209,6 +209,20 @@ class KeyConformance(ABC):
             counts = [c.count for part, _ in halves if (c := lister.checksum(part, below=below)) is not None]
             assert sum(counts) == 10
 
+    def test_keys_from_a_cursor_on(self, table: Table) -> None:
+        """All rows at or above it, gone or not and however many, each once; none below it."""
+        keys = table.keys(1202)
+        table.put([Made(key, 4 + number % 2, gone=number % 3 == 0) for number, key in enumerate(keys[:1200])])
+        table.put([Made(key, 3) for key in keys[1200:]])
+        with table.source.open() as source:
+            pages = list(source.keys_from(table.cursor(4)))
+            last = [key for page in source.keys_from(table.cursor(5)) for key in page]
+            assert list(source.keys_from(table.cursor(6))) == []
+
+        assert sorted(key for page in pages for key in page) == sorted(keys[:1200])
+        assert all(0 < len(page) <= 1000 for page in pages)
+        assert sorted(last) == sorted(key for number, key in enumerate(keys[:1200]) if number % 2)
+
     def test_a_look_up_finds_whatever_exists(self, table: Table) -> None:
         """Below the bound or not, gone or not; and nothing that does not exist."""
         keys = table.keys(6)
@@ -259,6 +273,7 @@ class SourceConformance(KeyConformance):
             assert _read_keys(table, source, slices) == list(keys[3:])
             nothing = source.slices(_window(table, 50, 99), batch_rows=10, max_slices=64)
             assert (nothing.parts, nothing.null_cursors) == ((), 3)
+            assert [key for page in source.keys_from(table.cursor(0)) for key in page] == list(keys[3:])
 
     def test_microseconds_are_kept_apart(self, table: Table, format: Format) -> None:
         """A window that ends between two microseconds takes the one and leaves the other, and versions tell them apart."""

@@ -427,6 +427,67 @@ class TargetConformance(ABC):
             rebuilt.promote(first)
             assert index.published() == {("1",): "old", ("2",): "old"}
 
+    def test_what_the_new_generation_lacks_is_carried_over(self, index: Index) -> None:
+        """Documents with their versions, within the swap; never over what the new one has, nor past a newer deletion."""
+        first, second = (index.target.generation_name(f"2026010{n}t000000") for n in (1, 2))
+        with index.target.open(STREAM) as session:
+            rebuilt = _rebuilder(session)
+            schema = index.schema()
+            rebuilt.create_first(first, schema)
+            held = [
+                _doc(key, 5, "live") for key in ("has", "has older", "lacks", "gone before", "gone since", "unasked")
+            ]
+            _fill(index, rebuilt, first, *held, _doc("gone", 1, "live"))
+            _fill(index, rebuilt, first, _gone("gone", 5))
+            rebuilt.promote(first)
+            rebuilt.create(second, schema)
+            _fill(index, rebuilt, second, _doc("has", 5, "new"), _doc("has older", 4, "new"))
+            _fill(index, rebuilt, second, _gone("gone before", 4), _gone("gone since", 6))
+            asked = [(key,) for key in ("has", "has older", "lacks", "gone before", "gone since", "gone", "never was")]
+            carried: list[int] = []
+
+            def carry(live: str) -> None:
+                assert live == first
+                assert index.published() == {d.key: "live" for d in held}
+                carried.append(rebuilt.carry_over(asked, schema, from_generation=live, to_generation=second))
+                carried.append(rebuilt.carry_over([], schema, from_generation=live, to_generation=second))
+
+            rebuilt.promote(second, carry=carry)
+            assert carried == [2, 0]
+            assert index.published() == {
+                ("has",): "new",
+                ("has older",): "new",
+                ("lacks",): "live",
+                ("gone before",): "live",
+            }
+            _fill(index, rebuilt, second, _doc("lacks", 4, "older"), _doc("gone before", 5, "the same version"))
+            published = index.published() or {}
+            assert (published["lacks",], published["gone before",]) == ("live", "the same version")
+            rebuilt.promote(second, carry=carry)
+            assert len(carried) == 2
+
+    def test_a_swap_whose_carrying_fails_does_not_happen(self, index: Index) -> None:
+        """The live generation is served as before, and the next try swaps."""
+        first, second = (index.target.generation_name(f"2026010{n}t000000") for n in (1, 2))
+
+        def carry(live: str) -> None:
+            raise ConfigurationError("the source is gone")
+
+        with index.target.open(STREAM) as session:
+            rebuilt = _rebuilder(session)
+            rebuilt.create_first(first, index.schema())
+            rebuilt.promote(first, carry=carry)  # nothing is live, so there is nothing to carry
+            _fill(index, rebuilt, first, _doc("1", 1, "old"))
+            rebuilt.create(second, index.schema())
+            _fill(index, rebuilt, second, _doc("1", 1, "new"))
+            with pytest.raises(ConfigurationError, match="the source is gone"):
+                rebuilt.promote(second, carry=carry)
+            assert index.published() == {("1",): "old"}
+            assert [g.live for g in rebuilt.generations()] == [True, False]
+            _fill(index, rebuilt, first, _doc("2", 2, "old"))
+            rebuilt.promote(second)
+            assert index.published() == {("1",): "new"}
+
     def test_the_live_generation_is_not_dropped(self, index: Index) -> None:
         """Another one is, and dropping it again is no error."""
         first, second = (index.target.generation_name(f"2026010{n}t000000") for n in (1, 2))
