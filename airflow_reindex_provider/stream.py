@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow_reindex_provider.checkpoints.variable import VariableCheckpoint
 from airflow_reindex_provider.core.errors import ConfigurationError
+from airflow_reindex_provider.core.groups import LEAST_ROOM, group_name
 from airflow_reindex_provider.core.model import Transform
 from airflow_reindex_provider.core.planning import Sizes
-from airflow_reindex_provider.core.protocols import CheckpointStore, Source, Target
+from airflow_reindex_provider.core.protocols import CheckpointStore, GroupingSource, GroupingTarget, Source, Target
 
 if TYPE_CHECKING:
     from airflow.sdk import Asset
 
-_NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}")
+_MAX_NAME = 100
+_NAME = re.compile(rf"[A-Za-z0-9_.-]{{1,{_MAX_NAME}}}")
 _MAX_MAP_LENGTH = 1024
 """Airflow's ``[core] max_map_length`` as it comes: a longer list of batches would fail the planning task."""
 
@@ -24,6 +26,9 @@ _MAX_MAP_LENGTH = 1024
 @dataclass(frozen=True, kw_only=True)
 class Stream:
     """Names what is read, where it goes, and how far it has got.
+
+    With ``group_by`` at the source and ``{group}`` in the target's ``index`` it is a stream with groups: one index, and all
+    that belongs to it, for each value of the column.
 
     :param name: unique among the streams of the deployment; letters, digits, ``_ . -``.
     :param source: the table or query. :param target: the index.
@@ -52,12 +57,51 @@ class Stream:
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
             raise ConfigurationError(
-                f"Stream name {self.name!r}: use up to 100 letters, digits, underscores, dots and dashes."
+                f"Stream name {self.name!r}: use up to {_MAX_NAME} letters, digits, underscores, dots and dashes."
             )
         if self.batch_size < 1 or self.max_failures < 0:
             raise ConfigurationError(f"Stream {self.name!r}: batch_size starts at 1, max_failures at 0.")
         if not 1 <= self.max_batches < _MAX_MAP_LENGTH:
             raise ConfigurationError(f"Stream {self.name!r}: max_batches lies between 1 and {_MAX_MAP_LENGTH - 1}.")
+        room = self._room()
+        if self.has_groups != (room is not None):
+            raise ConfigurationError(
+                f"Stream {self.name!r}: groups need both, group_by at the source and {{group}} in the name of the target's"
+                f" index. {self.source.label} {'has' if self.has_groups else 'does not have'} the one, {self.target.label}"
+                f" {'does not have' if self.has_groups else 'has'} the other."
+            )
+        if room is not None and room < LEAST_ROOM:
+            raise ConfigurationError(
+                f"Stream {self.name!r}: its name and that of the index leave {room} characters for the name of a group, and"
+                f" {LEAST_ROOM} are needed. Shorten them."
+            )
+
+    @property
+    def has_groups(self) -> bool:
+        """Whether it stands for a stream for each group, and has no index of its own."""
+        return isinstance(self.source, GroupingSource) and self.source.has_groups
+
+    def of_group(self, value: str) -> Stream:
+        """The stream of one group: its name is this one's, a dot, and the group's.
+
+        :param value: of the column, as Postgres writes it.
+        :raises ConfigurationError: this stream has no groups.
+        """
+        room = self._room()
+        if room is None or not isinstance(self.source, GroupingSource) or not isinstance(self.target, GroupingTarget):
+            raise ConfigurationError(f"Stream {self.name!r} has no groups: give its source group_by.")
+        name = group_name(value, room)
+        return replace(
+            self,
+            name=f"{self.name}.{name}",
+            source=self.source.of_group(value),
+            target=self.target.of_group(name),
+        )
+
+    def _room(self) -> int | None:
+        """How long the name of a group may be; None without ``{group}`` in the index's name."""
+        room = self.target.group_room if isinstance(self.target, GroupingTarget) else None
+        return None if room is None else min(room, _MAX_NAME - len(self.name) - 1)
 
     @property
     def first_cursor(self) -> str | None:

@@ -93,6 +93,9 @@ class Batch:
     """A slice of a plan's window: the unit that Airflow maps, retries and shows.
 
     With ``keys`` it is the batch of parked documents instead: those rows, as far as they lie below the window's end.
+
+    :ivar group: value of the column that the stream's groups are made by; None in a stream without groups.
+    :ivar fresh: the generation was made by the plan itself, so rows of other groups need not be taken out of it.
     """
 
     stream: str
@@ -103,6 +106,8 @@ class Batch:
     rows: int
     keys: tuple[Key, ...] = ()
     mode: Mode = Mode.INCREMENTAL
+    group: str | None = None
+    fresh: bool = False
 
     @property
     def label(self) -> str:
@@ -110,7 +115,8 @@ class Batch:
         begin = self.window.start
         place = begin.cursor.partition(".")[0].removesuffix("+00") if begin else "the first one"
         what = f"{len(self.keys)} parked" if self.keys else f"{self.rows:,} rows from {place}"
-        return f"{self.number + 1}/{self.of}: {what}"
+        whose = "" if self.group is None else f"{self.group[:40]} "
+        return f"{whose}{self.number + 1}/{self.of}: {what}"
 
     def to_json(self) -> dict[str, Any]:
         value = {
@@ -122,7 +128,11 @@ class Batch:
             "mode": str(self.mode),
             **self.window.to_json(),
         }
-        return value | {"keys": [list(key) for key in self.keys]} if self.keys else value
+        if self.keys:
+            value["keys"] = [list(key) for key in self.keys]
+        if self.group is not None:
+            value |= {"group": self.group, "fresh": self.fresh}
+        return value
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Batch:
@@ -135,6 +145,8 @@ class Batch:
             rows=value["rows"],
             keys=tuple(tuple(key) for key in value.get("keys", ())),
             mode=Mode(value["mode"]),
+            group=value.get("group"),
+            fresh=value.get("fresh", False),
         )
 
 
@@ -226,6 +238,14 @@ class Slices:
     @property
     def rows(self) -> int:
         return sum(rows for _, rows in self.parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Groups:
+    """The groups of a source, by the values of a column as text. :ivar nulls: rows that are in no group, their value is NULL."""
+
+    values: tuple[str, ...] = ()
+    nulls: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -403,6 +423,7 @@ class Plan:
     guarantee: Guarantee = Guarantee.VERSIONED
     dry_run: bool = False
     warnings: tuple[str, ...] = field(default=())
+    group: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Without the batches: see :meth:`Batch.to_json`."""
@@ -423,6 +444,7 @@ class Plan:
             "guarantee": str(self.guarantee),
             "dry_run": self.dry_run,
             "warnings": list(self.warnings),
+            **({} if self.group is None else {"group": self.group}),
         }
 
     @classmethod
@@ -444,4 +466,5 @@ class Plan:
             guarantee=Guarantee(value["guarantee"]),
             dry_run=value["dry_run"],
             warnings=tuple(value["warnings"]),
+            group=value.get("group"),
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from airflow_reindex_provider.core.model import (
@@ -21,7 +21,7 @@ from airflow_reindex_provider.core.model import (
 )
 from airflow_reindex_provider.core.parking import due
 from airflow_reindex_provider.core.progress import utc_now
-from airflow_reindex_provider.core.protocols import CheckpointStore, SourceSession, TargetSession
+from airflow_reindex_provider.core.protocols import CheckpointStore, PlanningSource, TargetSession
 from airflow_reindex_provider.core.windows import Request, backfill_window, cursor_bound, incremental_window
 
 log = logging.getLogger(__name__)
@@ -46,11 +46,13 @@ def make_plan(
     stream: str,
     request: Request,
     *,
-    source: SourceSession,
+    source: PlanningSource,
     target: TargetSession,
     store: CheckpointStore,
     new_generation: str,
     into: str | None = None,
+    group: str | None = None,
+    fresh: bool = False,
     guarantee: Guarantee = Guarantee.VERSIONED,
     initial_value: str | None = None,
     sizes: Sizes = Sizes(),
@@ -63,6 +65,8 @@ def make_plan(
 
     :param new_generation: the name for the first generation, should there be none.
     :param into: plan for this generation, which must be there, and not for the live one.
+    :param group: value of the group that the stream is of.
+    :param fresh: the caller has just made ``into``, so nobody can have written to it.
     :raises ConfigurationError: the stream's definition, the checkpoint or the window is wrong.
     """
     generation = into or current_generation(target)
@@ -73,15 +77,19 @@ def make_plan(
     if generation is not None:
         target.fields(generation, survey.schema)
     window = _window(request, survey, checkpoint, initial_value, store)
-    slices = Slices(())
-    if window is not None:
-        slices = source.slices(window, batch_rows=sizes.batch_rows, max_slices=sizes.max_batches)
+    fresh = group is not None and request.mode.moves_checkpoint and (fresh or generation is None)
+    slices = _slices(source, window, sizes, fresh)
     if generation is None and not request.dry_run:
         generation = target.create_first(new_generation, survey.schema)
+        if fresh and generation != new_generation:
+            # Of another run, whose batches may hold rows that have left the group since.
+            fresh = False
+            slices = _slices(source, window, sizes, fresh)
     now = wall()
     retries: tuple[Key, ...] = ()
     if request.mode.moves_checkpoint:
         retries = due(checkpoint.parked, now)
+    batches = _batches(stream, request.mode, generation or new_generation, slices, retries, survey.horizon.cursor)
     return Plan(
         stream=stream,
         mode=request.mode,
@@ -89,7 +97,7 @@ def make_plan(
         window=window,
         cursor_type=survey.schema.cursor_type,
         checkpoint=checkpoint.position,
-        batches=_batches(stream, request.mode, generation or new_generation, slices, retries, survey.horizon.cursor),
+        batches=tuple(replace(batch, group=group, fresh=fresh) for batch in batches) if group is not None else batches,
         rows=slices.rows,
         planned_at=now.isoformat(),
         null_cursors=slices.null_cursors,
@@ -99,7 +107,14 @@ def make_plan(
         guarantee=guarantee,
         dry_run=request.dry_run,
         warnings=(*survey.warnings, *_cut(request, survey)),
+        group=group,
     )
+
+
+def _slices(source: PlanningSource, window: Window | None, sizes: Sizes, fresh: bool) -> Slices:
+    if window is None:
+        return Slices(())
+    return source.slices(window, batch_rows=sizes.batch_rows, max_slices=sizes.max_batches, fresh=fresh)
 
 
 def _window(

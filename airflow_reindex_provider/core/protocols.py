@@ -19,6 +19,7 @@ from airflow_reindex_provider.core.model import (
     Document,
     Format,
     Generation,
+    Groups,
     Guarantee,
     Key,
     Schema,
@@ -29,12 +30,23 @@ from airflow_reindex_provider.core.model import (
 )
 
 
-class SourceSession(Protocol):
-    """An open source. It only ever reads."""
+class PlanningSource(Protocol):
+    """What of an open source a plan is made of."""
 
     def survey(self) -> Survey:
         """Columns, clock and horizon, taken before any row is read; everything that is wrong with the stream's
         definition on the source's side is raised here."""
+
+    def slices(self, window: Window, *, batch_rows: int, max_slices: int, fresh: bool = False) -> Slices:
+        """Cut the window into at most ``max_slices`` parts of about ``batch_rows`` rows, equal within 5%, in order.
+        Parts meet without a gap: the first starts where the window starts, the last ends where it ends. A window
+        without rows has no parts.
+
+        :param fresh: as in :class:`Batch`: in the source of one group, of its own rows only."""
+
+
+class SourceSession(PlanningSource, Protocol):
+    """An open source. It only ever reads."""
 
     def schema(self) -> Schema:
         """The columns alone, for a task whose window is settled already."""
@@ -42,15 +54,12 @@ class SourceSession(Protocol):
     def has_changes(self, window: Window) -> bool:
         """Whether a row lies in the window; must not scan the table where an index helps."""
 
-    def slices(self, window: Window, *, batch_rows: int, max_slices: int) -> Slices:
-        """Cut the window into at most ``max_slices`` parts of about ``batch_rows`` rows, equal within 5%, in order.
-        Parts meet without a gap: the first starts where the window starts, the last ends where it ends. A window
-        without rows has no parts."""
-
     def read(self, batch: Batch, *, format: Format, fields: Sequence[str], chunk_rows: int) -> Iterator[Chunk]:
         """The batch's rows as they are now, in order of change, cut into chunks of about ``chunk_rows`` rows. The last
         chunk ends where the batch ends; a batch without rows may yield nothing. Memory does not grow with the batch.
-        A row whose cursor has moved past the window meanwhile is left out: a later window brings it."""
+        A row whose cursor has moved past the window meanwhile is left out: a later window brings it.
+
+        The source of one group gives rows of other groups as deletions, and leaves them out of a fresh batch."""
 
     def keys_from(self, cursor: str) -> Iterator[Sequence[Key]]:
         """Pages of the keys of all rows that lie at or above the cursor value now, gone or not, from one snapshot, in any
@@ -62,8 +71,19 @@ class SourceSession(Protocol):
 
 
 @runtime_checkable
+class GroupedSession(SourceSession, Protocol):
+    """An open source whose rows are in groups, by the value of a column."""
+
+    def groups(self, window: Window, *, limit: int) -> Groups:
+        """Those that have a row in the window, in order; more than ``limit`` are not told. One value has one text, always
+        the same, and different values have different ones."""
+
+
+@runtime_checkable
 class ListingSource(SourceSession, Protocol):
-    """A source that can be swept: it lists its keys in the order of ``core.keys``, whatever its own order is."""
+    """A source that can be swept: it lists its keys in the order of ``core.keys``, whatever its own order is.
+
+    The source of one group lists the rows of this group alone."""
 
     def key_ranges(self, within: KeyRange, *, rows: int, max_ranges: int) -> Sequence[tuple[KeyRange, int]]:
         """Cut the range at every ``rows``-th key, at most into ``max_ranges`` parts that meet without a gap; with the
@@ -95,6 +115,18 @@ class Source(Protocol):
     @property
     def label(self) -> str:
         """How messages name the source, connection included."""
+
+
+@runtime_checkable
+class GroupingSource(Source, Protocol):
+    """A source whose rows may be in groups."""
+
+    @property
+    def has_groups(self) -> bool:
+        """Whether a column groups the rows; False in the source of one group."""
+
+    def of_group(self, value: str) -> Source:
+        """The same rows, of which only those of the group are to be in the index."""
 
 
 class Writer(Protocol):
@@ -208,6 +240,18 @@ class Target(Protocol):
     @property
     def label(self) -> str:
         """How messages name the target, connection included."""
+
+
+@runtime_checkable
+class GroupingTarget(Target, Protocol):
+    """A target whose public name may hold ``{group}``: an index for each group."""
+
+    @property
+    def group_room(self) -> int | None:
+        """How many bytes the name of a group may have; None where the public name holds no ``{group}``."""
+
+    def of_group(self, name: str) -> Target:
+        """The index of one group. :param name: of ``a-z``, ``0-9``, ``_`` and ``-``."""
 
 
 class CheckpointStore(Protocol):

@@ -30,3 +30,7 @@ class StreamOperator(BaseOperator):
         kwargs["inlets"] = [*(kwargs.get("inlets") or []), *stream.checkpoint_assets]
         super().__init__(**kwargs)
         self.stream = stream
+
+    def stream_of(self, group: str | None) -> Stream:
+        """The stream of one group; None is for a stream without groups."""
+        return self.stream if group is None else self.stream.of_group(group)

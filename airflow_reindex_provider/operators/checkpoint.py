@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import TriggerRule
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
+from airflow_reindex_provider.core.groups import GroupOutcomes, GroupPlans, require_all, settle_groups
 from airflow_reindex_provider.core.model import BatchResult, Plan
 from airflow_reindex_provider.core.settling import Outcome, require_complete, settle
 from airflow_reindex_provider.hooks.progress import ReindexProgressHook
@@ -48,30 +51,43 @@ class CheckpointOperator(StreamOperator):
                 f"Stream {stream.name!r}: there is no plan, since task {self.extract_task_id!r} did not finish; its log says"
                 " why. The checkpoint stays where it is."
             )
-        plan = Plan.from_json(planned, batches)
+        plan = (GroupPlans if stream.has_groups else Plan).from_json(planned, batches)
         if plan.dry_run:
             ti.xcom_push(key=OUTCOME_KEY, value=planned)
             raise AirflowSkipException(f"Dry run: {plan.rows:,} rows in {planned['batches']} batches would be indexed.")
         results = self._results(ti)
-        finished = [result.batch for result in results]
-        for batch in plan.batches:
+        finished = {result.batch for result in results}
+        for number, batch in enumerate(plan.batches):
             if batch not in finished:
-                ReindexProgressHook(ti).close(task_id=self.index_task_id, map_index=batch.number)
+                ReindexProgressHook(ti).close(task_id=self.index_task_id, map_index=number)
+        run = str(context["run_id"])
+        outcome: Outcome | GroupOutcomes
+        if isinstance(plan, GroupPlans):
+            outcome = settle_groups(plan, results, partial(self._settle, run=run))
+        else:
+            outcome = self._settle(plan, results, run=run)
+        report = outcome.to_json()
+        ti.xcom_push(key=OUTCOME_KEY, value=report)
+        if isinstance(outcome, GroupOutcomes):
+            require_all(outcome)
+        else:
+            require_complete(outcome)
+        context["outlet_events"][stream.asset].extra = report
+        return report
+
+    def _settle(self, plan: Plan, results: Sequence[BatchResult], *, run: str) -> Outcome:
+        stream = self.stream_of(plan.group)
         with stream.target.open(stream.name) as target:
             outcome = settle(
                 plan,
                 results,
                 store=stream.checkpoint,
                 target=target,
-                run=str(context["run_id"]),
+                run=run,
                 max_failures=stream.max_failures,
             )
-        report = outcome.to_json()
-        ti.xcom_push(key=OUTCOME_KEY, value=report)
         self._tell(outcome)
-        require_complete(outcome)
-        context["outlet_events"][stream.asset].extra = report
-        return report
+        return outcome
 
     def _results(self, ti: Any) -> list[BatchResult]:
         """What the batches returned; those that did not finish have returned nothing. One alone comes without a list."""

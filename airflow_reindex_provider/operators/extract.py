@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pendulum
 
 from airflow_reindex_provider.core.errors import WindowError
-from airflow_reindex_provider.core.model import Mode, Plan
+from airflow_reindex_provider.core.groups import GroupPlans, SharedPlanning, grouped, list_groups, plan_groups
+from airflow_reindex_provider.core.model import Mode, Plan, Slices, Window
 from airflow_reindex_provider.core.planning import make_plan
+from airflow_reindex_provider.core.protocols import PlanningSource, SourceSession
 from airflow_reindex_provider.core.windows import Request
 from airflow_reindex_provider.operators.base import StreamOperator
 
@@ -52,21 +55,56 @@ class ExtractChangesOperator(StreamOperator):
     def execute(self, context: Context) -> list[dict[str, Any]]:
         stream = self.stream
         request = self._request(context)
-        with stream.source.open() as source, stream.target.open(stream.name) as target:
-            plan = make_plan(
+        stamp = pendulum.now("UTC").format("YYYYMMDD[t]HHmmss")
+        plan: Plan | GroupPlans
+        with stream.source.open() as source:
+            if stream.has_groups:
+                plan = self._plan_groups(request, source, stamp, run=str(context["run_id"]))
+            else:
+                plan = self._plan(stream, request, source, stamp)
+                self._tell(plan)
+        context["ti"].xcom_push(key=PLAN_KEY, value=plan.to_json())
+        return [] if plan.dry_run else [batch.to_json() for batch in plan.batches]
+
+    def _plan(
+        self, stream: Stream, request: Request, source: PlanningSource, stamp: str, *, group: str | None = None
+    ) -> Plan:
+        with stream.target.open(stream.name) as target:
+            return make_plan(
                 stream.name,
                 request,
                 source=source,
                 target=target,
                 store=stream.checkpoint,
-                new_generation=stream.target.generation_name(pendulum.now("UTC").format("YYYYMMDD[t]HHmmss")),
+                new_generation=stream.target.generation_name(stamp),
+                group=group,
                 guarantee=stream.target.guarantee,
                 initial_value=stream.first_cursor,
                 sizes=stream.sizes,
             )
-        self._tell(plan)
-        context["ti"].xcom_push(key=PLAN_KEY, value=plan.to_json())
-        return [] if plan.dry_run else [batch.to_json() for batch in plan.batches]
+
+    def _plan_groups(self, request: Request, source: SourceSession, stamp: str, *, run: str) -> GroupPlans:
+        stream = self.stream
+        survey = source.survey()
+        groups = list_groups(
+            stream.name, request, source=grouped(source, stream.name), survey=survey, store=stream.checkpoint, run=run
+        )
+        cuts: dict[Window, Slices] = {}
+
+        def plan(value: str) -> Plan:
+            own = stream.of_group(value)
+            return self._plan(own, request, SharedPlanning(source, survey, cuts, own.source.open), stamp, group=value)
+
+        plans = plan_groups(stream.name, request, groups, plan, max_batches=stream.max_batches)
+        for planned in plans.plans[:1]:
+            self._tell(replace(planned, stream=stream.name, batches=plans.batches, rows=plans.rows))
+        for planned in plans.plans:
+            self.log.info("%s: %s rows in %d batches.", planned.stream, f"{planned.rows:,}", len(planned.batches))
+        for value, why in plans.failures.items():
+            self.log.error("Group %r is left out of this run: %s", value, why)
+        if plans.nulls:
+            self.log.warning("Stream %r: %d changed rows have no group and are in no index.", stream.name, plans.nulls)
+        return plans
 
     def _request(self, context: Context) -> Request:
         dry_run = str(self.plan_only).strip().lower() == "true"

@@ -61,8 +61,8 @@ class IndexBatchOperator(StreamOperator):
         self._stop = threading.Event()
 
     def execute(self, context: Context) -> dict[str, Any]:
-        stream = self.stream
         batch = Batch.from_json(self.batch)
+        stream = self.stream_of(batch.group)
         context["batch_label"] = batch.label  # type: ignore[typeddict-unknown-key]  # the map index template reads it
         progress = ReindexProgressHook(context["ti"]).track(batch)
         with stream.source.open() as source, stream.target.open(stream.name) as target:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseSensorOperator, conf
 
 from airflow_reindex_provider.core.errors import ConfigurationError
+from airflow_reindex_provider.core.groups import furthest_behind, known_groups
 from airflow_reindex_provider.core.planning import current_generation
 from airflow_reindex_provider.core.progress import utc_now
 from airflow_reindex_provider.core.windows import incremental_window
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_reindex_provider.core.model import Position
+    from airflow_reindex_provider.core.protocols import SourceSession
     from airflow_reindex_provider.stream import Stream
 
 
@@ -43,8 +45,8 @@ class ChangesSensor(BaseSensorOperator):
         self.deferrable = deferrable
 
     def poke(self, context: Context) -> bool:
-        start, where = self._start()
         with self.stream.source.open() as source:
+            start, where = self._start(source)
             window = incremental_window(source.survey(), start, initial_value=self.stream.first_cursor, where=where)
             found = window is not None and source.has_changes(window)
         self.log.info(
@@ -69,8 +71,9 @@ class ChangesSensor(BaseSensorOperator):
     def _wait(self, context: Context) -> None:
         # The time of the first start is kept while a task is deferred, so waiting again does not begin the timeout anew.
         waited = utc_now() - context["ti"].start_date
-        start, where = self._start()
         source = self.stream.source
+        with source.open() as session:
+            start, where = self._start(session)
         self.defer(
             trigger=ChangesTrigger(
                 source_class=f"{type(source).__module__}.{type(source).__qualname__}",
@@ -84,12 +87,19 @@ class ChangesSensor(BaseSensorOperator):
             timeout=max(timedelta(seconds=self.timeout) - waited, timedelta(0)),
         )
 
-    def _start(self) -> tuple[Position | None, str]:
-        """The stored position, and where it is kept."""
+    def _start(self, source: SourceSession) -> tuple[Position | None, str]:
+        """The stored position, of all groups the one that is furthest behind, and where it is kept."""
         stream = self.stream
-        with stream.target.open(stream.name) as target:
-            generation = current_generation(target)
-        if generation is None:
-            return None, ""
-        stored = stream.checkpoint.load(stream.name, generation)
-        return stored.position, stream.checkpoint.where(stream.name, generation)
+        if not stream.has_groups:
+            return _start_of(stream)
+        starts = [_start_of(stream.of_group(value)) for value in known_groups(stream.name, stream.checkpoint)]
+        return furthest_behind(source.schema().cursor_type, starts)
+
+
+def _start_of(stream: Stream) -> tuple[Position | None, str]:
+    with stream.target.open(stream.name) as target:
+        generation = current_generation(target)
+    if generation is None:
+        return None, ""
+    stored = stream.checkpoint.load(stream.name, generation)
+    return stored.position, stream.checkpoint.where(stream.name, generation)

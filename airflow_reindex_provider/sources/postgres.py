@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import KW_ONLY, dataclass, fields
+from dataclasses import KW_ONLY, dataclass, fields, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
@@ -42,6 +42,9 @@ class PostgresSource:
     :param columns: what to index besides the key; default: all columns.
     :param soft_delete_column: true, or any value in a column that is not boolean, takes the row out of the index.
     :param row_filter: SQL condition on the row; where it is not true, the row is taken out of the index.
+    :param group_by: a column of text, integer, uuid, boolean, date or enum: a stream with groups has an index for each of its
+        values. Rows where it is NULL are in none, and counted.
+    :param group: the value of one group, as text: only its rows are in the index. ``Stream.of_group`` sets it.
     :param lag: how long after its stamp a change may stay invisible at most; used instead of the open transactions.
         A timedelta; for an integer cursor a number of values.
     :param margin: distance kept below the oldest open transaction; default two seconds.
@@ -57,6 +60,8 @@ class PostgresSource:
     columns: tuple[str, ...] | None = None
     soft_delete_column: str | None = None
     row_filter: str | None = None
+    group_by: str | None = None
+    group: str | None = None
     lag: timedelta | int | None = None
     margin: timedelta = timedelta(seconds=2)
     cursor_timezone: str | None = None
@@ -76,11 +81,22 @@ class PostgresSource:
             split_name(self.table)
         if isinstance(self.lag, timedelta) and self.lag < timedelta(0):
             raise ConfigurationError(f"{self.label}: lag cannot be negative.")
+        if self.group is not None and self.group_by is None:
+            raise ConfigurationError(
+                f"{self.label}: group={self.group!r} needs group_by, the column that it is a value of."
+            )
 
     @property
     def key(self) -> tuple[str, ...]:
         """The primary key's columns."""
         return cast("tuple[str, ...]", self.primary_key)
+
+    @property
+    def has_groups(self) -> bool:
+        return self.group_by is not None and self.group is None
+
+    def of_group(self, value: str) -> PostgresSource:
+        return replace(self, group=value)
 
     @property
     def label(self) -> str:

@@ -30,6 +30,7 @@ from airflow_reindex_provider.core.model import (
     Chunk,
     Field,
     Format,
+    Groups,
     Horizon,
     Key,
     Position,
@@ -66,6 +67,10 @@ _CURSOR_TYPES = {
     "bigint": CursorType.INTEGER,
     "xid8": CursorType.INTEGER,
 }
+_GROUP_TYPES = frozenset(
+    {"text", "character varying", "character", "smallint", "integer", "bigint", "uuid", "boolean", "date"}
+)
+"""Types whose equal values have one text. Of a numeric or a citext, which of several texts shows depends on the rows."""
 _QUERYABLE = "rpvmf"
 """pg_class.relkind of what can be read; r and p alone can promise that a key is unique."""
 
@@ -78,6 +83,7 @@ class PostgresSourceSession:
         self._connection = connection
         self._schema: Schema | None = None
         self._relation: Relation | None = None
+        self._members: Relation | None = None
         self._catalogue: Catalogue | None = None
 
     # -- what the source says of itself
@@ -114,7 +120,9 @@ class PostgresSourceSession:
         schema = self._make_schema(columns)
         self._check_key(catalogue, columns)
         self._schema = schema
-        self._relation = Relation.of(source, schema, {c.name: _comparable_type(c) for c in columns})
+        types = {c.name: _comparable_type(c) for c in columns}
+        self._relation = Relation.of(source, schema, types)
+        self._members = Relation.of(source, schema, types, members=True)
         return schema
 
     def _read_catalogue(self) -> Catalogue:
@@ -161,6 +169,8 @@ class PostgresSourceSession:
         named = {"primary_key": source.key, "cursor_field": (source.cursor_field,), "columns": wanted}
         if source.soft_delete_column:
             named["soft_delete_column"] = (source.soft_delete_column,)
+        if source.group_by:
+            named["group_by"] = (source.group_by,)
         for option, names in named.items():
             for name in names:
                 if name not in by_name:
@@ -173,6 +183,12 @@ class PostgresSourceSession:
             raise ConfigurationError(
                 f"{source.label}: cursor_field {source.cursor_field!r} is a {by_name[source.cursor_field].declared};"
                 " it must be a timestamptz, timestamp, date or integer."
+            )
+        group = by_name.get(source.group_by or "")
+        if group is not None and group.kind != "e" and (group.base or group.type) not in _GROUP_TYPES:
+            raise ConfigurationError(
+                f"{source.label}: group_by column {group.name!r} is a {group.declared}; it must be a text, integer, uuid,"
+                " boolean, date or enum, whose values have one text each."
             )
         if kind is CursorType.TIMESTAMP and source.cursor_timezone is None:
             raise ConfigurationError(
@@ -190,7 +206,7 @@ class PostgresSourceSession:
             primary_key=source.key,
             cursor_type=kind,
             cursor_timezone=source.cursor_timezone,
-            has_deletes=bool(source.soft_delete_column or source.row_filter),
+            has_deletes=bool(source.soft_delete_column or source.row_filter or source.group_by),
         )
 
     def _check_key(self, catalogue: Catalogue, columns: tuple[Column, ...]) -> None:
@@ -213,9 +229,12 @@ class PostgresSourceSession:
     def _keeps_keys_unique(self) -> bool:
         return self._catalogue is not None and self._catalogue.kind in ("r", "p")
 
-    def _indexed(self) -> bool:
+    def _indexed(self, *, fresh: bool = False) -> bool:
+        """Whether an index has the rows in order of change: all of them, or those of a group beside each other."""
         assert self._catalogue is not None
-        return self._catalogue.has_index_on((self._source.cursor_field, *self._source.key))
+        source = self._source
+        group = (source.group_by,) if fresh and source.group_by else ()
+        return self._catalogue.has_index_on((*group, source.cursor_field, *source.key))
 
     def _warnings(self, facts: dict[str, Any]) -> Iterator[str]:
         source = self._source
@@ -224,6 +243,12 @@ class PostgresSourceSession:
             yield (
                 f"{source.label} has no index on ({columns}): every run reads the whole table."
                 f" CREATE INDEX CONCURRENTLY ON {self._table()} ({columns});"
+            )
+        if source.group_by and self._keeps_keys_unique() and not self._indexed(fresh=True):
+            columns = _quoted((source.group_by, source.cursor_field, *source.key))
+            yield (
+                f"{source.label} has no index on ({columns}): the first load, a rebuild and a sweep of each group read the whole"
+                f" table. CREATE INDEX CONCURRENTLY ON {self._table()} ({columns});"
             )
         holder = facts["holder"]
         if holder and holder["age_s"] > NAMED_AFTER_S and source.lag is None:
@@ -304,22 +329,28 @@ class PostgresSourceSession:
             row = self._connection.execute(self._need_relation().exists(window)).fetchone()
         return bool(row and row[0])
 
-    def slices(self, window: Window, *, batch_rows: int, max_slices: int) -> Slices:
+    def groups(self, window: Window, *, limit: int) -> Groups:
+        with explained(f"Source {self._source.label}", grant=self._grant()):
+            rows = self._connection.execute(self._need_relation().groups(window, limit)).fetchall()
+        nulls = sum(count for value, count in rows if value is None)
+        return Groups(tuple(value for value, _ in rows if value is not None)[:limit], nulls)
+
+    def slices(self, window: Window, *, batch_rows: int, max_slices: int, fresh: bool = False) -> Slices:
         step = max(1, batch_rows // HOPS_PER_BATCH)
-        self._need_relation()
+        relation = self._need_relation(fresh)
         nullable = not self._cursor_is_not_null()
         with explained(f"Source {self._source.label}", grant=self._grant()):
             self._refuse_duplicates(window)
-            starts, nulls = self._starts(window, step, count_nulls=nullable)
+            starts, nulls = self._starts(window, step, count_nulls=nullable, fresh=fresh)
             if not starts:
                 return Slices((), nulls)
             last = Window(starts[-1], window.end)
-            row = self._connection.execute(self._need_relation().count(last)).fetchone()
+            row = self._connection.execute(relation.count(last)).fetchone()
         assert row is not None
         return Slices(_join(window, starts, step, row[0], batch_rows, max_slices), nulls)
 
     def read(self, batch: Batch, *, format: Format, fields: Sequence[str], chunk_rows: int) -> Iterator[Chunk]:
-        relation = self._need_relation()
+        relation = self._need_relation(batch.fresh)
         with explained(f"Source {self._source.label}", grant=self._grant()):
             if format is Format.ROWS:
                 yield from reading.rows(self._connection, relation, batch, fields, chunk_rows)
@@ -353,10 +384,10 @@ class PostgresSourceSession:
         if not keys:
             return []
         with explained(f"Source {self._source.label}", grant=self._grant()):
-            return self._keys(below).look_up(self._connection, listing.among(self._need_relation(), keys))
+            return self._keys(below).look_up(self._connection, listing.among(self._need_relation(fresh=True), keys))
 
     def _keys(self, below: str = "") -> KeyList:
-        relation = self._need_relation()
+        relation = self._need_relation(fresh=True)
         assert self._schema is not None
         return listing.key_list(relation, self._schema, below=below)
 
@@ -372,15 +403,18 @@ class PostgresSourceSession:
         assert self._catalogue is not None
         if self._catalogue.row_bytes:
             chunk_rows = max(1, min(chunk_rows, int(CHUNK_BYTES / self._catalogue.row_bytes)))
-        if batch.keys or batch.rows <= chunk_rows or not self._indexed():
+        # The rows of a group that no index has together are found among those that one has in order, in one go.
+        indexed = self._indexed(fresh=batch.fresh) or self._indexed()
+        if batch.keys or batch.rows <= chunk_rows or not indexed:
             return [window]
-        starts, _ = self._starts(window, chunk_rows, count_nulls=False)
+        starts, _ = self._starts(window, chunk_rows, count_nulls=False, fresh=batch.fresh)
         cuts = [window.start, *starts[1:]]
         return [Window(cut, after or window.end) for cut, after in zip(cuts, [*cuts[1:], None], strict=True)]
 
-    def _starts(self, window: Window, step: int, *, count_nulls: bool) -> tuple[list[Position], int]:
+    def _starts(self, window: Window, step: int, *, count_nulls: bool, fresh: bool) -> tuple[list[Position], int]:
         """Every ``step``-th row of the window, the first included, and how many rows of the table have no cursor value."""
-        statement = self._need_relation().starts(window, step, hop=self._indexed(), count_nulls=count_nulls)
+        relation = self._need_relation(fresh)
+        statement = relation.starts(window, step, hop=self._indexed(fresh=fresh), count_nulls=count_nulls)
         starts: list[Position] = []
         nulls = 0
         for cursor, *key, count in self._connection.execute(statement):
@@ -405,11 +439,13 @@ class PostgresSourceSession:
         column = self._catalogue.column(self._source.cursor_field)
         return column is not None and column.not_null
 
-    def _need_relation(self) -> Relation:
+    def _need_relation(self, fresh: bool = False) -> Relation:
+        """:param fresh: of the rows of the source's group alone, should it have one."""
         if self._relation is None:
             self.schema()
         assert self._relation is not None
-        return self._relation
+        assert self._members is not None
+        return self._members if fresh else self._relation
 
     def _grant(self) -> str:
         if self._source.table is None:

@@ -37,10 +37,16 @@ class Relation:
     version: sql.Composable
     deleted: sql.Composable
 
+    group: sql.Composable | None
+    """The column that groups are made by."""
+
     @classmethod
-    def of(cls, source: PostgresSource, schema: Schema, own_types: Mapping[str, str]) -> Relation:
-        """:param own_types: of the cursor and key columns; values are cast to them, never the columns to another type, whose
-        order could differ and which no index serves."""
+    def of(
+        cls, source: PostgresSource, schema: Schema, own_types: Mapping[str, str], *, members: bool = False
+    ) -> Relation:
+        """:param own_types: of the cursor, key and group columns; values are cast to them, never the columns to another type,
+        whose order could differ and which no index serves. :param members: only the rows of the source's group, instead of
+        all rows, of which the others count as deleted."""
         cursor_type = own_types[source.cursor_field]
         cursor = sql.Identifier("r", source.cursor_field)
         gone: list[sql.Composable] = []
@@ -51,12 +57,22 @@ class Relation:
         if source.row_filter:
             # The author's SQL may end in a comment: hence the line break before what follows.
             gone.append(sql.SQL("({}\n) IS NOT TRUE").format(sql.SQL(source.row_filter)))
+        body = (
+            sql.SQL("({}\n) AS r").format(sql.SQL(source.query))
+            if source.query is not None
+            else sql.SQL("{} AS r").format(identifier(source.table or ""))
+        )
+        group = sql.Identifier("r", source.group_by) if source.group_by else None
+        if group is not None and source.group is not None:
+            is_member = sql.SQL("{} = {}").format(group, _cast(source.group, sql.SQL(own_types[source.group_by or ""])))
+            if members:
+                body = sql.SQL("(SELECT * FROM {} WHERE {}) AS r").format(body, is_member)
+            else:
+                gone.append(sql.SQL("({}) IS NOT TRUE").format(is_member))
         # A transaction id has no cast of its own to a number.
         version = "{c}::text::bigint" if cursor_type == "xid8" else _VERSION[schema.cursor_type]
         return cls(
-            body=sql.SQL("({}\n) AS r").format(sql.SQL(source.query))
-            if source.query is not None
-            else sql.SQL("{} AS r").format(identifier(source.table or "")),
+            body=body,
             cursor=cursor,
             cursor_type=sql.SQL(cursor_type),
             key=tuple(sql.Identifier("r", name) for name in source.key),
@@ -64,6 +80,7 @@ class Relation:
             wire_types={f.name: f.wire_type for f in schema.fields},
             version=sql.SQL(version).format(c=cursor),
             deleted=sql.SQL(" OR ").join(gone) if gone else sql.SQL("false"),
+            group=group,
         )
 
     # -- conditions
@@ -105,6 +122,12 @@ class Relation:
             "SELECT (SELECT {cursor}::text FROM {body} WHERE {cursor} IS NOT NULL ORDER BY {cursor} DESC LIMIT 1),"
             " clock_timestamp()::text"
         ).format(cursor=self.cursor, body=self.body)
+
+    def groups(self, window: Window, limit: int) -> sql.Composed:
+        """Each group that has a row in the window, with the number of these; NULL, if there is one, comes first."""
+        return sql.SQL(
+            "SELECT {0}::text, count(*) FROM {1} WHERE {2} GROUP BY {0} ORDER BY {0} NULLS FIRST LIMIT {3}"
+        ).format(self.group or sql.NULL, self.body, self.within(window), sql.Literal(limit + 1))
 
     def duplicate(self, window: Window) -> sql.Composed:
         return sql.SQL("SELECT {}, count(*) FROM {} WHERE {} GROUP BY {} HAVING count(*) > 1 LIMIT 1").format(

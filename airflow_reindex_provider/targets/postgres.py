@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_reindex_provider.common.postgres import WRITER_TAG, connect, split_name
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 MAX_NAME_BYTES = 63
 """Postgres cuts longer identifiers off in silence."""
 STAMP_LENGTH = len("_YYYYMMDDtHHMMSS")
+GROUP = "{group}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,8 @@ class PostgresTarget:
 
     :param conn_id: Airflow connection of type Postgres. Its role needs CREATE on the schema. An index task uses two
         sessions of it, which take turns with the chunks.
-    :param index: ``schema.name`` or ``name`` of the view, taken literally.
+    :param index: ``schema.name`` or ``name`` of the view, taken literally. ``{group}`` in the name stands for a group's, in a
+        stream with groups.
     :param columns: types to give instead of the source's, by column: ``{"embedding": "vector(384)"}``. A name the source
         does not have makes a column that a transform fills.
     :param full_text: a generated full-text column.
@@ -69,8 +71,9 @@ class PostgresTarget:
     formats: ClassVar[tuple[Format, ...]] = (Format.PG_COPY, Format.ROWS)
 
     def __post_init__(self) -> None:
-        _, name = split_name(self.index)
-        if len(name.encode()) > MAX_NAME_BYTES - STAMP_LENGTH:
+        if GROUP in (split_name(self.index)[0] or ""):
+            raise ConfigurationError(f"{self.label}: {GROUP} belongs into the name, behind the schema.")
+        if len(self._fixed_name) > MAX_NAME_BYTES - STAMP_LENGTH:
             raise ConfigurationError(
                 f"{self.label}: the name may have {MAX_NAME_BYTES - STAMP_LENGTH} bytes, so that generations can add a time."
             )
@@ -80,6 +83,19 @@ class PostgresTarget:
     @property
     def label(self) -> str:
         return f"index {self.index!r} on connection {self.conn_id!r}"
+
+    @property
+    def group_room(self) -> int | None:
+        count = self.index.count(GROUP)
+        return (MAX_NAME_BYTES - STAMP_LENGTH - len(self._fixed_name)) // count if count else None
+
+    def of_group(self, name: str) -> PostgresTarget:
+        return replace(self, index=self.index.replace(GROUP, name))
+
+    @property
+    def _fixed_name(self) -> bytes:
+        """What of the name is the same for all groups."""
+        return split_name(self.index)[1].replace(GROUP, "").encode()
 
     def generation_name(self, stamp: str) -> str:
         return f"{split_name(self.index)[1]}_{stamp}"

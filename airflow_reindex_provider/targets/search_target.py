@@ -7,9 +7,9 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from airflow_reindex_provider.core.errors import ConfigurationError
 from airflow_reindex_provider.core.model import Format, Guarantee
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from airflow_reindex_provider.targets.search_session import SearchTargetSession
 
 MAX_NAME_BYTES = 255 - len("_YYYYMMDDtHHMMSS_write")
+GROUP = "{group}"
 _NAME = re.compile(r"[^A-Z\\/*?\"<>|\s,#:]+")
 
 
@@ -45,7 +46,7 @@ class SearchTarget(ABC):
                 f'{self.label}: {self.engine_name} takes names in lower case, without spaces and any of \\ / * ? " < > | , # :,'
                 " and not with one of - _ + . in front."
             )
-        if len(self.index.encode()) > MAX_NAME_BYTES:
+        if len(self._fixed_name) > MAX_NAME_BYTES:
             raise ConfigurationError(
                 f"{self.label}: the name may have {MAX_NAME_BYTES} bytes, so that generations can add a time."
             )
@@ -55,6 +56,19 @@ class SearchTarget(ABC):
     @property
     def label(self) -> str:
         return f"index {self.index!r} on connection {self.conn_id!r}"
+
+    @property
+    def group_room(self) -> int | None:
+        count = self.index.count(GROUP)
+        return (MAX_NAME_BYTES - len(self._fixed_name)) // count if count else None
+
+    def of_group(self, name: str) -> Self:
+        return replace(self, index=self.index.replace(GROUP, name))
+
+    @property
+    def _fixed_name(self) -> bytes:
+        """What of the name is the same for all groups."""
+        return self.index.replace(GROUP, "").encode()
 
     def generation_name(self, stamp: str) -> str:
         return f"{self.index}_{stamp}"

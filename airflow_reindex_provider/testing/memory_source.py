@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any
+from typing import Any, ClassVar
 
 from airflow_reindex_provider.core.cursors import CursorType
 from airflow_reindex_provider.core.errors import ConfigurationError, TransientError
@@ -17,6 +17,7 @@ from airflow_reindex_provider.core.model import (
     Document,
     Field,
     Format,
+    Groups,
     Horizon,
     Key,
     Position,
@@ -94,6 +95,7 @@ class MemorySource:
     margin``, as Postgres' own is. Keys are ordered as text. Not safe for writing from several threads.
 
     :param columns: column name to type; the cursor field is added to them.
+    :param group_by: the column that groups the rows, for a stream with groups.
     :param now_us: the clock, in microseconds since 1970-01-01 UTC. It stands still until it is set (``source.now_us +=
         5``) and must not be set back.
     :param margin_us: how far the horizon keeps from the oldest transaction.
@@ -108,12 +110,14 @@ class MemorySource:
         columns: Mapping[str, str] | None = None,
         primary_key: Sequence[str] = ("id",),
         cursor_field: str = "updated_at",
+        group_by: str | None = None,
         now_us: int = 0,
         margin_us: int = 0,
     ) -> None:
         self.columns = dict(columns or {"id": "text", "title": "text"})
         self.primary_key = tuple(primary_key)
         self.cursor_field = cursor_field
+        self.group_by = group_by
         self.now_us = now_us
         self.margin_us = margin_us
         self._committed: dict[Key, Row] = {}
@@ -146,6 +150,13 @@ class MemorySource:
         held_by = f"a transaction open since {_KIND.text(oldest)}" if oldest < self.now_us else None
         return Horizon(_KIND.text(min(oldest, self.now_us) - self.margin_us), "open transactions", held_by)
 
+    @property
+    def has_groups(self) -> bool:
+        return self.group_by is not None
+
+    def of_group(self, value: str) -> MemoryGroup:
+        return MemoryGroup(self, value)
+
     @contextmanager
     def open(self) -> Iterator[MemorySourceSession]:
         yield MemorySourceSession(self)
@@ -156,6 +167,7 @@ class MemorySource:
             "columns": self.columns,
             "primary_key": list(self.primary_key),
             "cursor_field": self.cursor_field,
+            "group_by": self.group_by,
             "now_us": self.now_us,
             "margin_us": self.margin_us,
         }
@@ -176,11 +188,37 @@ class MemorySource:
         self._committed.update(written)
 
 
-class MemorySourceSession:
-    """Conforms to ``SourceSession``."""
+@dataclass(frozen=True)
+class MemoryGroup:
+    """One group of a table in memory; conforms to ``Source``."""
 
-    def __init__(self, source: MemorySource) -> None:
+    table: MemorySource
+    group: str
+
+    formats: ClassVar[tuple[Format, ...]] = MemorySource.formats
+
+    @property
+    def label(self) -> str:
+        return f"group {self.group!r} of {self.table.label}"
+
+    @contextmanager
+    def open(self) -> Iterator[MemorySourceSession]:
+        yield MemorySourceSession(self.table, self.group)
+
+    def serialize(self) -> dict[str, Any]:
+        return {"table": self.table.serialize(), "group": self.group}
+
+    @classmethod
+    def deserialize(cls, arguments: Mapping[str, Any]) -> MemoryGroup:
+        return cls(MemorySource.deserialize(arguments["table"]), arguments["group"])
+
+
+class MemorySourceSession:
+    """Conforms to ``SourceSession``; to ``GroupedSession`` where the table has groups."""
+
+    def __init__(self, source: MemorySource, group: str | None = None) -> None:
         self._source = source
+        self._group = group
 
     def cancel(self) -> None:
         """Nothing to do: no read of this source waits."""
@@ -201,8 +239,12 @@ class MemorySourceSession:
     def has_changes(self, window: Window) -> bool:
         return bool(self._rows(window))
 
-    def slices(self, window: Window, *, batch_rows: int, max_slices: int) -> Slices:
-        rows = self._rows(window)
+    def groups(self, window: Window, *, limit: int) -> Groups:
+        found = [row.values.get(self._source.group_by or "") for row in self._rows(window)]
+        return Groups(tuple(sorted({str(v) for v in found if v is not None}))[:limit], found.count(None))
+
+    def slices(self, window: Window, *, batch_rows: int, max_slices: int, fresh: bool = False) -> Slices:
+        rows = self._members(self._rows(window)) if fresh else self._rows(window)
         if not rows:
             return Slices((), 0)
         count = min(max_slices, -(-len(rows) // batch_rows))
@@ -219,6 +261,8 @@ class MemorySourceSession:
         if format is not Format.ROWS:
             raise ConfigurationError(f"A source in memory gives {Format.ROWS} only, not {format}.")
         rows = self._rows(batch.window)
+        if batch.fresh:
+            rows = self._members(rows)
         if batch.keys:
             rows = [row for row in rows if row.key in set(batch.keys)]
         # The rows are fixed here and not at the first chunk: one statement, one snapshot.
@@ -244,12 +288,13 @@ class MemorySourceSession:
         return memory_checksum(_listed(row, below) for row in self._in_key_order(within))
 
     def look_up(self, keys: Sequence[Key], *, below: str) -> Sequence[Listed]:
-        rows = self._source.rows()
+        rows = {row.key: row for row in self._members(self._source.rows().values())}
         return [_listed(rows[key], below) for key in keys if key in rows]
 
     def _in_key_order(self, within: KeyRange) -> list[Row]:
         place_of = placing(key_kinds(self.schema()))
-        rows = (row for row in self._source.rows().values() if holds(within, row.key, place_of))
+        members = self._members(self._source.rows().values())
+        rows = (row for row in members if holds(within, row.key, place_of))
         return sorted(rows, key=lambda row: place_of(row.key))
 
     def _chunks(self, rows: list[Row], end: Position, fields: Sequence[str], chunk_rows: int) -> Iterator[Chunk]:
@@ -259,10 +304,15 @@ class MemorySourceSession:
             yield Chunk(rows[after].position if after < len(rows) else end, Format.ROWS, documents)
 
     def _document(self, row: Row, fields: Sequence[str]) -> Document:
-        if row.deleted:
+        if row.deleted or not self._members([row]):
             return Document(row.key, row.cursor_us, None)
         values = {**row.values, self._source.cursor_field: _KIND.text(row.cursor_us)}
         return Document(row.key, row.cursor_us, {name: values[name] for name in fields})
+
+    def _members(self, rows: Iterable[Row]) -> list[Row]:
+        """Those of the group; all of them where there is none."""
+        by = self._source.group_by
+        return [r for r in rows if self._group is None or str(r.values.get(by or "")) == self._group]
 
     def _rows(self, window: Window) -> list[Row]:
         start = _place(window.start) if window.start else None
