@@ -42,6 +42,10 @@ ORDER BY c.relname
 """
 _KINDS = {"v": "view", "m": "materialized view", "f": "foreign table", "S": "sequence", "i": "index", "c": "type"}
 """pg_class.relkind of what shares its names with views, tables apart."""
+_PRIMARY_KEY = """
+SELECT a.attname FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey)
+WHERE i.indrelid = to_regclass(%s) AND i.indisprimary
+"""
 _COLUMNS = """
 SELECT a.attname, format_type(a.atttypid, a.atttypmod), a.attgenerated <> '' FROM pg_attribute a
 WHERE a.attrelid = to_regclass(%(table)s) AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum
@@ -208,7 +212,7 @@ class PostgresTargetSession:
                     f" type: PostgresTarget(columns={{{name!r}: {kind!r}}})."
                 )
         missing = [n for n in at_source if n not in held]
-        if any(n in schema.primary_key for n in missing):
+        if self._primary_key(generation) != set(schema.primary_key):
             raise ConfigurationError(
                 f"{self._target.label}: generation {generation!r} was made for another primary key than"
                 f" ({', '.join(schema.primary_key)}). Rebuild the index."
@@ -302,6 +306,11 @@ class PostgresTargetSession:
         if self._target.full_text:
             own.append(sql.SQL("USING gin ({})").format(sql.Identifier(self._target.full_text.name)).as_string(None))
         return own
+
+    def _primary_key(self, generation: str) -> set[str]:
+        with self._explained():
+            rows = self._connection.execute(_PRIMARY_KEY, [self._identifier(generation).as_string(None)]).fetchall()
+        return {name for (name,) in rows}
 
     def _columns(self, generation: str) -> dict[str, str]:
         with self._explained():

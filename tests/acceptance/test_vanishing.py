@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -14,6 +15,7 @@ from airflow_reindex_provider.core.settling import require_complete
 from airflow_reindex_provider.sources.postgres import PostgresSource
 from airflow_reindex_provider.targets.postgres import PostgresTarget
 from airflow_reindex_provider.testing.postgres import Database
+from airflow_reindex_provider.testing.rebuilds import Rebuilder
 from airflow_reindex_provider.testing.runs import Runner
 
 Connection = psycopg.Connection[Any]
@@ -110,3 +112,19 @@ def test_a_declared_column_that_nothing_fills(database: Database, db: Connection
     (batch,) = run.plan().batches
     with pytest.raises(ConfigurationError, match=r"'price' is declared in columns=.*transform"):
         run.index(batch)
+
+
+def test_another_key_waits_for_a_rebuild(run: Runner, db: Connection) -> None:
+    """Documents are found by their key: an index keyed otherwise takes nothing, until a rebuild with the new key."""
+    db.execute("ALTER TABLE items ADD sku text; UPDATE items SET sku = 's' || id, updated_at = now()")
+    db.execute("ALTER TABLE items ALTER sku SET NOT NULL; CREATE UNIQUE INDEX ON items (sku)")
+    Rebuilder(run=run).rebuild("20990101t000001")
+    run.source = replace(run.source, primary_key="sku")
+    with pytest.raises(ConfigurationError, match=r"another primary key than \(sku\). Rebuild"):
+        run.run()
+
+    Rebuilder(run=run).rebuild("20990101t000002")
+
+    db.execute("UPDATE items SET body = 'z', updated_at = now() WHERE sku = 's3'")
+    assert run.run().counts.updated == 1
+    assert db.execute("SELECT sku FROM items_index WHERE body = 'z'").fetchall() == [("s3",)]
