@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from airflow_reindex_provider.sources.postgres import PostgresSource
     from airflow_reindex_provider.stream import Stream
     from airflow_reindex_provider.targets.postgres import FullText, PostgresTarget
+    from airflow_reindex_provider.tombstones import purge_tombstones
 
 _HOMES = {
     "AssetCheckpoint": "checkpoints.asset",
@@ -42,6 +43,7 @@ _HOMES = {
     "SweepDag": "dags",
     "TableCheckpoint": "checkpoints.table",
     "VariableCheckpoint": "checkpoints.variable",
+    "purge_tombstones": "tombstones",
 }
 
 __all__ = [  # noqa: RUF022, sorted by what a Dag author reaches for first
@@ -61,6 +63,7 @@ __all__ = [  # noqa: RUF022, sorted by what a Dag author reaches for first
     "CheckpointOperator",
     "ChangesSensor",
     "ReindexProgressHook",
+    "purge_tombstones",
     "__version__",
 ]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import KW_ONLY, dataclass, fields, replace
 from datetime import timedelta
@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from airflow_reindex_provider.common.postgres import READER_TAG, connect, split_name
 from airflow_reindex_provider.core.errors import ConfigurationError
-from airflow_reindex_provider.core.model import Format
+from airflow_reindex_provider.core.model import Format, Key
 
 if TYPE_CHECKING:
     from airflow_reindex_provider.sources.postgres_session import PostgresSourceSession
+    from airflow_reindex_provider.sources.postgres_tombstones import Tombstones
+
+_MAX_TOMBSTONES_BYTES = 63 - len("_truncate")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,9 @@ class PostgresSource:
     :param group_by: a column of text, integer, uuid, boolean, date or enum: a stream with groups has an index for each of its
         values. Rows where it is NULL are in none, and counted.
     :param group: the value of one group, as text: only its rows are in the index. ``Stream.of_group`` sets it.
+    :param tombstones: read deletions from a table that triggers write deleted keys to, see :meth:`install_tombstones`. True for
+        the table's own name with ``_tombstones`` after it, or another name, taken literally. Needs a table, and a cursor
+        made of time.
     :param lag: how long after its stamp a change may stay invisible at most; used instead of the open transactions.
         A timedelta; for an integer cursor a number of values.
     :param margin: distance kept below the oldest open transaction; default two seconds.
@@ -62,6 +68,7 @@ class PostgresSource:
     row_filter: str | None = None
     group_by: str | None = None
     group: str | None = None
+    tombstones: bool | str = False
     lag: timedelta | int | None = None
     margin: timedelta = timedelta(seconds=2)
     cursor_timezone: str | None = None
@@ -79,6 +86,13 @@ class PostgresSource:
             raise ConfigurationError(f"{self.label}: primary_key needs one or several different columns, not {key!r}.")
         if self.table is not None:
             split_name(self.table)
+        elif self.tombstones:
+            raise ConfigurationError(f"{self.label}: tombstones need a table, since a query has no triggers.")
+        if self.tombstone_table and len(split_name(self.tombstone_table)[1].encode()) > _MAX_TOMBSTONES_BYTES:
+            raise ConfigurationError(
+                f"{self.label}: {self.tombstone_table!r} is too long a name, since triggers are called after it: name the"
+                f" tombstones' table yourself, with at most {_MAX_TOMBSTONES_BYTES} bytes, tombstones='schema.name'."
+            )
         if isinstance(self.lag, timedelta) and self.lag < timedelta(0):
             raise ConfigurationError(f"{self.label}: lag cannot be negative.")
         if self.group is not None and self.group_by is None:
@@ -101,6 +115,46 @@ class PostgresSource:
     @property
     def label(self) -> str:
         return f"{self.table or 'query'} on connection {self.conn_id!r}"
+
+    @property
+    def tombstone_table(self) -> str | None:
+        """Name of the tombstones' table; None without tombstones."""
+        return f"{self.table}_tombstones" if self.tombstones is True else self.tombstones or None
+
+    def tombstone_ddl(self) -> str:
+        """The statements of :meth:`install_tombstones`, to be run by hand by the table's owner."""
+        return self._tombstones().ddl()
+
+    def install_tombstones(self, *, conn_id: str | None = None) -> None:
+        """Make the tombstones' table, its trigger function and three triggers on the source's table, in one transaction. Doing
+        it again keeps what is recorded.
+
+        Waits at most ten seconds for the table's lock, which waits for transactions that write to it.
+
+        :param conn_id: a connection of the table's owner; default: the source's own.
+        """
+        tombstones = self._tombstones()
+        tombstones.execute(tombstones.ddl(), conn_id)
+
+    def remove_tombstones(self, *, conn_id: str | None = None) -> None:
+        """Drop all that :meth:`install_tombstones` made, and what was recorded. Nothing there is no error."""
+        tombstones = self._tombstones()
+        tombstones.execute(tombstones.removal(), conn_id)
+
+    def purge_tombstones(self, *, below: str, keep: Sequence[Key] = (), conn_id: str | None = None) -> int:
+        """Delete recorded deletions below a cursor value; returns how many. ``airflow_reindex_provider.purge_tombstones`` knows
+        which ones no index needs any more.
+
+        :param keep: keys whose tombstones stay.
+        """
+        tombstones = self._tombstones()
+        return tombstones.execute(tombstones.purge(below, keep), conn_id)
+
+    def _tombstones(self) -> Tombstones:
+        if not self.tombstones:
+            raise ConfigurationError(f"{self.label}: the source reads no tombstones. Give it tombstones=True.")
+        with self.open() as session:
+            return session.tombstones()
 
     def serialize(self) -> dict[str, Any]:
         """The arguments that make an equal source again."""

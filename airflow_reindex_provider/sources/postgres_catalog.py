@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from airflow_reindex_provider.common.postgres import READER_TAG, WRITER_TAG
@@ -20,6 +20,15 @@ activity AS MATERIALIZED (
 )"""
 """Sessions that may hold uncommitted rows of this database. Vacuum writes none; our own readers cannot; and one of
 our writers that is idle, yet in a transaction, has been closed and drops its temporary tables."""
+
+_INDEXES = """(SELECT json_agg(json_build_object(
+                'unique', i.indisunique AND i.indimmediate, 'method', m.amname, 'plain', i.indoption::text !~ '[^0 ]',
+                'columns', (SELECT json_agg(a.attname ORDER BY k.place)
+                            FROM unnest(i.indkey) WITH ORDINALITY AS k(attnum, place)
+                            LEFT JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
+                            WHERE k.place <= i.indnkeyatts)))
+              FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am m ON m.oid = c.relam
+              WHERE i.indrelid = to_regclass({of}) AND i.indisvalid AND i.indpred IS NULL)"""
 
 # now() is taken before the view is scanned, so a transaction that begins meanwhile begins after it. The margin covers
 # the instant between a backend's taking its timestamp and publishing it. Times without a zone go back when a clock does:
@@ -43,22 +52,26 @@ bounds AS (
   FROM instants
 )
 SELECT json_build_object(
-  'relation', (SELECT json_build_object('kind', c.relkind, 'rows', c.reltuples, 'bytes', pg_table_size(c.oid))
-               FROM pg_class c WHERE c.oid = to_regclass(%(relation)s)),
+  'relation', (SELECT json_build_object('schema', n.nspname, 'kind', c.relkind, 'rows', c.reltuples,
+                                        'bytes', pg_table_size(c.oid))
+               FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = to_regclass(%(relation)s)),
   'columns', (SELECT json_agg(json_build_object(
                 'name', a.attname, 'not_null', a.attnotnull, 'kind', t.typtype, 'builtin', n.nspname = 'pg_catalog',
                 'type', format_type(a.atttypid, NULL), 'declared', format_type(a.atttypid, a.atttypmod),
                 'base', format_type(nullif(t.typbasetype, 0), NULL)) ORDER BY a.attnum)
               FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid JOIN pg_namespace n ON n.oid = t.typnamespace
               WHERE a.attrelid = to_regclass(%(relation)s) AND a.attnum > 0 AND NOT a.attisdropped),
-  'indexes', (SELECT json_agg(json_build_object(
-                'unique', i.indisunique AND i.indimmediate, 'method', m.amname, 'plain', i.indoption::text !~ '[^0 ]',
-                'columns', (SELECT json_agg(a.attname ORDER BY k.place)
-                            FROM unnest(i.indkey) WITH ORDINALITY AS k(attnum, place)
-                            LEFT JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
-                            WHERE k.place <= i.indnkeyatts)))
-              FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am m ON m.oid = c.relam
-              WHERE i.indrelid = to_regclass(%(relation)s) AND i.indisvalid AND i.indpred IS NULL),
+  'indexes', {_INDEXES.format(of="%(relation)s")},
+  'tombstones', CASE WHEN %(tombstones)s::text IS NOT NULL THEN json_build_object(
+    'columns', (SELECT json_object_agg(a.attname, format_type(a.atttypid, a.atttypmod)) FROM pg_attribute a
+                WHERE a.attrelid = to_regclass(%(tombstones)s) AND a.attnum > 0 AND NOT a.attisdropped),
+    'indexes', {_INDEXES.format(of="%(tombstones)s")},
+    'triggers', (SELECT json_agg(json_build_object(
+                   'name', t.tgname, 'own', t.tgrelid = to_regclass(%(relation)s), 'table', t.tgrelid::regclass::text,
+                   'enabled', t.tgenabled, 'function', p.prosrc))
+                 FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
+                 WHERE t.tgrelid IN (SELECT to_regclass(%(relation)s) UNION
+                                     SELECT relid FROM pg_partition_tree(to_regclass(%(relation)s))))) END,
   'role', current_user,
   'sees_all', pg_has_role(current_user, 'pg_read_all_stats', 'USAGE'),
   'standby', pg_is_in_recovery(),
@@ -115,6 +128,11 @@ class Catalogue:
         found = self.facts["relation"]
         return found["bytes"] / found["rows"] if found and found["rows"] > 0 else 0.0
 
+    @property
+    def tombstone_indexes(self) -> Catalogue:
+        """The same questions about the indexes of the tombstones' table."""
+        return replace(self, indexes=tuple(self.facts["tombstones"]["indexes"] or ()))
+
     def column(self, name: str) -> Column | None:
         return next((c for c in self.columns if c.name == name), None)
 
@@ -131,10 +149,18 @@ class Catalogue:
 
 
 def read_catalogue(
-    connection: psycopg.Connection[Any], *, relation: str | None, lag: Any, margin: Any, zone: str
+    connection: psycopg.Connection[Any],
+    *,
+    relation: str | None,
+    tombstones: str | None,
+    lag: Any,
+    margin: Any,
+    zone: str,
 ) -> Catalogue:
-    """:param relation: the quoted name, or None for a query, which has no catalogue of its own."""
-    row = connection.execute(SURVEY, {"relation": relation, "lag": lag, "margin": margin, "zone": zone}).fetchone()
+    """:param relation: the quoted name, or None for a query, which has no catalogue of its own.
+    :param tombstones: quoted name of their table, where the source has them."""
+    asked = {"relation": relation, "tombstones": tombstones, "lag": lag, "margin": margin, "zone": zone}
+    row = connection.execute(SURVEY, asked).fetchone()
     assert row is not None
     facts = row[0]
     found = facts["relation"]

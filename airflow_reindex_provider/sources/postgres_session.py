@@ -44,6 +44,7 @@ from airflow_reindex_provider.sources import postgres_reading as reading
 from airflow_reindex_provider.sources.postgres_bulk import bulk_chunks
 from airflow_reindex_provider.sources.postgres_catalog import STILL_OPEN, Catalogue, Column, read_catalogue
 from airflow_reindex_provider.sources.postgres_sql import Relation
+from airflow_reindex_provider.sources.postgres_tombstones import Tombstones
 
 if TYPE_CHECKING:
     from airflow_reindex_provider.sources.postgres import PostgresSource
@@ -105,6 +106,22 @@ class PostgresSourceSession:
         return Survey(schema, self._held_by_prepared(facts) or horizon, facts["now" + suffix], warnings)
 
     def schema(self) -> Schema:
+        schema, types = self._described()
+        tombstones = self.tombstones() if self._source.tombstones else None
+        if tombstones is not None:
+            tombstones.require()
+        self._relation = Relation.of(self._source, schema, types, tombstones=tombstones)
+        self._members = Relation.of(self._source, schema, types, members=True)
+        return schema
+
+    def tombstones(self) -> Tombstones:
+        """Whether they are installed or not. :raises ConfigurationError: the source cannot have them."""
+        schema = self._schema or self._described()[0]
+        assert self._catalogue is not None
+        return Tombstones.of(self._source, self._catalogue, schema.cursor_type, self._connection.info.user)
+
+    def _described(self) -> tuple[Schema, dict[str, str]]:
+        """The columns, and their own types."""
         source = self._source
         self._catalogue = catalogue = self._read_catalogue()
         columns = catalogue.columns
@@ -120,10 +137,7 @@ class PostgresSourceSession:
         schema = self._make_schema(columns)
         self._check_key(catalogue, columns)
         self._schema = schema
-        types = {c.name: _comparable_type(c) for c in columns}
-        self._relation = Relation.of(source, schema, types)
-        self._members = Relation.of(source, schema, types, members=True)
-        return schema
+        return schema, {c.name: _comparable_type(c) for c in columns}
 
     def _read_catalogue(self) -> Catalogue:
         source = self._source
@@ -138,6 +152,7 @@ class PostgresSourceSession:
             return read_catalogue(
                 self._connection,
                 relation=None if source.table is None else render(identifier(source.table)),
+                tombstones=None if source.tombstone_table is None else render(identifier(source.tombstone_table)),
                 lag=lag,
                 margin=source.margin,
                 zone=source.cursor_timezone or "UTC",
@@ -206,7 +221,9 @@ class PostgresSourceSession:
             primary_key=source.key,
             cursor_type=kind,
             cursor_timezone=source.cursor_timezone,
-            has_deletes=bool(source.soft_delete_column or source.row_filter or source.group_by),
+            has_deletes=bool(
+                source.soft_delete_column or source.row_filter or source.group_by or source.tombstones
+            ),
         )
 
     def _check_key(self, catalogue: Catalogue, columns: tuple[Column, ...]) -> None:
@@ -331,7 +348,7 @@ class PostgresSourceSession:
 
     def groups(self, window: Window, *, limit: int) -> Groups:
         with explained(f"Source {self._source.label}", grant=self._grant()):
-            rows = self._connection.execute(self._need_relation().groups(window, limit)).fetchall()
+            rows = self._connection.execute(self._need_relation(fresh=True).groups(window, limit)).fetchall()
         nulls = sum(count for value, count in rows if value is None)
         return Groups(tuple(value for value, _ in rows if value is not None)[:limit], nulls)
 
@@ -414,7 +431,9 @@ class PostgresSourceSession:
     def _starts(self, window: Window, step: int, *, count_nulls: bool, fresh: bool) -> tuple[list[Position], int]:
         """Every ``step``-th row of the window, the first included, and how many rows of the table have no cursor value."""
         relation = self._need_relation(fresh)
-        statement = relation.starts(window, step, hop=self._indexed(fresh=fresh), count_nulls=count_nulls)
+        # Each hop would pass all tombstones that rows hide; numbering passes them once.
+        hop = self._indexed(fresh=fresh) and (fresh or not self._source.tombstones)
+        statement = relation.starts(window, step, hop=hop, count_nulls=count_nulls)
         starts: list[Position] = []
         nulls = 0
         for cursor, *key, count in self._connection.execute(statement):
@@ -440,7 +459,7 @@ class PostgresSourceSession:
         return column is not None and column.not_null
 
     def _need_relation(self, fresh: bool = False) -> Relation:
-        """:param fresh: of the rows of the source's group alone, should it have one."""
+        """:param fresh: of the rows alone, without tombstones, and of those of the source's group, should it have one."""
         if self._relation is None:
             self.schema()
         assert self._relation is not None
@@ -453,7 +472,8 @@ class PostgresSourceSession:
         schema, _ = split_name(self._source.table)
         role = _quoted([self._connection.info.user])
         usage = f"GRANT USAGE ON SCHEMA {_quoted([schema])} TO {role}; " if schema else ""
-        return f"{usage}GRANT SELECT ON {self._table()} TO {role};"
+        tables = ", ".join(render(identifier(t)) for t in (self._source.table, self._source.tombstone_table) if t)
+        return f"{usage}GRANT SELECT ON {tables} TO {role};"
 
     def _table(self) -> str:
         return render(identifier(self._source.table or ""))

@@ -11,6 +11,7 @@ from psycopg import sql
 from airflow_reindex_provider.common.postgres import identifier
 from airflow_reindex_provider.core.cursors import CursorType
 from airflow_reindex_provider.core.model import Key, Position, Schema, Window
+from airflow_reindex_provider.sources.postgres_tombstones import MARK, Tombstones
 
 if TYPE_CHECKING:
     from airflow_reindex_provider.sources.postgres import PostgresSource
@@ -36,17 +37,22 @@ class Relation:
     wire_types: dict[str, str]
     version: sql.Composable
     deleted: sql.Composable
-
     group: sql.Composable | None
     """The column that groups are made by."""
 
     @classmethod
     def of(
-        cls, source: PostgresSource, schema: Schema, own_types: Mapping[str, str], *, members: bool = False
+        cls,
+        source: PostgresSource,
+        schema: Schema,
+        own_types: Mapping[str, str],
+        *,
+        members: bool = False,
+        tombstones: Tombstones | None = None,
     ) -> Relation:
         """:param own_types: of the cursor, key and group columns; values are cast to them, never the columns to another type,
         whose order could differ and which no index serves. :param members: only the rows of the source's group, instead of
-        all rows, of which the others count as deleted."""
+        all rows, of which the others count as deleted. :param tombstones: are read beside the rows."""
         cursor_type = own_types[source.cursor_field]
         cursor = sql.Identifier("r", source.cursor_field)
         gone: list[sql.Composable] = []
@@ -71,6 +77,11 @@ class Relation:
                 gone.append(sql.SQL("({}) IS NOT TRUE").format(is_member))
         # A transaction id has no cast of its own to a number.
         version = "{c}::text::bigint" if cursor_type == "xid8" else _VERSION[schema.cursor_type]
+        deleted: sql.Composable = sql.SQL(" OR ").join(gone) if gone else sql.SQL("false")
+        if tombstones is not None:
+            body = tombstones.body()
+            # The author's filter never sees the NULLs of a tombstone.
+            deleted = sql.SQL("CASE WHEN {} THEN true ELSE {} END").format(sql.Identifier("r", MARK), deleted)
         return cls(
             body=body,
             cursor=cursor,
@@ -79,7 +90,7 @@ class Relation:
             key_types=tuple(sql.SQL(own_types[name]) for name in source.key),
             wire_types={f.name: f.wire_type for f in schema.fields},
             version=sql.SQL(version).format(c=cursor),
-            deleted=sql.SQL(" OR ").join(gone) if gone else sql.SQL("false"),
+            deleted=deleted,
             group=group,
         )
 

@@ -33,20 +33,35 @@ def large(database: Database) -> Iterator[psycopg.Connection[Any]]:
         yield connection
 
 
-@pytest.mark.parametrize(("cursor_field", "statements"), [("updated_at", 2), ("seq", 4)])
+@pytest.mark.parametrize(
+    ("cursor_field", "tombstones", "statements"),
+    [("updated_at", False, 2), ("updated_at", True, 2), ("seq", False, 4)],
+)
 def test_a_run_without_changes_is_cheap(
     database: Database,
     large: psycopg.Connection[Any],
     monkeypatch: pytest.MonkeyPatch,
     cursor_field: str,
+    tombstones: bool,
     statements: int,
 ) -> None:
     """Two statements beside the settings of the session (an integer cursor asks for its greatest value and for who is
     open as well), and none of them scans the table."""
+    source = PostgresSource(
+        database.conn_id,
+        table="items",
+        primary_key="id",
+        cursor_field=cursor_field,
+        tombstones=tombstones,
+        margin=timedelta(0),
+    )
+    if tombstones:
+        source.install_tombstones()
+        large.execute("DELETE FROM items WHERE id % 10 = 0")
+        large.execute("INSERT INTO items SELECT id, id, 'back', now() FROM items_tombstones WHERE id % 20 = 0")
+        large.execute("VACUUM ANALYZE items, items_tombstones")
     run = Runner(
-        source=PostgresSource(
-            database.conn_id, table="items", primary_key="id", cursor_field=cursor_field, margin=timedelta(0)
-        ),
+        source=source,
         target=PostgresTarget(database.conn_id, index="items_index", chunk_rows=100_000),
     )
     first = run.plan()
@@ -64,7 +79,7 @@ def test_a_run_without_changes_is_cheap(
     for query, params in ours:
         # The settings of the reading session stand for what it would have planned.
         explained = "\n".join(line for (line,) in large.execute(b"EXPLAIN " + query, params))
-        assert "Seq Scan on items" not in explained, explained
+        assert "Seq Scan" not in explained.replace("Seq Scan on pg_", ""), explained
 
 
 def spy(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, bytes, Any]]:

@@ -31,9 +31,9 @@ CREATE SEQUENCE ids;
 """
 
 
-def writer(database: Database, seed: int, stop: threading.Event, errors: list[BaseException]) -> None:
+def writer(database: Database, seed: int, outright: bool, stop: threading.Event, errors: list[BaseException]) -> None:
     """Inserts, updates and soft deletes, in transactions of one statement or many, with savepoints, a few rolled back, a
-    few open for long."""
+    few open for long. With ``outright`` rows are deleted, put back and given other keys as well."""
     chance = random.Random(seed)
     try:
         with database.connect() as connection:
@@ -42,14 +42,14 @@ def writer(database: Database, seed: int, stop: threading.Event, errors: list[Ba
                 try:
                     with connection.transaction(force_rollback=kind < 0.1):
                         for _ in range(chance.randint(1, 8)):
-                            change(connection, chance)
+                            change(connection, chance, outright)
                         if kind > 0.85:
                             # Stamped before, committed long after: what the naive way passes by.
                             stop.wait(chance.uniform(0.1, 0.8))
-                            change(connection, chance)
+                            change(connection, chance, outright)
                         if kind > 0.5:
                             with connection.transaction(force_rollback=kind > 0.9):
-                                change(connection, chance)
+                                change(connection, chance, outright)
                 except (psycopg.errors.DeadlockDetected, psycopg.errors.LockNotAvailable):
                     continue
                 time.sleep(chance.uniform(0, 0.02))
@@ -57,16 +57,26 @@ def writer(database: Database, seed: int, stop: threading.Event, errors: list[Ba
         errors.append(error)
 
 
-def change(connection: psycopg.Connection[Any], chance: random.Random) -> None:
+def change(connection: psycopg.Connection[Any], chance: random.Random, outright: bool) -> None:
     some = "(SELECT id FROM items WHERE id >= %s ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED)"
     place = [chance.randint(0, 3000)]
-    match chance.randint(0, 3):
+    match chance.randint(0, 7 if outright else 3):
         case 0 | 1:
             connection.execute("INSERT INTO items (id, n) SELECT nextval('ids'), 0 FROM generate_series(1, 3)")
         case 2:
             connection.execute(f"UPDATE items SET n = n + 1, gone = false, updated_at = now() WHERE id = {some}", place)
         case 3:
             connection.execute(f"UPDATE items SET gone = true, updated_at = now() WHERE id = {some}", place)
+        case 4 | 5:
+            connection.execute(f"DELETE FROM items WHERE id = {some}", place)
+        case 6:
+            connection.execute(
+                "INSERT INTO items (id, n) SELECT id, 1 FROM items_tombstones WHERE id >= %s ORDER BY id LIMIT 2"
+                " ON CONFLICT DO NOTHING",
+                place,
+            )
+        case 7:
+            connection.execute(f"UPDATE items SET id = -nextval('ids'), updated_at = now() WHERE id = {some}", place)
 
 
 def naive(connection: psycopg.Connection[Any], since: str) -> str:
@@ -81,22 +91,27 @@ def naive(connection: psycopg.Connection[Any], since: str) -> str:
     return (row and row[0]) or since
 
 
+@pytest.mark.parametrize("outright", [pytest.param(False, id="soft"), pytest.param(True, id="tombstones")])
 @pytest.mark.parametrize("transform", [pytest.param(None, id="pg_copy"), pytest.param(lambda d: d, id="rows")])
-def test_nothing_is_lost_under_writers(database: Database, transform: Transform | None) -> None:
+def test_nothing_is_lost_under_writers(database: Database, transform: Transform | None, outright: bool) -> None:
     """At the end the index equals the table, with many runs under way while it was written; the naive copy, made side by
     side, does not."""
     with database.connect() as connection:
         connection.execute(TABLE)
         connection.execute("CREATE TABLE naive (id int PRIMARY KEY, n int, gone boolean)")
+        source = PostgresSource(
+            database.conn_id,
+            table="public.items",
+            primary_key="id",
+            cursor_field="updated_at",
+            soft_delete_column="gone",
+            tombstones=outright,
+            margin=timedelta(milliseconds=50),
+        )
+        if outright:
+            source.install_tombstones()
         run = Runner(
-            source=PostgresSource(
-                database.conn_id,
-                table="public.items",
-                primary_key="id",
-                cursor_field="updated_at",
-                soft_delete_column="gone",
-                margin=timedelta(milliseconds=50),
-            ),
+            source=source,
             target=PostgresTarget(database.conn_id, index="items_index"),
             transform=transform,
             sizes=Sizes(batch_rows=50, max_batches=5),
@@ -105,7 +120,8 @@ def test_nothing_is_lost_under_writers(database: Database, transform: Transform 
         stop = threading.Event()
         errors: list[BaseException] = []
         writers = [
-            threading.Thread(target=writer, args=(database, seed, stop, errors), daemon=True) for seed in range(WRITERS)
+            threading.Thread(target=writer, args=(database, seed, outright, stop, errors), daemon=True)
+            for seed in range(WRITERS)
         ]
         with database.connect() as late:
             # By construction, whatever the writers do: stamped now, committed after the naive way has seen later ones.

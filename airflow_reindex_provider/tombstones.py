@@ -1,0 +1,37 @@
+"""Forgetting recorded deletions that no index needs any more."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from airflow_reindex_provider.core.errors import ConfigurationError
+from airflow_reindex_provider.core.model import Key
+from airflow_reindex_provider.core.progress import utc_now
+from airflow_reindex_provider.core.retention import passed
+from airflow_reindex_provider.sources.postgres import PostgresSource
+from airflow_reindex_provider.stream import Stream
+
+
+def purge_tombstones(*streams: Stream, older_than: timedelta, conn_id: str | None = None) -> int:
+    """Delete the tombstones that are older than this and that every generation of all these streams has passed; returns how
+    many. To be called in a task, since the checkpoints are read.
+
+    :param streams: all streams that read this tombstones' table, in this deployment.
+    :param older_than: at least this old. :param conn_id: a connection that may delete there; default: the source's own.
+    :raises ConfigurationError: the streams read different tables, or a generation has no checkpoint yet.
+    """
+    sources = [s.source for s in streams if isinstance(s.source, PostgresSource) and s.source.tombstones]
+    if len(sources) < max(1, len(streams)) or len({(s.conn_id, s.tombstone_table) for s in sources}) > 1:
+        raise ConfigurationError("purge_tombstones: name the streams that read one table of tombstones, at least one.")
+    source = sources[0]
+    with source.open() as session:
+        schema = session.schema()
+    limit = schema.cursor_type.bound(utc_now() - older_than, schema.cursor_timezone)
+    parked: frozenset[Key] = frozenset()
+    for stream in streams:
+        with stream.target.open(stream.name) as target:
+            limit, waiting = passed(
+                stream.name, target=target, store=stream.checkpoint, cursor_type=schema.cursor_type, limit=limit
+            )
+        parked |= waiting
+    return source.purge_tombstones(below=limit, keep=sorted(parked), conn_id=conn_id)
