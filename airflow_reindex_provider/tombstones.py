@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import timedelta
+from itertools import chain
 
 from airflow_reindex_provider.core.errors import ConfigurationError
+from airflow_reindex_provider.core.groups import known_groups
 from airflow_reindex_provider.core.model import Key
 from airflow_reindex_provider.core.progress import utc_now
 from airflow_reindex_provider.core.retention import passed
@@ -28,10 +31,19 @@ def purge_tombstones(*streams: Stream, older_than: timedelta, conn_id: str | Non
         schema = session.schema()
     limit = schema.cursor_type.bound(utc_now() - older_than, schema.cursor_timezone)
     parked: frozenset[Key] = frozenset()
-    for stream in streams:
+    for stream in chain.from_iterable(map(_with_indexes, streams)):
         with stream.target.open(stream.name) as target:
             limit, waiting = passed(
                 stream.name, target=target, store=stream.checkpoint, cursor_type=schema.cursor_type, limit=limit
             )
         parked |= waiting
     return source.purge_tombstones(below=limit, keep=sorted(parked), conn_id=conn_id)
+
+
+def _with_indexes(stream: Stream) -> Iterator[Stream]:
+    """The streams of its groups, where it has groups."""
+    if not stream.has_groups:
+        yield stream
+        return
+    for value in known_groups(stream.name, stream.checkpoint):
+        yield stream.of_group(value)

@@ -221,9 +221,7 @@ class PostgresSourceSession:
             primary_key=source.key,
             cursor_type=kind,
             cursor_timezone=source.cursor_timezone,
-            has_deletes=bool(
-                source.soft_delete_column or source.row_filter or source.group_by or source.tombstones
-            ),
+            has_deletes=bool(source.soft_delete_column or source.row_filter or source.group_by or source.tombstones),
         )
 
     def _check_key(self, catalogue: Catalogue, columns: tuple[Column, ...]) -> None:

@@ -12,7 +12,8 @@ import pytest
 from psycopg import sql
 
 from airflow_reindex_provider.core.errors import ConfigurationError, TransientError
-from airflow_reindex_provider.core.model import Batch, Format, Mode, Position, Transform, Window
+from airflow_reindex_provider.core.groups import GROUPS
+from airflow_reindex_provider.core.model import Batch, Checkpoint, Format, Mode, Position, Transform, Window
 from airflow_reindex_provider.core.planning import Sizes
 from airflow_reindex_provider.core.windows import Request
 from airflow_reindex_provider.sources.postgres import PostgresSource
@@ -484,3 +485,44 @@ def test_a_reader_without_rights_on_them(
             source.remove_tombstones()
     finally:
         items.execute("DROP OWNED BY stones_reader, stones_writer; DROP ROLE stones_reader, stones_writer")
+
+
+def test_groups_read_the_tombstones_of_all(database: Database, items: psycopg.Connection[Any]) -> None:
+    """A tombstone does not say which group its row was in, and is in none: every group takes the key out of its index."""
+    source = _source(database, group_by="n")
+    source.install_tombstones()
+    items.execute("UPDATE items SET n = id % 2, updated_at = now()")
+    runs = {
+        value: Runner(
+            source=source.of_group(value),
+            target=PostgresTarget(database.conn_id, index=f"group_{value}"),
+            stream=f"stream.{value}",
+        )
+        for value in ("0", "1")
+    }
+    for run in runs.values():
+        run.run()
+    items.execute("DELETE FROM items WHERE id <= 2")
+    with source.open() as session:
+        horizon = session.survey().horizon.cursor
+        assert horizon is not None
+        groups = session.groups(Window(None, Position(horizon)), limit=10)
+    assert (groups.values, groups.nulls) == (("0", "1"), 0)
+    for run in runs.values():
+        run.run()
+    stream = Stream(
+        name="stream",
+        source=source,
+        target=PostgresTarget(database.conn_id, index="group_{group}"),
+        checkpoint=MemoryCheckpoint(),
+    )
+    stream.checkpoint.save(Checkpoint("stream", GROUPS, Position("2026-01-01 00:00:00+00", groups.values)))
+    for name, run in runs.items():
+        generation = run.plan().generation
+        own = run.store.load(run.stream, generation)
+        # The second group is behind the deletions.
+        position = own.position if name == "0" else Position("2026-01-01 00:00:00+00")
+        stream.checkpoint.save(replace(own, position=position, version=0))
+    assert purge_tombstones(stream, older_than=timedelta(0)) == 0
+    for value, ids in (("0", [4, 6, 8, 10]), ("1", [3, 5, 7, 9])):
+        assert [i for (i,) in items.execute(f"SELECT id FROM group_{value} ORDER BY id")] == ids  # type: ignore[call-overload]
