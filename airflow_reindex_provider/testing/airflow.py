@@ -3,6 +3,8 @@
 api-server   scheduler + LocalExecutor   dag-processor   triggerer
      \\______________\\_________ metadata database ______/______/
                           (an EmbeddedPostgres)
+
+With a broker it is CeleryExecutor, and each worker is a process of its own too.
 """
 
 from __future__ import annotations
@@ -27,65 +29,13 @@ import psycopg.errors
 
 from airflow_reindex_provider.testing.postgres import EmbeddedPostgres
 from airflow_reindex_provider.testing.processes import ProcessSet
+from airflow_reindex_provider.testing.rest import Rest, RestError
 
 T = TypeVar("T")
 
 _COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
 _FINAL_STATES = ("success", "failed")
 _POLL_S = 0.2
-
-
-class RestError(RuntimeError):
-    """Airflow's REST API has refused a call; `status` is the HTTP status."""
-
-    def __init__(self, message: str, *, status: int) -> None:
-        super().__init__(message)
-        self.status = status
-
-
-class Rest:
-    """Airflow's REST API (`/api/v2`), signed in. Paths are relative to it; answers are decoded JSON.
-
-    :raises RestError: for every answer from 400 upwards, with the body of the answer.
-    """
-
-    def __init__(self, url: str, user: str, password: str) -> None:
-        # Without the proxies of the environment: the server is on the loopback interface.
-        self._client = httpx.Client(base_url=url, timeout=30, trust_env=False)
-        token = self._call("POST", "/auth/token", json={"username": user, "password": password})["access_token"]
-        self._client.headers["Authorization"] = f"Bearer {token}"
-
-    def get(self, path: str, **params: Any) -> Any:
-        return self._call("GET", f"/api/v2{path}", params=params)
-
-    def find(self, path: str, **params: Any) -> Any | None:
-        """As `get`; None where the API answers 404."""
-        try:
-            return self.get(path, **params)
-        except RestError as error:
-            if error.status != 404:
-                raise
-            return None
-
-    def post(self, path: str, body: Any) -> Any:
-        return self._call("POST", f"/api/v2{path}", json=body)
-
-    def patch(self, path: str, body: Any) -> Any:
-        return self._call("PATCH", f"/api/v2{path}", json=body)
-
-    def delete(self, path: str) -> None:
-        self._call("DELETE", f"/api/v2{path}")
-
-    def close(self) -> None:
-        self._client.close()
-
-    def _call(self, method: str, path: str, **options: Any) -> Any:
-        response = self._client.request(method, path, **options)
-        if response.status_code >= 400:
-            raise RestError(
-                f"{method} {path} answered {response.status_code}: {response.text}", status=response.status_code
-            )
-        return response.json() if response.content else None
 
 
 class Airflow:
@@ -100,6 +50,8 @@ class Airflow:
     :param postgres: a running server; the metadata database `airflow` is made in it if missing.
     :param env: what tasks and components see besides, such as `AIRFLOW_CONN_SHOP_DB`; may override settings.
     :param port: of the UI and the API. Default: a free one.
+    :param broker_url: of a Redis. With it tasks run on CeleryExecutor. Default: on LocalExecutor.
+    :param workers: how many Celery workers; the components `worker-1`, `worker-2` ...
     :raises RuntimeError: on entering, when a component ends or is not healthy in time; shows the end of its log.
     """
 
@@ -114,6 +66,8 @@ class Airflow:
         postgres: EmbeddedPostgres,
         env: Mapping[str, str] | None = None,
         port: int | None = None,
+        broker_url: str | None = None,
+        workers: int = 2,
         start_timeout_s: float = 180,
     ) -> None:
         self.home = Path(home).expanduser().resolve()
@@ -121,6 +75,8 @@ class Airflow:
         self._dag_folders = {name: Path(folder).resolve() for name, folder in dag_folders.items()}
         self._postgres = postgres
         self._extra_env = dict(env or {})
+        self._broker_url = broker_url
+        self._workers = tuple(f"worker-{number + 1}" for number in range(workers if broker_url else 0))
         self._start_timeout_s = start_timeout_s
         self._env: dict[str, str] = {}
         self._processes = ProcessSet()
@@ -137,11 +93,8 @@ class Airflow:
                 self._postgres.create_database("airflow")
             stack.enter_context(self._processes)
             self.cli("db", "migrate", timeout_s=self._start_timeout_s)
-            port = self.url.rpartition(":")[2]
-            for component in _COMPONENTS:
-                options = ["--host", "127.0.0.1", "--port", port] if component == "api-server" else []
-                command = [sys.executable, "-m", "airflow", component, *options]
-                self._processes.start(component, command, env=self._env, log=self.logs / f"{component}.log")
+            for component in (*_COMPONENTS, *self._workers):
+                self._start(component)
             self.rest = self._wait(self._healthy, timeout_s=self._start_timeout_s, what=lambda: "a healthy Airflow")
             stack.callback(self.rest.close)
             self._exit = stack.pop_all()
@@ -159,6 +112,22 @@ class Airflow:
     def mark(self) -> str:
         """What `processes.marked` finds the processes of this Airflow by."""
         return self._processes.mark
+
+    def component_of(self, pid: int) -> str:
+        """Which component has started a process, such as a task's `pid`: `scheduler`, `worker-1` ...
+
+        :raises KeyError: none of this Airflow.
+        """
+        return self._processes.starter(pid)
+
+    def kill(self, component: str) -> None:
+        """SIGKILL to a component and all that it has started, running tasks included: as if its machine were lost."""
+        self._processes.kill(component)
+
+    def restart(self, component: str) -> None:
+        """Start a killed component again. Returns when Airflow is healthy."""
+        self._start(component)
+        self._wait(self._healthy, timeout_s=self._start_timeout_s, what=lambda: "a healthy Airflow").close()
 
     def cli(self, *arguments: str, timeout_s: float = 120) -> str:
         """Run `airflow ...` and return what it printed. Costs seconds: Airflow is imported anew.
@@ -300,6 +269,18 @@ class Airflow:
                 raise RuntimeError(f"waited {timeout_s:.0f} s for {what()}; the logs are in {self.logs}")
             time.sleep(_POLL_S)
 
+    def _start(self, component: str) -> None:
+        options = {
+            "api-server": ["api-server", "--host", "127.0.0.1", "--port", self.url.rpartition(":")[2]],
+            # Logs are read from the folder that all share.
+            **{
+                name: ["celery", "worker", "--celery-hostname", f"{name}@%h", "--skip-serve-logs"]
+                for name in self._workers
+            },
+        }
+        command = [sys.executable, "-m", "airflow", *options.get(component, [component])]
+        self._processes.start(component, command, env=self._env, log=self.logs / f"{component}.log")
+
     def _healthy(self) -> Rest | None:
         try:
             rest = Rest(self.url, self.user, self.password)
@@ -310,10 +291,19 @@ class Airflow:
                 raise
         except (httpx.TransportError, RestError):
             return None
-        if all(part["status"] == "healthy" for part in health.values()):
+        if all(part["status"] == "healthy" for part in health.values()) and self._workers_answer():
             return rest
         rest.close()
         return None
+
+    def _workers_answer(self) -> bool:
+        if not self._workers:
+            return True
+        from celery import Celery
+
+        with Celery(broker=self._broker_url) as app:
+            answers = app.control.ping(timeout=1)
+        return {name.partition("@")[0] for answer in answers for name in answer} == set(self._workers)
 
     def _environment(self) -> dict[str, str]:
         bundles = [
@@ -351,6 +341,12 @@ class Airflow:
             "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
             "WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
         }
+        if self._broker_url is not None:
+            settings |= {
+                "CORE__EXECUTOR": "CeleryExecutor",
+                "CELERY__BROKER_URL": self._broker_url,
+                "CELERY__WORKER_CONCURRENCY": "4",
+            }
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
         return {
             **inherited,

@@ -16,6 +16,7 @@ from typing import Self
 import psutil  # type: ignore[import-untyped]
 
 _MARK = "REINDEX_PROCESS_SET"
+_STARTER = "REINDEX_PROCESS_STARTER"
 _GRACE_S = 5.0
 
 
@@ -66,7 +67,7 @@ class ProcessSet:
         with log.open("ab") as output:
             process = subprocess.Popen(
                 command,
-                env=self.environment(env),
+                env={**self.environment(env), _STARTER: name},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -76,6 +77,21 @@ class ProcessSet:
                 start_new_session=True,
             )
         self._started[name] = (process, log)
+
+    def starter(self, pid: int) -> str:
+        """The name of the started process that a process is or descends from.
+
+        :raises KeyError: it is no living process of this set."""
+        for name in self._started:
+            if any(process.pid == pid for process in marked(self.mark, starter=name)):
+                return name
+        raise KeyError(pid)
+
+    def kill(self, name: str) -> None:
+        """SIGKILL to a started process and all that it has started. Returns when none is left; `check` forgets them."""
+        process, _ = self._started.pop(name)
+        _kill(self.mark, starter=name)
+        process.wait()
 
     def check(self) -> None:
         """:raises RuntimeError: if one of the started processes has ended; shows the end of its log."""
@@ -89,11 +105,13 @@ def tail(log: Path, *, lines: int = 30) -> str:
     return "\n".join(log.read_text(errors="replace").splitlines()[-lines:]) if log.exists() else "(there is no log)"
 
 
-def marked(mark: str) -> Iterator[psutil.Process]:
-    """The living processes of this user that carry the mark."""
+def marked(mark: str, *, starter: str | None = None) -> Iterator[psutil.Process]:
+    """The living processes of this user that carry the mark; of them all, or of what one started process is the root of."""
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
-            if process.environ().get(_MARK) == mark and process.status() != psutil.STATUS_ZOMBIE:
+            environment = process.environ()
+            wanted = environment.get(_MARK) == mark and starter in (None, environment.get(_STARTER))
+            if wanted and process.status() != psutil.STATUS_ZOMBIE:
                 yield process
 
 
@@ -103,8 +121,12 @@ def end(mark: str, *, grace_s: float = _GRACE_S) -> None:
     _signal(list(marked(mark)), signal.SIGTERM)
     while (left := list(marked(mark))) and time.monotonic() < deadline:
         psutil.wait_procs(left, timeout=0.2)
+    _kill(mark)
+
+
+def _kill(mark: str, *, starter: str | None = None) -> None:
     # Again and again: one that is about to die may have started another meanwhile.
-    while left := list(marked(mark)):
+    while left := list(marked(mark, starter=starter)):
         _signal(left, signal.SIGKILL)
         psutil.wait_procs(left, timeout=0.2)
 
