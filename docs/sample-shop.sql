@@ -40,6 +40,38 @@ CREATE TABLE public.order_lines (
     updated_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (order_id, line)
 );
+CREATE TABLE public.brands (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    name text NOT NULL,
+    country text NOT NULL,
+    updated_at timestamptz NOT NULL DEFAULT now()
+);
+CREATE TABLE public.reviews (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    product_id bigint NOT NULL REFERENCES public.products,
+    stars int NOT NULL,
+    words text,
+    updated_at timestamptz NOT NULL DEFAULT now()
+);
+CREATE TABLE public.invoices (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    tenant text NOT NULL,
+    amount numeric(10, 2) NOT NULL,
+    updated_at timestamptz NOT NULL DEFAULT now()
+);
+CREATE TABLE public.recipes (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    title text NOT NULL,
+    tags text[] NOT NULL,
+    updated_at timestamptz NOT NULL DEFAULT now(),
+    deleted_at timestamptz
+);
+CREATE TABLE public.tickets (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    subject text,
+    message text,
+    updated_at timestamptz NOT NULL DEFAULT now()
+);
 
 -- The last ninety days, so that there are ranges to backfill.
 INSERT INTO public.products (title, description, category, price, updated_at, deleted_at)
@@ -59,15 +91,47 @@ INSERT INTO public.order_lines (order_id, line, product_id, quantity, updated_at
 SELECT o, l, 1 + (o * 7 + l) % 2000, 1 + o % 3, now() - o * interval '85 minutes'
 FROM generate_series(1, 1500) AS o, generate_series(1, 1 + o % 4) AS l;
 
+INSERT INTO public.brands (name, country, updated_at)
+SELECT format('brand %s', n), (ARRAY['Finland', 'Japan', 'Peru'])[1 + n % 3], now() - n * interval '10 hours'
+FROM generate_series(1, 200) AS n;
+
+INSERT INTO public.reviews (product_id, stars, words, updated_at)
+SELECT 1 + n % 2000, 1 + n % 5, format('review no. %s', n), now() - n * interval '40 minutes'
+FROM generate_series(1, 3000) AS n;
+
+INSERT INTO public.invoices (tenant, amount, updated_at)
+SELECT (ARRAY['north', 'south', 'west'])[1 + n % 3], n % 900 / 2.0, now() - n * interval '2 hours'
+FROM generate_series(1, 1000) AS n;
+
+INSERT INTO public.recipes (title, tags, updated_at, deleted_at)
+SELECT format('%s with %s no. %s', dish, part, n), ARRAY[dish, part], now() - n * interval '3 hours',
+       CASE WHEN n % 30 = 0 THEN now() - n * interval '3 hours' END
+FROM generate_series(1, 700) AS n,
+     LATERAL (SELECT (ARRAY['soup', 'pie', 'salad'])[1 + n % 3] AS dish, (ARRAY['leek', 'nuts'])[1 + n % 2] AS part) AS words;
+
+INSERT INTO public.tickets (subject, message, updated_at)
+SELECT CASE WHEN n % 20 > 0 THEN format('ticket no. %s', n) END, format('order %s has not come', n), now() - n * interval '5 hours'
+FROM generate_series(1, 400) AS n;
+
 CREATE TRIGGER touch BEFORE UPDATE ON public.products FOR EACH ROW EXECUTE FUNCTION touch();
 CREATE TRIGGER touch BEFORE UPDATE ON public.customers FOR EACH ROW EXECUTE FUNCTION touch();
 CREATE TRIGGER touch BEFORE UPDATE ON public.order_lines FOR EACH ROW EXECUTE FUNCTION touch();
+CREATE TRIGGER touch BEFORE UPDATE ON public.brands FOR EACH ROW EXECUTE FUNCTION touch();
+CREATE TRIGGER touch BEFORE UPDATE ON public.reviews FOR EACH ROW EXECUTE FUNCTION touch();
+CREATE TRIGGER touch BEFORE UPDATE ON public.invoices FOR EACH ROW EXECUTE FUNCTION touch();
+CREATE TRIGGER touch BEFORE UPDATE ON public.recipes FOR EACH ROW EXECUTE FUNCTION touch();
+CREATE TRIGGER touch BEFORE UPDATE ON public.tickets FOR EACH ROW EXECUTE FUNCTION touch();
 
 -- What lets a run find its rows without reading the whole table.
 CREATE INDEX ON public.products (updated_at, id);
 CREATE INDEX ON public.customers (updated_at, id);
 CREATE INDEX ON public.order_lines (updated_at, order_id, line);
+CREATE INDEX ON public.brands (updated_at, id);
+CREATE INDEX ON public.reviews (updated_at, id);
+CREATE INDEX ON public.invoices (updated_at, id);
+CREATE INDEX ON public.recipes (updated_at, id);
+CREATE INDEX ON public.tickets (updated_at, id);
 
 GRANT USAGE ON SCHEMA public TO shop_reader;
-GRANT SELECT ON public.products, public.customers, public.order_lines TO shop_reader;
+GRANT SELECT ON ALL TABLES IN SCHEMA public TO shop_reader;
 GRANT pg_read_all_stats TO shop_reader;

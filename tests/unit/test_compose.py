@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import importlib
+import json
 import re
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 import pytest
 import yaml
+from jsonschema import Draft202012Validator
 
+from airflow_reindex_provider import Stream
 from airflow_reindex_provider.core.windows import incremental_window
+from airflow_reindex_provider.testing.engine_releases import DISTRIBUTIONS
 from airflow_reindex_provider.testing.postgres import EmbeddedPostgres
 from airflow_reindex_provider.testing.runs import Runner
 
@@ -26,29 +31,51 @@ EXAMPLES = {
     "example_reindex": "products",
     "example_reindex_operators": "orders",
     "example_reindex_transform": "customers",
+    "example_reindex_rebuild": "brands",
+    "example_reindex_sweep": "reviews",
 }
-_TOP = {"name", "services", "volumes"}
-_SERVICE = {
-    *("image", "build", "command", "environment", "ports", "volumes", "healthcheck", "restart", "depends_on"),
+CELERY_APP = "airflow.providers.celery.executors.celery_executor.app"
+CONNECTIONS = {
+    "AIRFLOW_CONN_SHOP_DB": ("postgres", "shop", None),
+    "AIRFLOW_CONN_SEARCH_DB": ("postgres", "shop", None),
+    "AIRFLOW_CONN_OPENSEARCH": ("opensearch", "opensearch", 9200),
+    "AIRFLOW_CONN_ELASTICSEARCH": ("elasticsearch", "elasticsearch", 9200),
 }
-_DURATION = re.compile(r"\d+(ms|s|m|h)")
+_DURATION = re.compile(r"(\d+(ms|s|m|h))+")
 
 
-def test_only_known_keys() -> None:
-    """A misspelt key would be an error of Docker Compose, or silently nothing below an extension."""
-    assert {key for key in COMPOSE if not key.startswith("x-")} <= _TOP
+def errors_of(compose: dict[str, Any]) -> list[str]:
+    """What the schema of the Compose specification finds wrong."""
+    schema = json.loads((ROOT / "tests" / "vendored" / "compose-spec.json").read_text())
+    return [f"{error.json_path}: {error.message}" for error in Draft202012Validator(schema).iter_errors(compose)]
+
+
+def test_the_compose_specification_accepts_it() -> None:
+    """Its JSON schema finds nothing wrong; it would find a misspelt key, and a value of another kind."""
+    assert errors_of(COMPOSE) == []
+    for wrong in ({"healthchek": {}}, {"ports": "8080"}, {"deploy": {"replica": 2}}, {"restart": True}):
+        assert errors_of({"services": {"worker": {"image": "airflow", **wrong}}}) != []
+
+
+def test_durations_are_durations() -> None:
+    """The schema takes any text for one."""
     for name, service in SERVICES.items():
-        assert set(service) <= _SERVICE, name
-        assert set(service.get("healthcheck", {})) <= {"test", "interval", "timeout", "retries", "start_period"}, name
-        for key in ("interval", "timeout", "start_period"):
-            assert _DURATION.fullmatch(service.get("healthcheck", {}).get(key, "1s")), name
+        given = [service.get("healthcheck", {}).get(key) for key in ("interval", "timeout", "start_period")]
+        for value in (*given, service.get("stop_grace_period")):
+            assert value is None or _DURATION.fullmatch(value), name
 
 
 def test_every_component_of_airflow_is_there() -> None:
     """One service a component, all of one image, whose name is the command it runs."""
     commands = {name: service["command"] for name, service in AIRFLOW.items()}
     components = ("api-server", "scheduler", "dag-processor", "triggerer")
-    assert commands == {"airflow-init": ["db", "migrate"], **{name: [name] for name in components}}
+    assert commands == {
+        "airflow-init": ["db", "migrate"],
+        "worker": ["celery", "worker"],
+        **{name: [name] for name in components},
+    }
+    assert ENVIRONMENT["AIRFLOW__CORE__EXECUTOR"] == "CeleryExecutor"
+    assert SERVICES["worker"]["deploy"] == {"replicas": 2}
     assert len({service["image"] for service in AIRFLOW.values()}) == 1
 
 
@@ -81,7 +108,8 @@ def test_dependencies_and_volumes_exist() -> None:
 def test_ports_are_on_loopback() -> None:
     """Nobody else on the network reaches a server whose password is in a public file."""
     ports = [port for service in SERVICES.values() for port in service.get("ports", ())]
-    assert len(ports) == 2
+    assert len(ports) == 4
+    assert len({port.split(":")[1] for port in ports}) == len(ports)
     for port in ports:
         assert re.fullmatch(r"127\.0\.0\.1:\d+:\d+", port)
 
@@ -96,7 +124,7 @@ def test_settings_are_options_of_airflow() -> None:
             section, key = name.removeprefix("AIRFLOW__").lower().split("__")
             assert key in known.get(section, {}).get("options", {}), name
         else:
-            assert name in ("AIRFLOW_CONN_SHOP_DB", "AIRFLOW_CONN_SEARCH_DB")
+            assert name in CONNECTIONS
 
 
 def test_commands_are_commands_of_airflow() -> None:
@@ -108,16 +136,24 @@ def test_commands_are_commands_of_airflow() -> None:
         parser.parse_args(service["command"])
     checks = [s["healthcheck"]["test"] for s in AIRFLOW.values() if "healthcheck" in s]
     shell = [check[1] for check in checks if check[0] == "CMD-SHELL"]
-    assert len(shell) == 2
+    assert len(shell) == 3
     for command in shell:
-        parser.parse_args(command.removeprefix("airflow ").split())
+        if command.startswith("airflow "):
+            parser.parse_args(command.removeprefix("airflow ").split())
+        else:
+            assert re.match(r"celery --app (\S+) inspect ping ", command)[1] == CELERY_APP
 
 
 def test_addresses_name_services() -> None:
     """Each connection goes to a service, by the port that it has inside, and with the role that the service is given."""
-    for name in ("AIRFLOW_CONN_SHOP_DB", "AIRFLOW_CONN_SEARCH_DB"):
+    for name, expected in CONNECTIONS.items():
         url = urlsplit(ENVIRONMENT[name])
-        assert (url.scheme, url.hostname, url.port) == ("postgres", "shop", None)
+        assert (url.scheme, url.hostname, url.port) == expected
+        assert expected[1] in SERVICES
+    broker = urlsplit(ENVIRONMENT["AIRFLOW__CELERY__BROKER_URL"])
+    assert (broker.scheme, broker.hostname, broker.port) == ("redis", "redis", 6379)
+    results = ENVIRONMENT["AIRFLOW__CELERY__RESULT_BACKEND"]
+    assert results == f"db+{ENVIRONMENT['AIRFLOW__DATABASE__SQL_ALCHEMY_CONN']}"
     metadata = urlsplit(ENVIRONMENT["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"])
     given = SERVICES[str(metadata.hostname)]["environment"]
     assert (metadata.username, metadata.password, metadata.path) == (
@@ -128,6 +164,12 @@ def test_addresses_name_services() -> None:
     execution = urlsplit(ENVIRONMENT["AIRFLOW__CORE__EXECUTION_API_SERVER_URL"])
     assert SERVICES["api-server"]["ports"][0].endswith(f":{execution.port}")
     assert (execution.hostname, execution.path) == ("api-server", "/execution/")
+
+
+def test_engines_are_those_of_the_tests() -> None:
+    """The images have the newest releases that the conformance suite runs on."""
+    for name, distribution in DISTRIBUTIONS.items():
+        assert SERVICES[name]["image"] == f"{distribution.image}:{distribution.releases[0].version}"
 
 
 def test_image_is_of_the_locked_airflow() -> None:
@@ -146,16 +188,38 @@ def test_image_is_of_the_locked_airflow() -> None:
 @pytest.fixture
 def connections(sample_shop: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch) -> None:
     """The connections of the services, roles included, on the socket of the embedded server."""
-    for name in ("AIRFLOW_CONN_SHOP_DB", "AIRFLOW_CONN_SEARCH_DB"):
+    for name, (scheme, _, _) in CONNECTIONS.items():
+        if scheme != "postgres":
+            continue
         url = urlsplit(ENVIRONMENT[name])
         socket = quote(str(sample_shop.socket_dir), safe="")
         monkeypatch.setenv(name, f"postgres://{url.username}:{url.password}@{socket}{url.path}")
 
 
-def _stream(module: str, name: str, monkeypatch: pytest.MonkeyPatch) -> Any:
+def _import(module: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.syspath_prepend(str(ROOT / "dags"))
     sys.modules.pop(module, None)
-    return getattr(importlib.import_module(module), name)
+    return importlib.import_module(module)
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "dags").glob("*.py")), ids=lambda file: file.stem)
+@pytest.mark.usefixtures("connections")
+def test_example_dags_have_what_they_read(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every example Dag names connections that are given, and tables that the sample data make and fill."""
+    streams = [value for value in vars(_import(file.stem, monkeypatch)).values() if isinstance(value, Stream)]
+    assert streams
+    for stream in streams:
+        for part in (stream.source, stream.target, stream.checkpoint):
+            conn_id = getattr(part, "conn_id", None)
+            assert conn_id is None or f"AIRFLOW_CONN_{conn_id.upper()}" in ENVIRONMENT
+        with stream.source.open() as session:
+            window = incremental_window(session.survey(), None, where="")
+            assert window is not None
+            assert session.slices(window, batch_rows=1000, max_slices=64).rows > 100
+
+
+def _stream(module: str, name: str, monkeypatch: pytest.MonkeyPatch) -> Any:
+    return getattr(_import(module, monkeypatch), name)
 
 
 @pytest.mark.parametrize(("module", "name"), EXAMPLES.items())
@@ -182,6 +246,8 @@ def test_example_dags_index_the_sample_data(
         "products": "SELECT count(*) FROM products WHERE deleted_at IS NULL",
         "orders": "SELECT count(*) FROM order_lines",
         "customers": "SELECT count(*) FROM customers WHERE consent AND name <> ''",
+        "brands": "SELECT count(*) FROM brands",
+        "reviews": "SELECT count(*) FROM reviews",
     }[name]
     with sample_shop.database("shop").connect() as shop, sample_shop.database("search").connect() as search:
         (there,) = shop.execute(expected).fetchone() or (0,)
