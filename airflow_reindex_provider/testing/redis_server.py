@@ -36,7 +36,13 @@ class RedisServer:
             stack.enter_context(self._processes)
             log = folder / "server.log"
             # Its title would be written over the environment that /proc shows, and with it over the mark of its set.
-            options = {"bind": "127.0.0.1", "port": str(self._port), "dir": str(folder), "save": "", "set-proc-title": "no"}
+            options = {
+                "bind": "127.0.0.1",
+                "port": str(self._port),
+                "dir": str(folder),
+                "save": "",
+                "set-proc-title": "no",
+            }
             command = [str(program), *(word for name, value in options.items() for word in (f"--{name}", value))]
             self._processes.start("redis", command, env={}, log=log)
             self._wait(log)

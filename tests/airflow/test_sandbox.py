@@ -9,6 +9,7 @@ import sys
 
 import psutil
 import pytest
+from streams_under_test import until
 
 from airflow_reindex_provider.testing.airflow import Airflow
 from airflow_reindex_provider.testing.processes import ProcessSet, marked
@@ -69,6 +70,25 @@ def test_nothing_outlives_a_process_set(tmp_path):
         assert len(list(marked(processes.mark))) == 1
 
     assert list(marked(processes.mark)) == []
+
+
+def test_a_killed_process_takes_with_it_what_it_started(tmp_path):
+    """SIGKILL reaches the children of one started process, and none of another; the set no longer misses it."""
+    code = (
+        "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)']).wait()"
+    )
+    with ProcessSet() as processes:
+        for name in ("lost", "kept"):
+            processes.start(name, [sys.executable, "-c", code], env=os.environ, log=tmp_path / "log")
+        until(lambda: len(list(marked(processes.mark))) == 4, "both and their children")
+        kept = list(marked(processes.mark, starter="kept"))
+        assert {processes.starter(process.pid) for process in kept} == {"kept"}
+
+        processes.kill("lost")
+
+        assert list(marked(processes.mark)) == kept
+        assert len(kept) == 2
+        processes.check()
 
 
 def test_nothing_outlives_a_killed_owner(tmp_path):
