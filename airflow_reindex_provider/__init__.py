@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from airflow_reindex_provider.sensors.changes import ChangesSensor
     from airflow_reindex_provider.sources.postgres import PostgresSource
     from airflow_reindex_provider.stream import Stream
+    from airflow_reindex_provider.targets.elasticsearch import ElasticsearchTarget
+    from airflow_reindex_provider.targets.opensearch import OpenSearchTarget
     from airflow_reindex_provider.targets.postgres import FullText, PostgresTarget
     from airflow_reindex_provider.tombstones import purge_tombstones
 
@@ -30,9 +32,11 @@ _HOMES = {
     "AssetCheckpoint": "checkpoints.asset",
     "ChangesSensor": "sensors.changes",
     "CheckpointOperator": "operators.checkpoint",
+    "ElasticsearchTarget": "targets.elasticsearch",
     "ExtractChangesOperator": "operators.extract",
     "FullText": "targets.postgres",
     "IndexBatchOperator": "operators.index",
+    "OpenSearchTarget": "targets.opensearch",
     "PostgresSource": "sources.postgres",
     "PostgresTarget": "targets.postgres",
     "RebuildDag": "dags_rebuild",
@@ -55,6 +59,8 @@ __all__ = [  # noqa: RUF022, sorted by what a Dag author reaches for first
     "PostgresSource",
     "PostgresTarget",
     "FullText",
+    "OpenSearchTarget",
+    "ElasticsearchTarget",
     "VariableCheckpoint",
     "TableCheckpoint",
     "AssetCheckpoint",

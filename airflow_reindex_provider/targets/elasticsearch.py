@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,8 +32,7 @@ class ElasticsearchTarget(SearchTarget):
 
     The physical indexes are ``{index}_{YYYYMMDDtHHMMSS}``.
 
-    :param conn_id: Airflow connection of type Elasticsearch. Its user needs the cluster privilege ``monitor`` and, on
-        ``{index}`` and ``{index}_*``, the index privileges ``create_index``, ``manage``, ``read`` and ``write``.
+    :param conn_id: Airflow connection of type Elasticsearch; what its user needs is in ``privileges``.
     :param index: the alias that searches name; an index name in lower case.
     :param mappings: the mapping, as a dict or the path of a JSON file. Columns that its ``properties`` do not name get a
         field of their own type.
@@ -43,6 +43,8 @@ class ElasticsearchTarget(SearchTarget):
     """
 
     engine_name: ClassVar[str] = "Elasticsearch"
+    extra: ClassVar[str] = "elasticsearch"
+    privileges: ClassVar[str] = "monitor on the cluster, and on {names} create_index, manage, read and write"
 
     @contextmanager
     def connect(self) -> Iterator[Engine]:
@@ -58,10 +60,11 @@ class ElasticsearchTarget(SearchTarget):
             raise ConfigurationError(
                 f"{self.label}: no client can be made of the connection {self.conn_id!r}: {error}"
             ) from error
-        try:
-            yield _Elasticsearch(client)
-        finally:
-            client.close()
+        with _quiet():
+            try:
+                yield _Elasticsearch(client)
+            finally:
+                client.close()
 
     def check_version(self, calls: Calls) -> None:
         # The client has looked at the product's name by then.
@@ -121,6 +124,18 @@ class _Elasticsearch:
         except (ConnectionError, SerializationError) as error:
             raise EngineGoneError(f"Elasticsearch at {self.where} does not answer: {error.message}") from error
         return Answer(answer.meta.status, _lower(answer.meta.headers), _text(answer.body))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The client would write a line into the task's log for every body; our own errors say what goes wrong."""
+    logger = logging.getLogger("elastic_transport.transport")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def _lower(headers: Mapping[str, str]) -> dict[str, str]:

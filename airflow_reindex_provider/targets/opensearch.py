@@ -26,8 +26,7 @@ class OpenSearchTarget(SearchTarget):
 
     The physical indexes are ``{index}_{YYYYMMDDtHHMMSS}``.
 
-    :param conn_id: Airflow connection of type OpenSearch. Its user needs the cluster privilege ``monitor`` and, on
-        ``{index}`` and ``{index}_*``, the index privileges ``create_index``, ``manage``, ``read`` and ``write``.
+    :param conn_id: Airflow connection of type OpenSearch; what its user needs is in ``privileges``.
     :param index: the alias that searches name; an index name in lower case.
     :param mappings: the mapping, as a dict or the path of a JSON file. Columns that its ``properties`` do not name get a
         field of their own type.
@@ -38,6 +37,11 @@ class OpenSearchTarget(SearchTarget):
     """
 
     engine_name: ClassVar[str] = "OpenSearch"
+    extra: ClassVar[str] = "opensearch"
+    privileges: ClassVar[str] = (
+        "cluster_monitor and cluster_composite_ops on the cluster, and on {names} create_index, manage, manage_point_in_time,"
+        " read and write"
+    )
 
     @contextmanager
     def connect(self) -> Iterator[Engine]:

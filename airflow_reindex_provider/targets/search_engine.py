@@ -94,12 +94,12 @@ class Engine(Protocol):
 class Calls:
     """The engine's management calls for one target: JSON in and out, and the target's name in every error."""
 
-    def __init__(self, engine: Engine, owner: str, conn_id: str, names: str) -> None:
-        """:param owner: the target's label. :param names: the index names that the privileges have to cover."""
+    def __init__(self, engine: Engine, owner: str, conn_id: str, privileges: str) -> None:
+        """:param owner: the target's label. :param privileges: what the connection's user needs, for messages."""
         self.engine = engine
         self._owner = owner
         self._conn_id = conn_id
-        self._names = names
+        self._privileges = privileges
 
     def call(self, method: str, path: str, body: Any = None, *, missing_ok: bool = False) -> Any:
         """The answer's JSON; None for a 404 where that is no error. Safe to make twice: an engine that is gone or busy is
@@ -145,8 +145,7 @@ class Calls:
             return ConfigurationError(f"{start} has the index blocked ({status}): {reason}. Lift the block.")
         if status == 403:
             return ConfigurationError(
-                f"{start} forbids this (403): {reason}. The connection {self._conn_id!r} needs the cluster privilege"
-                f" monitor, and on {self._names} the index privileges create_index, manage, read and write."
+                f"{start} forbids this (403): {reason}. The user of connection {self._conn_id!r} needs {self._privileges}."
             )
         if "media_type_header_exception" in reason or "Accept version must be" in reason:
             return ConfigurationError(

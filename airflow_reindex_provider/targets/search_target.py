@@ -6,7 +6,7 @@ import json
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -39,6 +39,10 @@ class SearchTarget(ABC):
     guarantee: ClassVar[Guarantee] = Guarantee.VERSIONED
     formats: ClassVar[tuple[Format, ...]] = (Format.BULK, Format.ROWS)
     engine_name: ClassVar[str]
+    extra: ClassVar[str]
+    """Of this package: what brings the client."""
+    privileges: ClassVar[str]
+    """What the connection's user needs, with ``{names}`` for the index names."""
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.index) or self.index != self.index.lower() or self.index[0] in "-_+.":
@@ -75,11 +79,19 @@ class SearchTarget(ABC):
 
     @contextmanager
     def open(self, stream: str) -> Iterator[SearchTargetSession]:
-        from airflow_reindex_provider.targets.search_engine import Calls
-        from airflow_reindex_provider.targets.search_session import SearchTargetSession
+        with ExitStack() as opened:
+            try:
+                from airflow_reindex_provider.targets.search_engine import Calls
+                from airflow_reindex_provider.targets.search_session import SearchTargetSession
 
-        with self.connect() as engine:
-            calls = Calls(engine, self.label, self.conn_id, f"{self.index} and {self.index}_*")
+                engine = opened.enter_context(self.connect())
+            except ModuleNotFoundError as error:
+                raise ConfigurationError(
+                    f"{self.label}: the Python module {error.name} is not installed on this worker:"
+                    f" pip install 'airflow-reindex-provider[{self.extra}]'."
+                ) from error
+            privileges = self.privileges.format(names=f"{self.index} and {self.index}_*")
+            calls = Calls(engine, self.label, self.conn_id, privileges)
             self.check_version(calls)
             yield SearchTargetSession(self, stream, calls)
 

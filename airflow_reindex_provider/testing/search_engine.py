@@ -8,9 +8,10 @@ import shutil
 import socket
 import tempfile
 import time
+import urllib.error
 import urllib.request
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from airflow_reindex_provider.testing.engine_nodes import Node, find_node
 from airflow_reindex_provider.testing.engine_releases import DISTRIBUTIONS
@@ -76,6 +77,25 @@ class SearchEngine:
             self.name, self._node.command(), env=self._node.environment(), log=self._log, user=self._node.user
         )
         self.version = self._wait()
+
+    def call(self, method: str, path: str, body: Any = None) -> Any:
+        """The engine as anybody sees it who asks it over HTTP: JSON in and out. None where there is nothing (404)."""
+        data = None if body is None else json.dumps(body).encode()
+        headers = {"content-type": "application/json"}
+        request = urllib.request.Request(self.url + path, data, headers, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                return json.load(answer)
+        except urllib.error.HTTPError as error:
+            if error.code == 404:
+                return None
+            raise
+
+    def documents(self, name: str) -> dict[str, dict[str, Any]] | None:
+        """``_source`` by ``_id`` of all documents (10,000 at the most) of an index or alias; None where there is none."""
+        self.call("POST", f"/{name}/_refresh")
+        found = self.call("POST", f"/{name}/_search", {"size": 10_000})
+        return None if found is None else {hit["_id"]: hit["_source"] for hit in found["hits"]["hits"]}
 
     def connection_uri(self) -> str:
         """The URI of an Airflow connection to it, as ``AIRFLOW_CONN_<ID>`` takes it."""

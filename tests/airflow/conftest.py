@@ -15,6 +15,7 @@ from streams_under_test import StreamUnderTest
 
 from airflow_reindex_provider.testing.airflow import Airflow
 from airflow_reindex_provider.testing.postgres import Database, EmbeddedPostgres
+from airflow_reindex_provider.testing.search_engine import SearchEngine
 
 _HERE = Path(__file__).parent
 _AT_ONCE = 16
@@ -75,6 +76,7 @@ def brakes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def airflow(
+    request: pytest.FixtureRequest,
     postgres: EmbeddedPostgres,
     shop: Database,
     late: Database,
@@ -88,13 +90,23 @@ def airflow(
         # The Dag files do not change; parsing them again and again would cost more than all of the runs.
         "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "600",
     }
+    engines = {f"AIRFLOW_CONN_{name.upper()}": _engine_uri(request, name) for name in ("opensearch", "elasticsearch")}
     with Airflow(
         tmp_path_factory.mktemp("airflow"),
         dag_folders={"examples": _HERE.parents[1] / "dags", "tests": _HERE / "dags"},
         postgres=postgres,
-        env=shop.env | late.env | search.env | settings,
+        env=shop.env | late.env | search.env | settings | engines,
     ) as running:
         yield running
+
+
+def _engine_uri(request: pytest.FixtureRequest, name: str) -> str:
+    """Of a real engine where one can be had; only the tests that need it are skipped where not."""
+    try:
+        engine: SearchEngine = request.getfixturevalue(name)
+    except pytest.skip.Exception:
+        return f"{name}://127.0.0.1:9"
+    return engine.connection_uri()
 
 
 @pytest.fixture(scope="session")

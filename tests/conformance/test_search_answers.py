@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -66,7 +67,7 @@ def writer(target: SearchTarget, clock: Clock) -> Iterator[SearchWriter]:
 
 def make_writer(client: Any, target: SearchTarget, clock: Clock, *, compress: bool = False) -> SearchWriter:
     return SearchWriter(
-        Calls(client, target.label, "engine", "things"),
+        Calls(client, target.label, "engine", target.privileges),
         "/things_20260101t000000_write/_bulk",
         schema=text_schema(),
         gone="generation 'things_20260101t000000' is gone",
@@ -237,7 +238,7 @@ def test_a_stopped_task_does_not_wait(engine: StandIn, target: SearchTarget):
     engine.script = busy
     with target.connect() as client:
         writer = SearchWriter(
-            Calls(client, target.label, "engine", "things"),
+            Calls(client, target.label, "engine", target.privileges),
             "/things_write/_bulk",
             schema=text_schema(),
             gone="gone",
@@ -358,7 +359,7 @@ def test_an_engine_that_does_not_come_back(engine: StandIn, target: SearchTarget
 
 
 @pytest.mark.parametrize(
-    ("status", "remedy"), [(401, "login and password"), (403, "create_index, manage, read and write")]
+    ("status", "remedy"), [(401, "login and password"), (403, "create_index, manage,.* read and write")]
 )
 def test_credentials_and_privileges(
     engine: StandIn, target: SearchTarget, writer: SearchWriter, status: int, remedy: str
@@ -445,6 +446,17 @@ def test_tls_that_is_none(engine: StandIn, target: SearchTarget, monkeypatch: py
     }
     monkeypatch.setenv("AIRFLOW_CONN_ENGINE", json.dumps(connection))
     with pytest.raises(ConfigurationError, match="verify_certs"), target.open("things"):
+        pass
+
+
+def test_a_client_that_is_not_installed(target: SearchTarget, monkeypatch: pytest.MonkeyPatch):
+    """A worker without the extra: the error has the command that installs it."""
+    extra = "opensearch" if isinstance(target, OpenSearchTarget) else "elasticsearch"
+    monkeypatch.setitem(sys.modules, f"airflow.providers.{extra}.hooks.{extra}", None)
+    with (
+        pytest.raises(ConfigurationError, match=rf"pip install 'airflow-reindex-provider\[{extra}\]'"),
+        target.open("s"),
+    ):
         pass
 
 

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
-import urllib.error
-import urllib.request
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
@@ -20,6 +17,8 @@ from airflow_reindex_provider.sources.postgres import PostgresSource
 from airflow_reindex_provider.targets.elasticsearch import ElasticsearchTarget
 from airflow_reindex_provider.targets.opensearch import OpenSearchTarget
 from airflow_reindex_provider.targets.search_documents import bulk_lines
+from airflow_reindex_provider.targets.search_indexes import Index, Indexes
+from airflow_reindex_provider.targets.search_session import SearchTargetSession
 from airflow_reindex_provider.targets.search_target import SearchTarget
 from airflow_reindex_provider.testing.postgres import Database
 from airflow_reindex_provider.testing.runs import Runner
@@ -31,42 +30,16 @@ _TARGETS: Mapping[str, type[SearchTarget]] = {"opensearch": OpenSearchTarget, "e
 NAMES = sorted(_TARGETS)
 
 
-class Rest:
-    """The engine as anybody sees it who asks it over HTTP."""
-
-    def __init__(self, engine: SearchEngine) -> None:
-        self.engine = engine
-
-    def call(self, method: str, path: str, body: Any = None) -> Any:
-        """The answer, or None where there is nothing."""
-        data = None if body is None else json.dumps(body).encode()
-        headers = {"content-type": "application/json"}
-        request = urllib.request.Request(self.engine.url + path, data, headers, method=method)
-        try:
-            with urllib.request.urlopen(request, timeout=30) as answer:
-                return json.load(answer)
-        except urllib.error.HTTPError as error:
-            if error.code == 404:
-                return None
-            raise
-
-    def documents(self, alias: str) -> dict[str, dict[str, Any]] | None:
-        """``_source`` by ``_id``."""
-        self.call("POST", f"/{alias}/_refresh")
-        found = self.call("POST", f"/{alias}/_search", {"size": 10_000})
-        return None if found is None else {hit["_id"]: hit["_source"] for hit in found["hits"]["hits"]}
-
-
 class SearchIndex:
     def __init__(self, engine: SearchEngine) -> None:
-        self.rest = Rest(engine)
+        self.engine = engine
         self.target = _TARGETS[engine.name](engine.name, index=f"products-{next(_numbers)}")
 
     def schema(self) -> Schema:
         return text_schema()
 
     def published(self) -> Mapping[Key, str] | None:
-        found = self.rest.documents(self.target.index)
+        found = self.engine.documents(self.target.index)
         return None if found is None else {key_of(id, 1): source["body"] for id, source in found.items()}
 
     def chunk(self, documents: Sequence[Document], format: Format) -> Chunk:
@@ -81,10 +54,10 @@ class SearchIndex:
         return "x" * 40_000
 
     def occupy(self) -> None:
-        self.rest.call("PUT", f"/{self.target.index}/_doc/1?refresh=true", {"body": "mine"})
+        self.engine.call("PUT", f"/{self.target.index}/_doc/1?refresh=true", {"body": "mine"})
 
     def occupant_is_unharmed(self) -> bool:
-        return self.rest.documents(self.target.index) == {"1": {"body": "mine"}}
+        return self.engine.documents(self.target.index) == {"1": {"body": "mine"}}
 
 
 class SearchConformance(TargetConformance):
@@ -144,7 +117,7 @@ def test_a_load_has_no_refresh_and_no_copies_until_it_is_public(index: SearchInd
 
 
 def _settings(index: SearchIndex, name: str) -> dict[str, str]:
-    settings: dict[str, str] = index.rest.call("GET", f"/{name}/_settings")[name]["settings"]["index"]
+    settings: dict[str, str] = index.engine.call("GET", f"/{name}/_settings")[name]["settings"]["index"]
     return settings
 
 
@@ -153,10 +126,80 @@ def test_a_generation_that_is_gone_is_not_made_anew(index: SearchIndex) -> None:
     with index.target.open("s") as session:
         name = session.create_first(index.target.generation_name("20260101t000000"), index.schema())
         with session.writer(name, index.schema(), Format.BULK) as writer:
-            index.rest.call("DELETE", f"/{name}")
+            index.engine.call("DELETE", f"/{name}")
             with pytest.raises(ConfigurationError, match="is gone"):
                 writer.write(index.chunk([Document(("1",), 1, {"id": "1", "body": "b"})], Format.BULK))
-    assert index.rest.call("GET", f"/{name}") is None
+    assert index.engine.call("GET", f"/{name}") is None
+
+
+def _two_generations(index: SearchIndex, session: SearchTargetSession) -> tuple[str, str]:
+    """The first is live, the second was never promoted."""
+    first, second = (index.target.generation_name(f"2026010{n}t000000") for n in (1, 2))
+    session.create_first(first, index.schema())
+    session.promote(first)
+    session.create(second, index.schema())
+    return first, second
+
+
+def test_what_was_made_live_meanwhile_is_not_dropped(index: SearchIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The engine itself refuses the step when the alias has moved since this session looked."""
+    with index.target.open("s") as session, index.target.open("s") as other:
+        first, second = _two_generations(index, session)
+        look = Indexes.own
+
+        def look_and_lose(indexes: Indexes) -> list[Index]:
+            found = look(indexes)
+            monkeypatch.setattr(Indexes, "own", look)
+            other.promote(second)
+            return found
+
+        monkeypatch.setattr(Indexes, "own", look_and_lose)
+        with pytest.raises(ConfigurationError, match="live one"):
+            session.drop(second)
+        assert [(g.name, g.live, g.served) for g in session.generations()] == [
+            (first, False, True),
+            (second, True, True),
+        ]
+
+
+def test_the_alias_points_at_one_generation_whoever_moves_it(
+    index: SearchIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two promotions at the same moment the later one wins; never are both live."""
+    with index.target.open("s") as session, index.target.open("s") as other:
+        first, second = _two_generations(index, session)
+        third = index.target.generation_name("20260103t000000")
+        session.create(third, index.schema())
+        look = Indexes.own
+
+        def look_and_lose(indexes: Indexes) -> list[Index]:
+            found = look(indexes)
+            monkeypatch.setattr(Indexes, "own", look)
+            other.promote(second)
+            return found
+
+        monkeypatch.setattr(Indexes, "own", look_and_lose)
+        session.promote(third)
+        assert [(g.name, g.live) for g in session.generations()] == [(first, False), (second, False), (third, True)]
+
+
+def test_what_an_alias_has_goes_along(index: SearchIndex) -> None:
+    """A filter that somebody has given to the alias holds for the next generation, and outlives the drop of another one."""
+    with index.target.open("s") as session:
+        first, second = _two_generations(index, session)
+        alias = {"index": first, "alias": index.target.index, "filter": {"term": {"body": "shown"}}, "routing": "1"}
+        index.engine.call("POST", "/_aliases", {"actions": [{"add": alias}]})
+        session.drop(second)
+        kept = _alias(index)
+        session.create(second, index.schema())
+        session.promote(second)
+        assert kept == {first: {"filter": alias["filter"], "index_routing": "1", "search_routing": "1"}}
+        assert _alias(index) == {second: kept[first]}
+
+
+def _alias(index: SearchIndex) -> dict[str, Any]:
+    name = index.target.index
+    return {index: found["aliases"][name] for index, found in index.engine.call("GET", f"/_alias/{name}").items()}
 
 
 TABLE = r"""
@@ -196,7 +239,7 @@ def test_index_equals_table(index: SearchIndex, database: Database, transform: A
             "SELECT id::text, row_to_json(r)::jsonb FROM (SELECT id, title, price, at, tags, more,"
             " encode(raw, 'base64') AS raw FROM items WHERE NOT gone) AS r"
         ).fetchall()
-    assert index.rest.documents(index.target.index) == dict(rows)
+    assert index.engine.documents(index.target.index) == dict(rows)
 
 
 def test_unknown_connection(index: SearchIndex) -> None:
