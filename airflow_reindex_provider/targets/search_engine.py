@@ -7,6 +7,7 @@ import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, Protocol
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
@@ -128,7 +129,8 @@ class Calls:
             return None
         if answer.status >= 300:
             raise self.refusal(answer)
-        return json.loads(answer.text) if answer.text else {}
+        # A document's numbers may be beyond double precision.
+        return json.loads(answer.text, parse_float=Decimal) if answer.text else {}
 
     def refusal(self, answer: Answer) -> Exception:
         """The error for an answer that is none of the good ones."""

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from airflow_reindex_provider.core.errors import ConfigurationError
 from airflow_reindex_provider.core.keys import Checksum, KeyRange, Listed
-from airflow_reindex_provider.core.model import Document, Format, Generation, Key, Schema
-from airflow_reindex_provider.targets.search_comparison import differing
+from airflow_reindex_provider.core.model import Chunk, Document, Format, Generation, Key, Position, Schema
+from airflow_reindex_provider.targets.search_copies import differing, lacking
 from airflow_reindex_provider.targets.search_indexes import Action, Index, Indexes, marked, path
 from airflow_reindex_provider.targets.search_listing import key_fields, pages
 from airflow_reindex_provider.targets.search_mapping import has_vectors, index_mapping, still_fits
@@ -70,7 +70,7 @@ class SearchTargetSession:
             if all(i.name != name for i in self._indexes.own()):
                 raise
 
-    def promote(self, generation: str) -> None:
+    def promote(self, generation: str, *, carry: Callable[[str], None] | None = None) -> None:
         def decide(found: Sequence[Index]) -> tuple[str, list[Action]] | None:
             index = next((i for i in found if i.name == generation), None)
             if index is None:
@@ -81,10 +81,27 @@ class SearchTargetSession:
             # that people search is left without refresh.
             if not index.served:
                 self._end_load(index)
+            if carry is not None:
+                for live in (i.name for i in found if i.live):
+                    carry(live)
+            # What has been written is found by the first search.
+            self._calls.call("POST", path(generation, "_refresh"))
             return generation, [self._indexes.serve(i.name) for i in (*found, index) if i.live or i is index]
 
         if self._indexes.change(decide):
             log.info("The alias %s now points at %s.", self._target.index, generation)
+
+    def carry_over(self, keys: Sequence[Key], schema: Schema, *, from_generation: str, to_generation: str) -> int:
+        """Writes to the generation that is copied from do not wait meanwhile: these engines cannot make them."""
+        (_, here), (_, there) = self._held(from_generation), self._held(to_generation)
+        if here["primary_key"] != there["primary_key"] or not keys:
+            return 0
+        dropped = here["fields"].keys() - there["fields"].keys()
+        documents = lacking(self._calls, keys, dropped, from_generation=from_generation, to_generation=to_generation)
+        with self.writer(to_generation, schema, Format.ROWS) as writer:
+            # An older deletion gives way to the document's version, a newer one does not.
+            counts = writer.write(Chunk(Position(""), Format.ROWS, documents)).counts
+        return counts.created + counts.updated
 
     def drop(self, generation: str) -> None:
         def decide(found: Sequence[Index]) -> tuple[str | None, list[Action]] | None:
@@ -225,4 +242,3 @@ class SearchTargetSession:
         assert index.mark is not None
         if restore := index.mark.get("restore"):
             self._calls.call("PUT", path(index.name, "_settings"), restore)
-        self._calls.call("POST", path(index.name, "_refresh"))

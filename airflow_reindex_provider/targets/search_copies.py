@@ -1,9 +1,10 @@
-"""Whether a generation in a search engine holds the values that documents should have, compared as JSON."""
+"""What a generation in a search engine holds of some documents, read by ``_id``: compared, or copied to another generation."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from airflow_reindex_provider.core.bulk import document_id, engine_version
@@ -34,7 +35,7 @@ def differing(
         if refused:
             found.append((document.key, refused[0].reason))
             continue
-        wanted, source = json.loads(lines[0].splitlines()[1]), held["_source"]
+        wanted, source = json.loads(lines[0].splitlines()[1], parse_float=Decimal), held["_source"]
         for name in sorted(wanted.keys() | source.keys()):
             if name not in source and ("_source" in mapping or _is_vector(mapping, name)):
                 continue
@@ -42,6 +43,20 @@ def differing(
                 found.append((document.key, name))
                 break
     return found
+
+
+def lacking(
+    calls: Calls, keys: Sequence[Key], dropped: Set[str], *, from_generation: str, to_generation: str
+) -> list[Document]:
+    """The documents of these keys that the one generation holds and the other does not, without the fields ``dropped``."""
+    ids = {"ids": [document_id(key) for key in keys]}
+    here = calls.call("POST", path(from_generation, "_mget"), ids)["docs"]
+    there = calls.call("POST", path(to_generation, "_mget") + "?_source=false", ids)["docs"]
+    return [
+        Document(key, held["_version"], {n: v for n, v in held["_source"].items() if n not in dropped})
+        for key, held, other in zip(keys, here, there, strict=True)
+        if "_source" in held and not other["found"]
+    ]
 
 
 def _is_vector(mapping: Mapping[str, Any], name: str) -> bool:
