@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -17,10 +17,13 @@ from airflow_reindex_provider.core.protocols import (
     TargetSession,
 )
 from airflow_reindex_provider.core.rebuilding import rebuilding
-from airflow_reindex_provider.core.sweeping import Comparison, Difference, SweepPlan
+from airflow_reindex_provider.core.sweeping import Comparison, Difference, Finding, SweepPlan
 
 SAMPLE = 100
 _SHOWN = 3
+_PAGE = 1_000
+_PART_ROWS = 50_000
+_MAX_PARTS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +86,12 @@ def verify(
             plan = SweepPlan(stream, generation, bound, schema.cursor_type)
             comparison = Comparison(plan, source=source, target=target, drops=transform is not None)
             before = _rows_before(source, initial_value, schema)
-            rows, orphaned = _compare(comparison, stream, generation, parked, before)
+
+            def wanted(keys: Sequence[Key]) -> set[Key]:
+                fields = writing.fields(generation, schema)
+                return {key for key, made in _made(source, bound, keys, fields, transform) if made is not None}
+
+            rows, orphaned = _compare(comparison, stream, generation, parked, before, wanted if transform else None)
         drawn = _sample(source, bound, sample, writing.fields(generation, schema), transform, parked)
         _require_equal(stream, generation, writing.differing(generation, drawn, schema))
         sampled = len(drawn)
@@ -100,18 +108,23 @@ def _rows_before(source: ListingSource, initial_value: str | None, schema: Schem
 
 
 def _compare(
-    comparison: Comparison, stream: str, generation: str, parked: Collection[Key], before: int
+    comparison: Comparison,
+    stream: str,
+    generation: str,
+    parked: Collection[Key],
+    before: int,
+    wanted: Callable[[Sequence[Key]], set[Key]] | None,
 ) -> tuple[int, int]:
+    """:param wanted: those of the keys whose rows make a document: not every target remembers what a transform took out."""
     ((everything, total),) = comparison.source.key_ranges(KeyRange(), rows=2**62, max_ranges=1)
     wrong: dict[Difference, int] = {}
     shown: list[str] = []
     for _, report in comparison.report(everything, total):
         for part in report.differing:
-            for found in comparison.findings(part):
-                if found.key not in parked:
-                    wrong[found.difference] = wrong.get(found.difference, 0) + 1
-                    if found.difference is not Difference.ORPHANED and len(shown) < _SHOWN:
-                        shown.append(f"{'/'.join(found.key)} ({found.difference})")
+            for found in _findings(comparison, part, parked, wanted):
+                wrong[found.difference] = wrong.get(found.difference, 0) + 1
+                if found.difference is not Difference.ORPHANED and len(shown) < _SHOWN:
+                    shown.append(f"{'/'.join(found.key)} ({found.difference})")
     missing, stale = wrong.get(Difference.MISSING, 0), wrong.get(Difference.STALE, 0)
     if stale or missing > before:
         raise VerificationError(
@@ -119,6 +132,24 @@ def _compare(
             f" {stale:,} are stale there. It was not promoted. First ones: {', '.join(shown)}."
         )
     return total, wrong.get(Difference.ORPHANED, 0)
+
+
+def _findings(
+    comparison: Comparison,
+    within: KeyRange,
+    parked: Collection[Key],
+    wanted: Callable[[Sequence[Key]], set[Key]] | None,
+) -> Iterator[Finding]:
+    """What differs in the range, without parked documents, and without rows of which the transform makes nothing."""
+    if wanted is None:
+        yield from (f for f in comparison.findings(within) if f.key not in parked)
+        return
+    for part, _ in comparison.source.key_ranges(within, rows=_PART_ROWS, max_ranges=_MAX_PARTS):
+        # All of it, since the source can read rows only once its keys are through.
+        found = [f for f in comparison.findings(part) if f.key not in parked]
+        missing = [f.key for f in found if f.difference is Difference.MISSING]
+        made = {key for n in range(0, len(missing), _PAGE) for key in wanted(missing[n : n + _PAGE])}
+        yield from (f for f in found if f.difference is not Difference.MISSING or f.key in made)
 
 
 def _sample(
@@ -134,17 +165,23 @@ def _sample(
     whole = source.slices(below, batch_rows=2**31 - 1, max_slices=1)
     parts = source.slices(below, batch_rows=max(1, whole.rows // size), max_slices=size).parts
     keys = tuple(part.start.key for part, _ in parts if part.start and part.start.key and part.start.key not in parked)
+    return [made for _, made in _made(source, bound, keys, fields, transform) if made is not None]
+
+
+def _made(
+    source: SourceSession, bound: str, keys: Sequence[Key], fields: Sequence[str], transform: Transform | None
+) -> Iterator[tuple[Key, Document | None]]:
+    """The rows of these keys that lie below the bound, as documents; None for one that is not to be in the index."""
     if not keys:
-        return ()
-    batch = Batch("", "", 0, 1, below, len(keys), keys, Mode.REBUILD)
-    drawn: list[Document] = []
-    for chunk in source.read(batch, format=Format.ROWS, fields=fields, chunk_rows=size):
+        return
+    batch = Batch("", "", 0, 1, Window(None, Position(bound)), len(keys), tuple(keys), Mode.REBUILD)
+    for chunk in source.read(batch, format=Format.ROWS, fields=fields, chunk_rows=len(keys)):
         for document in chunk.payload:
             assert isinstance(document, Document)
-            if document.fields is not None:
-                made = transform(dict(document.fields)) if transform else document.fields
-                drawn.append(Document(document.key, document.version, made))
-    return [document for document in drawn if document.fields is not None]
+            made = document.fields
+            if made is not None and transform is not None:
+                made = transform(dict(made))
+            yield document.key, None if made is None else Document(document.key, document.version, made)
 
 
 def _require_equal(stream: str, generation: str, differing: Sequence[tuple[Key, str]]) -> None:

@@ -26,6 +26,8 @@ def differing(
     What the engine keeps out of ``_source`` is not judged: by the mapping's own ``_source``, or a vector in an engine that
     leaves vectors out.
     """
+    if not documents:
+        return []
     answer = calls.call("POST", path(generation, "_mget"), {"ids": [document_id(d.key) for d in documents]})
     found: list[tuple[Key, str]] = []
     for document, held in zip(documents, answer["docs"], strict=True):

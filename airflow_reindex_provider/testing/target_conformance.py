@@ -510,6 +510,7 @@ class TargetConformance(ABC):
             _fill(index, rebuilt, name, _doc("1", 1, "one"), _doc("2", 1, "two"), _doc("3", 1, "three"))
             asked = [_doc("1", 1, "one"), _doc("2", 1, "zwei"), _doc("3", 2, "drei"), _doc("4", 1, "four")]
             assert list(rebuilt.differing(name, asked, index.schema())) == [(("2",), "body")]
+            assert list(rebuilt.differing(name, [], index.schema())) == []
             assert rebuilt.count(name) == 3
 
     def test_it_states_its_guarantee(self, index: Index) -> None:
