@@ -47,6 +47,10 @@ class StreamBusyError(ConfigurationError):
     """Another run works on the stream and holds its lease; let it end, or wait until the lease has run out."""
 
 
+class GenerationGoneError(ConfigurationError):
+    """The generation that a run was planned for has been dropped since; start a new run, which plans for the live one."""
+
+
 class VerificationError(ConfigurationError):
     """A rebuilt generation is not what the source says it should be; it was not promoted, and the live one serves on."""
 

@@ -7,6 +7,7 @@ horizon, the cuts of its windows, and how many batches it may have.
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -19,6 +20,7 @@ from airflow_reindex_provider.core.errors import (
     BatchesFailedError,
     CheckpointConflictError,
     ConfigurationError,
+    GenerationGoneError,
     ReindexError,
     TransientError,
 )
@@ -38,6 +40,8 @@ from airflow_reindex_provider.core.progress import utc_now
 from airflow_reindex_provider.core.protocols import CheckpointStore, GroupedSession, SourceSession
 from airflow_reindex_provider.core.settling import SAVE_TRIES, Outcome, require_complete
 from airflow_reindex_provider.core.windows import Request, incremental_window
+
+log = logging.getLogger(__name__)
 
 MAX_GROUPS = 500
 """Every group needs a mapped task, and perhaps one for its parked documents; Airflow maps 1,024 at the most."""
@@ -316,6 +320,9 @@ def settle_groups(
         try:
             outcomes.append(outcome := settle(plan, by_stream.get(plan.stream, [])))
             require_complete(outcome)
+        except GenerationGoneError as error:
+            # Nothing is lost with it, and nothing of it is left to do.
+            log.warning("%s", error)
         except ReindexError as error:
             failures[str(plan.group)] = str(error)
             again = again or not isinstance(error, ConfigurationError)

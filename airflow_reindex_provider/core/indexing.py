@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, cast
 
-from airflow_reindex_provider.core.errors import IndexingStoppedError, TooManyFailuresError
+from airflow_reindex_provider.core.errors import GenerationGoneError, IndexingStoppedError, TooManyFailuresError
 from airflow_reindex_provider.core.model import (
     Batch,
     BatchResult,
@@ -147,7 +147,7 @@ def index_batch(
     except BaseException as error:
         if noted is not done and not isinstance(error, TooManyFailuresError):
             note()
-        stopped = isinstance(error, IndexingStoppedError)
+        stopped = isinstance(error, IndexingStoppedError | GenerationGoneError)
         progress.finish(Status.CANCELLED if stopped else Status.FAILED, str(error)[:MAX_REASON_CHARS])
         raise
     progress.finish(Status.COMPLETED)

@@ -42,6 +42,15 @@ def current_generation(target: TargetSession) -> str | None:
     return live[0] if live else (generations[0].name if generations else None)
 
 
+def is_superseded(target: TargetSession, generation: str) -> bool:
+    """Whether a generation is no more because a rebuild has put another one in its place.
+
+    A run that was planned for it has nothing left to do, and nothing is lost with it: the live one holds all rows below its
+    own checkpoint, and the next run brings the others."""
+    generations = target.generations()
+    return any(g.live for g in generations) and all(g.name != generation for g in generations)
+
+
 def make_plan(
     stream: str,
     request: Request,

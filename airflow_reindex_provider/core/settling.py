@@ -9,8 +9,14 @@ from datetime import datetime
 from typing import Any
 
 from airflow_reindex_provider.core import parking
-from airflow_reindex_provider.core.errors import BatchesFailedError, CheckpointConflictError, TooManyFailuresError
+from airflow_reindex_provider.core.errors import (
+    BatchesFailedError,
+    CheckpointConflictError,
+    GenerationGoneError,
+    TooManyFailuresError,
+)
 from airflow_reindex_provider.core.model import BatchResult, Checkpoint, Counts, Mode, Plan, Position
+from airflow_reindex_provider.core.planning import is_superseded
 from airflow_reindex_provider.core.progress import utc_now
 from airflow_reindex_provider.core.protocols import CheckpointStore, TargetSession
 from airflow_reindex_provider.core.windows import is_forward
@@ -90,9 +96,15 @@ def settle(
     The generation is made public before the checkpoint is saved, so a crash between the two only repeats work.
 
     :param results: of the batches that finished; whatever batch of the plan is missing here has failed.
+    :raises GenerationGoneError: a rebuild has dropped the generation meanwhile; nothing is saved.
     :raises CheckpointConflictError: the stored checkpoint was set back behind where this run started.
     :raises TooManyFailuresError: with these, more documents would be parked than ``max_failures``; nothing is saved.
     """
+    if is_superseded(target, plan.generation):
+        raise GenerationGoneError(
+            f"Stream {plan.stream!r}: generation {plan.generation!r} was dropped while this run was on its way; no checkpoint is"
+            " saved for it."
+        )
     # By batch, not by number: after a plan was made anew, what an older one's batches returned says nothing.
     planned = set(plan.batches)
     done = {result.batch.number: result for result in results if result.batch in planned}

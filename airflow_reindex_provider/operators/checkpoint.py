@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import TriggerRule
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
+from airflow_reindex_provider.core.errors import GenerationGoneError
 from airflow_reindex_provider.core.groups import GroupOutcomes, GroupPlans, require_all, settle_groups
 from airflow_reindex_provider.core.model import BatchResult, Plan
 from airflow_reindex_provider.core.settling import Outcome, require_complete, settle
@@ -29,7 +30,8 @@ class CheckpointOperator(StreamOperator):
 
     Moves the checkpoint to the end of the longest unbroken run of finished batches, parks refused documents, and makes a
     first load public. A run that is not complete fails here, after what was done is kept. Returns the run's sums, which
-    are also the XCom ``reindex_run`` and the ``extra`` of the stream's asset event. A dry run ends as skipped.
+    are also the XCom ``reindex_run`` and the ``extra`` of the stream's asset event. A dry run ends as skipped, and so does one
+    whose generation a rebuild has dropped meanwhile.
 
     :param stream: as in the planning task.
     :param extract_task_id: the planning task. :param index_task_id: the mapped one.
@@ -65,7 +67,11 @@ class CheckpointOperator(StreamOperator):
         if isinstance(plan, GroupPlans):
             outcome = settle_groups(plan, results, partial(self._settle, run=run))
         else:
-            outcome = self._settle(plan, results, run=run)
+            try:
+                outcome = self._settle(plan, results, run=run)
+            except GenerationGoneError as error:
+                self.log.warning("%s Nothing is lost: the next run reads on from the live one's checkpoint.", error)
+                raise AirflowSkipException("Another generation is live by now.") from error
         report = outcome.to_json()
         ti.xcom_push(key=OUTCOME_KEY, value=report)
         if isinstance(outcome, GroupOutcomes):

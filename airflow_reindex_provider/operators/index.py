@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_reindex_provider.core.indexing import choose_format, index_batch
 from airflow_reindex_provider.core.model import Batch
 from airflow_reindex_provider.hooks.progress import ReindexProgressHook
-from airflow_reindex_provider.operators.base import StreamOperator
+from airflow_reindex_provider.operators.base import StreamOperator, skipped_if_superseded
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -65,7 +65,11 @@ class IndexBatchOperator(StreamOperator):
         stream = self.stream_of(batch.group)
         context["batch_label"] = batch.label  # type: ignore[typeddict-unknown-key]  # the map index template reads it
         progress = ReindexProgressHook(context["ti"]).track(batch)
-        with stream.source.open() as source, stream.target.open(stream.name) as target:
+        with (
+            stream.source.open() as source,
+            stream.target.open(stream.name) as target,
+            skipped_if_superseded(batch, target),
+        ):
             result = index_batch(
                 batch,
                 source=source,

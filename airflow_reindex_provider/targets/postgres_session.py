@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
-from psycopg import sql
+from psycopg import errors, sql
 
 from airflow_reindex_provider.common.postgres import explained, fits, split_name
 from airflow_reindex_provider.common.postgres_listing import KeyList
-from airflow_reindex_provider.core.errors import ConfigurationError
+from airflow_reindex_provider.core.errors import ConfigurationError, GenerationGoneError
 from airflow_reindex_provider.core.keys import Checksum, KeyRange, Listed
 from airflow_reindex_provider.core.model import Document, Format, Generation, Key, Schema
 from airflow_reindex_provider.targets.postgres_carrying import carry_over, hold_writes
@@ -191,10 +191,7 @@ class PostgresTargetSession:
     def fields(self, generation: str, schema: Schema) -> Sequence[str]:
         held = self._columns(generation)
         if not held:
-            raise ConfigurationError(
-                f"{self._target.label}: generation {generation!r} is gone. Start the run anew, so that it plans for the live"
-                " generation."
-            )
+            raise self._gone(generation)
         own = {VERSION, DELETED, self._target.full_text.name if self._target.full_text else None}
         at_source = {f.name: f for f in schema.fields}
         for name, kind in held.items():
@@ -245,14 +242,17 @@ class PostgresTargetSession:
             connections = [self._connection]
             if format is Format.PG_COPY:
                 connections.append(stack.enter_context(self._target.connect()))
-            yield PostgresWriter(
-                connections,
-                table=self._identifier(generation),
-                columns=columns,
-                staged={n: schema.field(n).wire_type if format is Format.PG_COPY else "text" for n in columns},
-                primary_key=schema.primary_key,
-                has_deletes=schema.has_deletes or format is Format.ROWS,
-            )
+            try:
+                yield PostgresWriter(
+                    connections,
+                    table=self._identifier(generation),
+                    columns=columns,
+                    staged={n: schema.field(n).wire_type if format is Format.PG_COPY else "text" for n in columns},
+                    primary_key=schema.primary_key,
+                    has_deletes=schema.has_deletes or format is Format.ROWS,
+                )
+            except errors.UndefinedTable as error:
+                raise self._gone(generation) from error
 
     # -- keys, for a sweep
 
@@ -332,6 +332,12 @@ class PostgresTargetSession:
         comment = json.dumps({_MARK: {"stream": self._stream, **facts}})
         self._connection.execute(
             sql.SQL("COMMENT ON {} {} IS {}").format(sql.SQL(kind), self._identifier(name), sql.Literal(comment))
+        )
+
+    def _gone(self, generation: str) -> GenerationGoneError:
+        return GenerationGoneError(
+            f"{self._target.label}: generation {generation!r} is gone. Start the run anew, so that it plans for the live"
+            " generation."
         )
 
     def _not_ours(self, kind: str, stream: str | None) -> str:

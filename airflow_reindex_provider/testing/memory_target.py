@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, cast
 
-from airflow_reindex_provider.core.errors import ConfigurationError, TransientError
+from airflow_reindex_provider.core.errors import ConfigurationError, GenerationGoneError, TransientError
 from airflow_reindex_provider.core.keys import Checksum, KeyRange, Listed, key_kinds, placing
 from airflow_reindex_provider.core.model import (
     Chunk,
@@ -165,7 +166,7 @@ class MemoryTargetSession:
     def writer(self, generation: str, schema: Schema, format: Format) -> Iterator[MemoryWriter]:
         if format is not Format.ROWS:
             raise ConfigurationError(f"{self._target.label} takes {Format.ROWS} only, not {format}.")
-        yield MemoryWriter(self._target, self._index(generation))
+        yield MemoryWriter(self._target, partial(self._index, generation))
 
     def promote(self, generation: str, *, carry: Callable[[str], None] | None = None) -> None:
         self._index(generation)
@@ -234,16 +235,17 @@ class MemoryTargetSession:
         self.generations()
         index = self._target._indexes.get(generation)
         if index is None:
-            raise ConfigurationError(f"{self._target.label} has no generation {generation!r}: plan the run anew.")
+            raise GenerationGoneError(f"{self._target.label} has no generation {generation!r}: plan the run anew.")
         return index
 
 
 class MemoryWriter:
     """Conforms to ``Writer``."""
 
-    def __init__(self, target: MemoryTarget, index: _Index) -> None:
+    def __init__(self, target: MemoryTarget, index: Callable[[], _Index]) -> None:
         self._target = target
         self._index = index
+        index()
 
     def write(self, chunk: Chunk) -> WriteResult:
-        return self._target._write(self._index, cast("Sequence[Document]", chunk.payload))
+        return self._target._write(self._index(), cast("Sequence[Document]", chunk.payload))

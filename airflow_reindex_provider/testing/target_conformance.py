@@ -12,7 +12,7 @@ look at it from outside::
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from threading import Barrier
@@ -21,7 +21,7 @@ from typing import Protocol
 import pytest
 
 from airflow_reindex_provider.core.cursors import CursorType
-from airflow_reindex_provider.core.errors import ConfigurationError
+from airflow_reindex_provider.core.errors import ConfigurationError, GenerationGoneError
 from airflow_reindex_provider.core.keys import KeyRange, key_kinds, placing
 from airflow_reindex_provider.core.model import (
     Chunk,
@@ -35,7 +35,7 @@ from airflow_reindex_provider.core.model import (
     Schema,
     WriteResult,
 )
-from airflow_reindex_provider.core.planning import current_generation
+from airflow_reindex_provider.core.planning import current_generation, is_superseded
 from airflow_reindex_provider.core.protocols import ListingTarget, RebuildingTarget, Target, TargetSession, Writer
 
 STREAM = "products"
@@ -501,6 +501,34 @@ class TargetConformance(ABC):
             for _ in range(2):
                 rebuilt.drop(second)
             assert [g.name for g in rebuilt.generations()] == [first]
+
+    def test_a_run_in_flight_finds_its_generation_dropped(self, index: Index, format: Format) -> None:
+        """Between two chunks, and before the first: an error that says so, nothing made anew, the live one as it was."""
+        first, second = (index.target.generation_name(f"2026010{n}t000000") for n in (1, 2))
+        with index.target.open(STREAM) as session, index.target.open(STREAM) as other:
+            rebuilt, schema = _rebuilder(other), index.schema()
+            session.create_first(first, schema)
+            session.promote(first)
+
+            def run(between: Callable[[], None]) -> None:
+                with session.writer(first, schema, format) as writer:
+                    writer.write(index.chunk([_doc("1", 1, "old")], format))
+                    between()
+                    writer.write(index.chunk([_doc("2", 2, "late")], format))
+
+            def retire() -> None:
+                rebuilt.create(second, schema)
+                rebuilt.promote(second)
+                assert not is_superseded(session, first)
+                rebuilt.drop(first)
+
+            for _ in range(2):
+                with pytest.raises(GenerationGoneError, match=first):
+                    run(retire)
+            assert is_superseded(session, first)
+            assert not is_superseded(session, second)
+            assert [g.name for g in session.generations()] == [second]
+            assert index.published() == {}
 
     def test_values_that_differ_are_found(self, index: Index) -> None:
         """Of documents with the version held, those with other values and the field; other versions are not judged."""

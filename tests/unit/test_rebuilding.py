@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from airflow_reindex_provider.core.errors import ConfigurationError, VerificationError
+from airflow_reindex_provider.core.errors import ConfigurationError, GenerationGoneError, VerificationError
 from airflow_reindex_provider.core.model import Document
 from airflow_reindex_provider.core.throttle import Throttle
 from airflow_reindex_provider.testing.memory import MemorySource, MemoryTarget
@@ -158,6 +158,25 @@ def test_retention_never_takes_the_live_one(shop: Rebuilder) -> None:
         pytest.raises(ConfigurationError, match="live one"),
     ):
         session.drop(second)
+
+
+def test_a_run_in_flight_is_harmless(shop: Rebuilder) -> None:
+    """Its generation may be dropped under it: it says so, saves nothing, and the next run brings what it had."""
+    first = live(shop)
+    put(shop, [1, 2], "on its way")
+    planned = shop.run.plan()
+    results = [shop.run.index(batch) for batch in planned.batches]
+    shop.retain = 0
+    put(shop, [3], "since")
+    shop.rebuild(SECOND)
+    with pytest.raises(GenerationGoneError, match=first):
+        shop.run.index(planned.batches[0])
+    with pytest.raises(GenerationGoneError, match="no checkpoint is saved"):
+        shop.run.settle(planned, results)
+    assert shop.run.store.load(shop.run.stream, first).version == 0
+    put(shop, [4], "since")
+    shop.run.run()
+    assert [titles(shop)[key] for key in ("01", "02", "03", "04")] == ["on its way"] * 2 + ["since"] * 2
 
 
 def test_nothing_is_live_yet() -> None:

@@ -1,6 +1,6 @@
 """Streams that are rebuilt."""
 
-from streams_for_tests import QUICK, stream
+from streams_for_tests import QUICK, braked, stream
 
 from airflow_reindex_provider import RebuildDag, ReindexDag
 
@@ -11,3 +11,7 @@ RebuildDag(rebuilt, task_args=QUICK)
 shrunk = stream("shrunk")
 ReindexDag(shrunk, task_args=QUICK)
 RebuildDag(shrunk, task_args=QUICK)
+
+retired = stream("retired", transform=braked("retired"))
+ReindexDag(retired, task_args=QUICK)
+RebuildDag(retired, retain=0, task_args=QUICK)
