@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from airflow_reindex_provider.core.bulk import key_of
-from airflow_reindex_provider.core.errors import ConfigurationError
+from airflow_reindex_provider.core.errors import ConfigurationError, GenerationGoneError
 from airflow_reindex_provider.core.model import Counts, Key, Rejection
 from airflow_reindex_provider.targets.search_engine import BUSY, error_text
 
@@ -29,10 +29,6 @@ class Outcome:
     """Documents that the engine had no room for; they have to be sent again."""
     busy: str = ""
     """Why it had none."""
-
-
-class GenerationGoneError(ConfigurationError):
-    """The alias of the generation is not there any more."""
 
 
 class RefusedItemError(ConfigurationError):

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from airflow_reindex_provider.core.errors import ConfigurationError
+from airflow_reindex_provider.core.errors import ConfigurationError, GenerationGoneError
 from airflow_reindex_provider.core.keys import Checksum, KeyRange, Listed
 from airflow_reindex_provider.core.model import Chunk, Document, Format, Generation, Key, Position, Schema
 from airflow_reindex_provider.targets.search_copies import differing, lacking
@@ -74,7 +74,7 @@ class SearchTargetSession:
         def decide(found: Sequence[Index]) -> tuple[str, list[Action]] | None:
             index = next((i for i in found if i.name == generation), None)
             if index is None:
-                raise ConfigurationError(self._gone(generation))
+                raise GenerationGoneError(self._gone(generation))
             if index.live:
                 return None
             # Settings first, the alias last: wherever this breaks off, the next call does it all again, and no generation
@@ -198,7 +198,7 @@ class SearchTargetSession:
     def _held(self, generation: str) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
         found = self._indexes.held(generation)
         if found is None:
-            raise ConfigurationError(self._gone(generation))
+            raise GenerationGoneError(self._gone(generation))
         return found
 
     def _gone(self, generation: str) -> str:

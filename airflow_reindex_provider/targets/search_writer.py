@@ -15,11 +15,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
-from airflow_reindex_provider.core.errors import ConfigurationError, TransientError
+from airflow_reindex_provider.core.errors import GenerationGoneError, TransientError
 from airflow_reindex_provider.core.model import Chunk, Counts, Document, Format, Rejection, Schema, WriteResult
 from airflow_reindex_provider.targets.search_answers import (
     FILTER,
-    GenerationGoneError,
     Outcome,
     RefusedItemError,
     boundary,
@@ -176,13 +175,13 @@ class SearchWriter:
             try:
                 return read_outcome(body, answer.text, self._key_columns)
             except GenerationGoneError as error:
-                raise ConfigurationError(f"{self._gone} ({error})") from error
+                raise GenerationGoneError(f"{self._gone} ({error})") from error
             except RefusedItemError as error:
                 raise self._calls.refusal_of(error.status, error.reason) from error
         if answer.status in BUSY:
             raise _Busy(f"{answer.status} {answer.error}", answer)
         if answer.status == 404:
-            raise ConfigurationError(f"{self._gone} ({answer.error})")
+            raise GenerationGoneError(f"{self._gone} ({answer.error})")
         if answer.status == 413 or (answer.status == 400 and "media_type_header" not in answer.text):
             return None
         raise self._calls.refusal(answer)
