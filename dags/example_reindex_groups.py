@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from airflow_reindex_provider import PostgresSource, PostgresTarget, ReindexDag, Stream
+from airflow_reindex_provider import PostgresSource, PostgresTarget, RebuildDag, ReindexDag, Stream
 
 invoices = Stream(
     name="invoices",
@@ -17,3 +17,4 @@ invoices = Stream(
 )
 
 ReindexDag(invoices, schedule="*/5 * * * *")
+RebuildDag(invoices)

@@ -44,6 +44,7 @@ def begin_rebuild(
     source: SourceSession,
     target: TargetSession,
     store: CheckpointStore,
+    group: str | None = None,
     guarantee: Guarantee = Guarantee.VERSIONED,
     initial_value: str | None = None,
     sizes: Sizes = Sizes(),
@@ -54,7 +55,7 @@ def begin_rebuild(
     Generations that were never served and that no run can be building, since the caller holds the stream's lease, are what
     dead runs have left: they are dropped, by name. Done again, it goes on with what is there.
 
-    :param generation: the same name in every try of a run.
+    :param generation: the same name in every try of a run. :param group: value of the group that the stream is of.
     :raises ConfigurationError: nothing is live yet, or the stream's definition is wrong.
     :raises TransientError: no row is safe to read at the moment.
     """
@@ -78,6 +79,8 @@ def begin_rebuild(
         store=store,
         new_generation=generation,
         into=generation,
+        group=group,
+        fresh=all(g.name != generation for g in generations),
         guarantee=guarantee,
         initial_value=initial_value,
         sizes=sizes,

@@ -160,10 +160,10 @@ def _sample(
     transform: Transform | None,
     parked: Collection[Key],
 ) -> Sequence[Document]:
-    """Rows spread over the order of change, as documents."""
+    """Rows spread over the order of change, as documents; in the source of one group, its own rows."""
     below = Window(None, Position(bound))
-    whole = source.slices(below, batch_rows=2**31 - 1, max_slices=1)
-    parts = source.slices(below, batch_rows=max(1, whole.rows // size), max_slices=size).parts
+    whole = source.slices(below, batch_rows=2**31 - 1, max_slices=1, fresh=True)
+    parts = source.slices(below, batch_rows=max(1, whole.rows // size), max_slices=size, fresh=True).parts
     keys = tuple(part.start.key for part, _ in parts if part.start and part.start.key and part.start.key not in parked)
     return [made for _, made in _made(source, bound, keys, fields, transform) if made is not None]
 
@@ -174,7 +174,7 @@ def _made(
     """The rows of these keys that lie below the bound, as documents; None for one that is not to be in the index."""
     if not keys:
         return
-    batch = Batch("", "", 0, 1, Window(None, Position(bound)), len(keys), tuple(keys), Mode.REBUILD)
+    batch = Batch("", "", 0, 1, Window(None, Position(bound)), len(keys), tuple(keys), Mode.REBUILD, fresh=True)
     for chunk in source.read(batch, format=Format.ROWS, fields=fields, chunk_rows=len(keys)):
         for document in chunk.payload:
             assert isinstance(document, Document)

@@ -61,7 +61,10 @@ class IndexBatchOperator(StreamOperator):
         self._stop = threading.Event()
 
     def execute(self, context: Context) -> dict[str, Any]:
-        batch = Batch.from_json(self.batch)
+        return self.index(context, Batch.from_json(self.batch))
+
+    def index(self, context: Context, batch: Batch) -> dict[str, Any]:
+        """One batch, and what became of it."""
         stream = self.stream_of(batch.group)
         context["batch_label"] = batch.label  # type: ignore[typeddict-unknown-key]  # the map index template reads it
         progress = ReindexProgressHook(context["ti"]).track(batch)

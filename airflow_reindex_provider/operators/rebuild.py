@@ -14,6 +14,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from airflow_reindex_provider.core.indexing import choose_format, index_batch
 from airflow_reindex_provider.core.leases import DEFAULT_LEASE, Keeper
 from airflow_reindex_provider.core.model import Batch, BatchResult, Mode, Plan
+from airflow_reindex_provider.core.planning import Sizes
 from airflow_reindex_provider.core.rebuilding import (
     CaughtUp,
     begin_rebuild,
@@ -37,6 +38,10 @@ if TYPE_CHECKING:
 
 GENERATION_KEY = "reindex_generation"
 WAIT = "wait"
+PER_GROUP = "per_group"
+ALL = "all"
+ONE_BATCH = Sizes(batch_rows=2**31, max_batches=1)
+"""Airflow maps no task within a mapped task group, so one task copies all of a group, chunk by chunk."""
 
 
 class _NoResume:
@@ -50,7 +55,7 @@ class _NoResume:
     def clear(self) -> None: ...
 
 
-def _keeper(stream: Stream, context: Context, lease: timedelta) -> Keeper:
+def lease_of(stream: Stream, context: Context, lease: timedelta = DEFAULT_LEASE) -> Keeper:
     """Of the stream's lease, which all tasks of a run share."""
     ti = context["ti"]
     return Keeper(
@@ -58,7 +63,36 @@ def _keeper(stream: Stream, context: Context, lease: timedelta) -> Keeper:
     )
 
 
-class PrepareRebuildOperator(StreamOperator):
+class OfGroupOperator(StreamOperator):
+    """A task for a stream, or for one group of it.
+
+    :param group: value of the group, in a mapped task group over a stream's groups. A template.
+    """
+
+    template_fields: Sequence[str] = ("group",)
+
+    def __init__(self, *, group: Any = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.group = group
+
+    def pre_execute(self, context: Any) -> None:
+        context["batch_label"] = self.group
+        super().pre_execute(context)
+
+    @property
+    def own(self) -> Stream:
+        """The stream that the task works on."""
+        return self.stream_of(self.group)
+
+    def pull(self, context: Context, task_id: str, key: str = "return_value") -> Any:
+        """An XCom of another task: of the same group, where it is one of a group."""
+        ti: Any = context["ti"]
+        if self.group is None:
+            return ti.xcom_pull(task_ids=task_id, key=key)
+        return ti.xcom_pull(task_ids=task_id, key=key, map_indexes=ti.map_index)
+
+
+class PrepareRebuildOperator(OfGroupOperator):
     """Takes the stream's lease and plans: makes the new generation and returns the batches of its copy. With ``rollback_to``
     it chooses a generation that was served before, and returns none.
 
@@ -68,7 +102,7 @@ class PrepareRebuildOperator(StreamOperator):
     :param rollback_to: ``previous`` or a generation's name; empty for a rebuild. A template.
     """
 
-    template_fields: Sequence[str] = ("rollback_to",)
+    template_fields: Sequence[str] = ("group", "rollback_to")
 
     def __init__(
         self, *, stream: Stream, rollback_to: str | None = None, lease: timedelta = DEFAULT_LEASE, **kwargs: Any
@@ -78,8 +112,8 @@ class PrepareRebuildOperator(StreamOperator):
         self.lease = lease
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
-        stream, ti = self.stream, context["ti"]
-        _keeper(stream, context, self.lease).keep()
+        stream, ti = self.own, context["ti"]
+        lease_of(stream, context, self.lease).keep()
         to = (self.rollback_to or "").strip()
         if to and to != "None":
             with stream.target.open(stream.name) as target:
@@ -97,9 +131,10 @@ class PrepareRebuildOperator(StreamOperator):
                 source=source,
                 target=target,
                 store=stream.checkpoint,
+                group=self.group,
                 guarantee=stream.target.guarantee,
                 initial_value=stream.first_cursor,
-                sizes=stream.sizes,
+                sizes=stream.sizes if self.group is None else ONE_BATCH,
             )
         for warning in plan.warnings:
             self.log.warning(warning)
@@ -137,10 +172,11 @@ class CopyBatchOperator(IndexBatchOperator):
         self.lease = lease
 
     def pace(self, context: Context) -> Callable[[int], None]:
-        keeper = _keeper(self.stream, context, self.lease)
+        batch = Batch.from_json(self.batch)
+        keeper = lease_of(self.stream_of(batch.group), context, self.lease)
         keeper.keep()
         rate = float(self.throttle_docs_per_s or 0)
-        tasks = min(self.share, Batch.from_json(self.batch).of)
+        tasks = self.share if batch.group is not None else min(self.share, batch.of)
         throttle = Throttle(rate / tasks, should_stop=self._stop.is_set) if rate > 0 else None
 
         def paced(documents: int) -> None:
@@ -151,14 +187,14 @@ class CopyBatchOperator(IndexBatchOperator):
         return paced
 
 
-class RebuildOperator(StreamOperator):
+class RebuildOperator(OfGroupOperator):
     """A later task of a rebuild.
 
     :param prepare_task_id: the first one. :param copy_task_id: the mapped one. :param max_lag_s: seconds that the last window of
         a catch-up may have taken. A template.
     """
 
-    template_fields: Sequence[str] = ("max_lag_s",)
+    template_fields: Sequence[str] = ("group", "max_lag_s")
 
     def __init__(
         self,
@@ -181,26 +217,25 @@ class RebuildOperator(StreamOperator):
         self._stop.set()
 
     def generation(self, context: Context) -> str:
-        found: Any = context["ti"].xcom_pull(task_ids=self.prepare_task_id, key=GENERATION_KEY)
+        found = self.pull(context, self.prepare_task_id, GENERATION_KEY)
         if not found:
             raise AirflowFailException(
-                f"Stream {self.stream.name!r}: there is no generation, since task {self.prepare_task_id!r} did not finish; its"
+                f"Stream {self.own.name!r}: there is no generation, since task {self.prepare_task_id!r} did not finish; its"
                 " log says why. The live generation is as it was."
             )
         return str(found)
 
     def plan(self, context: Context) -> Plan | None:
         """None in a rollback, which copies nothing."""
-        ti = context["ti"]
-        planned: Any = ti.xcom_pull(task_ids=self.prepare_task_id, key=PLAN_KEY)
-        batches: Any = ti.xcom_pull(task_ids=self.prepare_task_id)
+        planned = self.pull(context, self.prepare_task_id, PLAN_KEY)
+        batches = self.pull(context, self.prepare_task_id)
         return Plan.from_json(planned, batches) if planned else None
 
     def keeper(self, context: Context) -> Keeper:
-        return _keeper(self.stream, context, self.lease)
+        return lease_of(self.own, context, self.lease)
 
     def bring_up_to_date(self, context: Context) -> CaughtUp:
-        stream, keeper = self.stream, self.keeper(context)
+        stream, keeper = self.own, self.keeper(context)
         keeper.keep()
         hook = ReindexProgressHook(context["ti"])
         with stream.source.open() as source, stream.target.open(stream.name) as target:
@@ -241,10 +276,10 @@ class CatchUpOperator(RebuildOperator):
     """Saves the new generation's checkpoint after the copy, and brings it up to date while the live one serves on."""
 
     def execute(self, context: Context) -> dict[str, Any]:
-        stream, plan = self.stream, self.plan(context)
+        stream, plan = self.own, self.plan(context)
         self.keeper(context).keep()
         if plan is not None:
-            found: Any = context["ti"].xcom_pull(task_ids=self.copy_task_id)
+            found = self.pull(context, self.copy_task_id)
             found = [found] if isinstance(found, dict) else found or ()
             results = [BatchResult.from_json(result) for result in found if result is not None]
             with stream.target.open(stream.name) as target:
@@ -264,10 +299,10 @@ class VerifyOperator(RebuildOperator):
     """Compares the new generation with the source; in a rollback there is nothing to verify, and it is skipped.
 
     :param min_size_ratio: the least size, as a part of the live generation's. :param hold: how long the lease is kept from
-        here on, where a person is waited for.
+        here on, where a person or the other groups are waited for.
     """
 
-    template_fields: Sequence[str] = ("max_lag_s", "promote")
+    template_fields: Sequence[str] = ("group", "max_lag_s", "promote")
 
     def __init__(self, *, min_size_ratio: float, promote: str, hold: timedelta, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -276,8 +311,8 @@ class VerifyOperator(RebuildOperator):
         self.hold = hold
 
     def execute(self, context: Context) -> dict[str, Any]:
-        stream, keeper = self.stream, self.keeper(context)
-        keeper.extend(self.lease + (self.hold if self.promote == WAIT else timedelta(0)))
+        stream, keeper = self.own, self.keeper(context)
+        keeper.extend(self.lease + (self.hold if self.promote in (WAIT, ALL) else timedelta(0)))
         if self.plan(context) is None:
             raise AirflowSkipException("A rollback: the generation has been served before.")
         with stream.source.open() as source, stream.target.open(stream.name) as target:
@@ -316,7 +351,7 @@ class PromoteOperator(RebuildOperator):
     """Brings the generation up to date once more, points the public name at it in one atomic step, and reads on from there."""
 
     def execute(self, context: Context) -> dict[str, Any]:
-        stream = self.stream
+        stream = self.own
         generation = self.bring_up_to_date(context).generation
         with stream.source.open() as source, stream.target.open(stream.name) as target:
             carried = promote(stream.name, generation, source=source, target=target, store=stream.checkpoint)
@@ -338,8 +373,8 @@ class RetireOperator(RebuildOperator):
         self.retain = retain
 
     def execute(self, context: Context) -> dict[str, Any]:
-        stream, keeper, ti = self.stream, self.keeper(context), context["ti"]
-        generation: Any = ti.xcom_pull(task_ids=self.prepare_task_id, key=GENERATION_KEY)
+        stream, keeper = self.own, self.keeper(context)
+        generation = self.pull(context, self.prepare_task_id, GENERATION_KEY)
         dropped: tuple[str, ...] = ()
         with stream.target.open(stream.name) as target:
             # Not what the promoting task says: it may have died after the swap.
@@ -354,7 +389,7 @@ class RetireOperator(RebuildOperator):
                 f"Stream {stream.name!r}: nothing was promoted, and the live generation is as it was; the failed task's log says"
                 " why. Clear that task to go on with what is there, or trigger a new run, which drops it."
             )
-        if not ti.xcom_pull(task_ids=self.promote_task_id):
+        if not self.pull(context, self.promote_task_id):
             raise AirflowFailException(
                 f"Stream {stream.name!r}: generation {generation!r} is served, but task {self.promote_task_id!r} failed after the"
                 " swap; its log says why. Nothing is lost: the next run of the stream reads on from its checkpoint."

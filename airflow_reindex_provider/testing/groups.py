@@ -84,4 +84,5 @@ class GroupRunner:
             transform=own.transform,
             sizes=own.sizes,
             max_failures=own.max_failures,
+            group=value,
         )

@@ -57,6 +57,7 @@ class Rebuilder:
                 source=source,
                 target=target,
                 store=run.store,
+                group=run.group,
                 guarantee=run.target.guarantee,
                 sizes=run.sizes,
             )

@@ -32,6 +32,7 @@ class Runner:
     """Does by hand what the three tasks of a run do; every step opens sessions of its own, as tasks do.
 
     :param chunk_rows: default: the target's. :param max_failures: of a batch, and of all that is parked.
+    :param group: value of the group that the stream is of.
     """
 
     source: Source
@@ -42,6 +43,7 @@ class Runner:
     sizes: Sizes = Sizes()
     chunk_rows: int | None = None
     max_failures: int = 100
+    group: str | None = None
 
     def run(self, request: Request = Request()) -> Outcome:
         """A whole run; errors of any step come through."""
@@ -58,6 +60,7 @@ class Runner:
                 target=target,
                 store=self.store,
                 new_generation=self.target.generation_name(stamp),
+                group=self.group,
                 guarantee=self.target.guarantee,
                 sizes=self.sizes,
             )

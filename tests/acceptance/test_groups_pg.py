@@ -19,6 +19,7 @@ from airflow_reindex_provider.core.model import Mode
 from airflow_reindex_provider.core.windows import Request
 from airflow_reindex_provider.testing.groups import GroupRunner
 from airflow_reindex_provider.testing.postgres import Database
+from airflow_reindex_provider.testing.rebuilds import Rebuilder
 
 Connection = psycopg.Connection[Any]
 TENANTS = ("acme", "Acme", "a/b", "a b", "", "größe", "'; DROP TABLE items; --", "x" * 200, "x" * 201, "first")
@@ -155,8 +156,8 @@ def test_a_group_that_fails_stops_no_other(run: GroupRunner, db: Connection) -> 
 
 
 def test_moves_under_writers(run: GroupRunner, db: Connection, database: Database) -> None:
-    """Three writers insert, change, delete and move rows between groups, in transactions of their own, while runs and a
-    backfill go on; in the end every index is its group's rows."""
+    """Three writers insert, change, delete and move rows between groups, in transactions of their own, while runs, backfills
+    and rebuilds go on; in the end every index is its group's rows."""
     db.execute("INSERT INTO items SELECT n, chr(97 + n % 3), 'x' FROM generate_series(1, 300) n")
     over = threading.Event()
 
@@ -186,6 +187,8 @@ def test_moves_under_writers(run: GroupRunner, db: Connection, database: Databas
             require_all(run.run())
             if backfill is not None:
                 run.settle(backfill, run.index(backfill))
+                # What is deleted and what has moved meanwhile makes a group smaller, for good reasons.
+                Rebuilder(run=run.of_group("b"), min_size_ratio=0).rebuild(f"20990101t{number:06d}")
     finally:
         over.set()
         for writer in writers:
@@ -193,6 +196,26 @@ def test_moves_under_writers(run: GroupRunner, db: Connection, database: Databas
     require_all(run.run())
     assert known_groups("items", run.store) == tuple("abcdef")
     require_true(run, db)
+
+
+def test_a_rebuild_copies_the_rows_of_the_group_alone(run: GroupRunner, db: Connection) -> None:
+    """The new generation holds nothing of the others, and is verified against the group's rows, sample included; a try that
+    finds the generation made reads all, since it cannot know what another one has written."""
+    db.execute("INSERT INTO items SELECT n, CASE WHEN n < 41 THEN 'a' ELSE 'b' END, 'x' FROM generate_series(1, 400) n")
+    require_all(run.run())
+    rebuild = Rebuilder(run=run.of_group("a"))
+    plan = rebuild.begin("20990101t000001")
+    assert (plan.rows, {batch.fresh for batch in plan.batches}) == (40, {True})
+    rebuild.copy(plan)
+    rebuild.catch_up(plan.generation)
+    checked = rebuild.verify(plan.generation)
+    assert (checked.documents, checked.rows, checked.sampled) == (40, 40, 40)
+    rebuild.promote(plan.generation)
+    assert stored_rows(db, plan.generation) == 40
+    require_true(run, db)
+    rebuild.begin("20990101t000002")
+    again = rebuild.begin("20990101t000002")
+    assert (again.rows, {batch.fresh for batch in again.batches}) == (400, {False})
 
 
 def test_a_column_whose_values_have_several_texts_is_refused(run: GroupRunner, db: Connection) -> None:

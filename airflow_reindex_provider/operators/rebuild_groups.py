@@ -1,0 +1,161 @@
+"""The tasks that a rebuild of a stream with groups has besides: which groups, a group's copy, and the barrier.
+
+groups -> each [prepare -> copy -> catch_up -> verify -> promote -> close] -> ready -> approve -> serve [promote -> retire]
+
+``each`` and ``serve`` are mapped over the groups. With ``per_group`` a group is promoted in ``each``, and ``serve`` is skipped;
+else the other way round.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import TriggerRule
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+
+from airflow_reindex_provider.core.errors import ConfigurationError
+from airflow_reindex_provider.core.groups import known_groups
+from airflow_reindex_provider.core.model import Batch
+from airflow_reindex_provider.operators.base import StreamOperator
+from airflow_reindex_provider.operators.rebuild import (
+    PER_GROUP,
+    CopyBatchOperator,
+    PromoteOperator,
+    RetireOperator,
+    lease_of,
+)
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+
+class ListGroupsOperator(StreamOperator):
+    """Returns the groups to rebuild: those that the form's ``groups`` names, else all that have a live index."""
+
+    def execute(self, context: Context) -> list[str]:
+        stream = self.stream
+        known = known_groups(stream.name, stream.checkpoint)
+        asked = list(dict.fromkeys(str(value) for value in context["params"].get("groups") or ()))
+        if unknown := [value for value in asked if value not in known]:
+            raise ConfigurationError(
+                f"Stream {stream.name!r} has no groups {unknown}: no run of its ReindexDag has met them. Name others, or leave"
+                " groups empty for all."
+            )
+        groups = asked or [value for value in known if self._is_live(value)]
+        if not groups:
+            raise ConfigurationError(f"Stream {stream.name!r} has no group yet: let a run of its ReindexDag load some.")
+        self.log.info("Groups: %s.", ", ".join(map(repr, groups)))
+        return groups
+
+    def _is_live(self, value: str) -> bool:
+        own = self.stream.of_group(value)
+        with own.target.open(own.name) as target:
+            found = any(generation.live for generation in target.generations())
+        if not found:
+            self.log.warning("Group %r has no live index yet and is left to the first run that loads it.", value)
+        return found
+
+
+class CopyGroupOperator(CopyBatchOperator):
+    """Copies one group: what :class:`CopyBatchOperator` does, with the batches that the group's ``prepare`` returned.
+
+    :param prepare_task_id: of the same group. :param group: its value. A template.
+    """
+
+    template_fields: Sequence[str] = ("group", "throttle_docs_per_s")
+
+    def __init__(self, *, prepare_task_id: str, group: Any, **kwargs: Any) -> None:
+        super().__init__(batch={}, **kwargs)
+        self.prepare_task_id = prepare_task_id
+        self.group = group
+
+    def execute(self, context: Context) -> Any:
+        ti = context["ti"]
+        batches: Any = ti.xcom_pull(task_ids=self.prepare_task_id, map_indexes=ti.map_index)
+        if not batches:
+            raise AirflowSkipException(f"Nothing is to be copied for group {self.group!r}.")
+        done = []
+        for batch in batches:
+            self.batch = batch
+            done.append(self.index(context, Batch.from_json(batch)))
+        return done
+
+
+class PromoteGroupOperator(PromoteOperator):
+    """Serves the group as soon as it is verified, where the form says so; else it is left to the barrier.
+
+    :param promote: the form's. A template.
+    """
+
+    template_fields: Sequence[str] = ("group", "max_lag_s", "promote")
+
+    def __init__(self, *, promote: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.promote = promote
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        if self.promote != PER_GROUP:
+            raise AirflowSkipException(f"promote is {self.promote}: group {self.group!r} waits for the others.")
+        return super().execute(context)
+
+
+class CloseGroupOperator(RetireOperator):
+    """Ends a group's part: retires it where it was promoted, fails where something has, and keeps the lease where the group is
+    ready to be served with the others.
+
+    :param promote: the form's. A template. :param catch_up_task_id: and :param verify_task_id: of the same group.
+    """
+
+    template_fields: Sequence[str] = ("group", "max_lag_s", "promote")
+
+    def __init__(self, *, promote: str, catch_up_task_id: str, verify_task_id: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.promote = promote
+        self.catch_up_task_id = catch_up_task_id
+        self.verify_task_id = verify_task_id
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        if self.promote != PER_GROUP:
+            # A rollback verifies nothing.
+            last = self.verify_task_id if self.plan(context) is not None else self.catch_up_task_id
+            if self.pull(context, last):
+                return {"generation": self.generation(context)}
+        return super().execute(context)
+
+
+class GroupsReadyOperator(StreamOperator):
+    """The barrier: passes once all groups are ready, and returns them to be served; none where each was served on its own.
+
+    Fails where a group has failed, and names it. With ``promote`` other than ``per_group`` nothing is served then.
+
+    :param groups_task_id: which groups. :param close_task_id: what ends each. :param promote: the form's. A template.
+    """
+
+    template_fields: Sequence[str] = ("promote",)
+
+    def __init__(self, *, groups_task_id: str, close_task_id: str, promote: str, **kwargs: Any) -> None:
+        kwargs.setdefault("trigger_rule", TriggerRule.ALL_DONE)
+        super().__init__(**kwargs)
+        self.groups_task_id = groups_task_id
+        self.close_task_id = close_task_id
+        self.promote = promote
+
+    def execute(self, context: Context) -> list[str]:
+        ti: Any = context["ti"]
+        groups: Any = ti.xcom_pull(task_ids=self.groups_task_id)
+        if not groups:
+            raise AirflowFailException(f"Task {self.groups_task_id!r} listed no groups; its log says why.")
+        closed = ti.xcom_pull(task_ids=self.close_task_id, map_indexes=range(len(groups)))
+        failed = [group for group, result in zip(groups, closed, strict=True) if not result]
+        each = self.promote == PER_GROUP
+        if not failed:
+            return [] if each else list(groups)
+        if not each:
+            for group in groups:
+                lease_of(self.stream.of_group(group), context).release()
+        rest = "The others are served." if each else "None is served: the live indexes are as they were."
+        raise AirflowFailException(
+            f"Stream {self.stream.name!r}: {len(failed)} of {len(groups)} groups failed: {', '.join(map(repr, failed))}. {rest}"
+            " The failed tasks' logs say why; clear them with what is downstream to go on with what is there."
+        )

@@ -1,0 +1,97 @@
+"""ReindexDag and RebuildDag of a stream with groups, on a real Airflow."""
+
+from __future__ import annotations
+
+import pytest
+from streams_under_test import TIMEOUT_S, Run, StreamUnderTest
+
+from airflow_reindex_provider.testing.postgres import Database
+
+pytestmark = pytest.mark.overlaps
+VALUES = ("acme", "Acme", "b c")
+
+
+def ended(items: StreamUnderTest, dag_id: str, expect: str = "success", **conf) -> Run:
+    run = Run(items.airflow, dag_id, items.airflow.trigger(dag_id, conf=conf))
+    items.airflow.wait_for_run(dag_id, run.run_id, timeout_s=TIMEOUT_S, expect=expect)
+    return run
+
+
+def served(search: Database) -> dict[str, tuple[int, ...]]:
+    """The ids behind each public name."""
+    with search.connect() as connection:
+        names = connection.execute("SELECT viewname FROM pg_views WHERE viewname LIKE 'tenants\\_%' ORDER BY 1")
+        return {
+            name: tuple(sorted(i for (i,) in connection.execute(f'SELECT id FROM "{name}"')))
+            for (name,) in names.fetchall()
+        }
+
+
+def generations(search: Database) -> dict[str, str]:
+    """Public name to the table that it reads from."""
+    query = (
+        "SELECT DISTINCT v.relname, t.relname FROM pg_class v JOIN pg_rewrite r ON r.ev_class = v.oid"
+        " JOIN pg_depend d ON d.objid = r.oid AND d.classid = 'pg_rewrite'::regclass"
+        " JOIN pg_class t ON t.oid = d.refobjid AND t.relkind = 'r'"
+        " WHERE v.relkind = 'v' AND v.relname LIKE 'tenants\\_%'"
+    )
+    with search.connect() as connection:
+        return dict(connection.execute(query).fetchall())
+
+
+def test_groups_are_indexed_and_rebuilt_on_their_own(stream, search: Database):
+    """Groups appear, rows move, and a failure stays with its group: in a run, in a rebuild that serves each on its own, and in
+    one that serves none before all are ready."""
+    items: StreamUnderTest = stream("tenants")
+    items.at_source("ALTER TABLE {} ADD tenant text")
+    for number, value in enumerate(VALUES):
+        items.at_source(
+            f"INSERT INTO {{}} SELECT id, 't', now() - interval '1 hour', %s FROM generate_series({number * 100 + 1},"
+            f" {number * 100 + 100}) AS id",
+            value,
+        )
+    first = ended(items, "reindex_tenants")
+    assert first.sums["created"] == 300
+    assert [len(first.xcom("extract")), len(first.sums["groups"])] == [9, 3]
+    names = {"tenants_acme", *(n for n in served(search) if n.startswith(("tenants_acme__", "tenants_b_c__")))}
+    assert len(names) == 3
+    assert all(len(ids) == 100 for ids in served(search).values())
+
+    # A row moves; a new group finds its name taken, and fails alone.
+    items.at_source("UPDATE {} SET tenant = 'acme', updated_at = now() WHERE id = 300")
+    items.at_source("UPDATE {} SET tenant = 'taken', updated_at = now() WHERE id = 299")
+    with search.connect() as connection:
+        connection.execute("CREATE TABLE tenants_taken (id int)")
+    failed = ended(items, "reindex_tenants", expect="failed")
+    assert "1 of 4 groups failed: 'taken'" in failed.log("checkpoint")
+    assert "there is a table of this name" in failed.log("checkpoint")
+    assert sorted(map(len, served(search).values())) == [98, 100, 101]
+    with search.connect() as connection:
+        connection.execute("DROP TABLE tenants_taken")
+    ended(items, "reindex_tenants")
+    assert served(search)["tenants_taken"] == (299,)
+    assert 300 in served(search)["tenants_acme"]
+
+    # Most rows of one group are gone: its rebuild fails, and those of the others are served.
+    before = generations(search)
+    items.at_source("DELETE FROM {} WHERE tenant = 'Acme' AND id > 110")
+    each = ended(items, "rebuild_tenants", expect="failed")
+    assert "1 of 4 groups failed: 'Acme'. The others are served." in each.log("ready")
+    after = generations(search)
+    assert sum(after[name] == before[name] for name in after) == 1
+    assert items.airflow.variable("reindex.tenants.acme.lease") is None
+
+    together = ended(items, "rebuild_tenants", expect="failed", promote="all")
+    assert "1 of 4 groups failed: 'Acme'. None is served" in together.log("ready")
+    assert generations(search) == after
+    assert items.airflow.variable("reindex.tenants.acme.lease") is None
+
+    done = ended(items, "rebuild_tenants", promote="all", groups=["acme", "b c"])
+    assert [done.states["serve.promote", n] for n in (0, 1)] == ["success", "success"]
+    last = generations(search)
+    assert {name for name in last if last[name] != after[name]} == {"tenants_acme", *(n for n in last if "b_c" in n)}
+
+    back = ended(items, "rebuild_tenants", groups=["acme"], rollback_to="previous")
+    assert back.states["serve.promote", -1] == "skipped"
+    assert generations(search)["tenants_acme"] == after["tenants_acme"]
+    assert len(served(search)["tenants_acme"]) == 101
