@@ -23,6 +23,8 @@ _HEADER_BYTES = len(_SIGNATURE) + 8
 _ROW_BYTES = 6
 _TRAILER = b"\xff\xff"
 
+_BASE64 = sql.SQL(r"translate(encode({}, 'base64'), E'\n', '')")
+
 
 def bulk_chunks(
     connection: psycopg.Connection[Any],
@@ -61,7 +63,9 @@ def _line(relation: Relation, schema: Schema, fields: Sequence[str]) -> sql.Comp
         sql.SQL("{} AS {}").format(_json_value(sql.Identifier("r", name), relation.wire_types[name], schema, name), n)
         for name, n in ((name, sql.Identifier(name)) for name in fields)
     )
-    document = sql.SQL("row_to_json((SELECT d FROM (SELECT {}) AS d))").format(values)
+    # A column of this name would be taken for the row.
+    row = sql.Identifier(next(name for name in map("d{}".format, range(len(fields) + 1)) if name not in fields))
+    document = sql.SQL("row_to_json((SELECT {row} FROM (SELECT {}) AS {row}))").format(values, row=row)
     return sql.SQL("CASE WHEN ({}) THEN {} || {} ELSE {} || {} || {} || {} END").format(
         relation.deleted,
         sql.Literal('{"delete":{"_id":'),
@@ -75,11 +79,16 @@ def _line(relation: Relation, schema: Schema, fields: Sequence[str]) -> sql.Comp
 
 def _json_value(column: sql.Composable, wire_type: str, schema: Schema, name: str) -> sql.Composed:
     """The column as something that ``row_to_json`` writes as it should."""
-    if wire_type == "json":
+    if wire_type in ("json", "json[]"):
         # Line breaks between JSON's parts are white space; within its strings they are escaped.
-        return sql.SQL(r"translate({}::text, E'\n\r', '  ')::json").format(column)
+        return sql.SQL(r"translate(to_json({})::text, E'\n\r', '  ')::json").format(column)
     if wire_type == "bytea":
-        return sql.SQL(r"translate(encode({}, 'base64'), E'\n', '')").format(column)
+        return _BASE64.format(column)
+    if wire_type == "bytea[]":
+        elements = sql.SQL("ARRAY(SELECT {} FROM unnest({}) WITH ORDINALITY AS u(b, n) ORDER BY n)").format(
+            _BASE64.format(sql.SQL("b")), column
+        )
+        return sql.SQL("CASE WHEN {} IS NOT NULL THEN {} END").format(column, elements)
     if is_vector(schema.field(name).type):
         return sql.SQL("{}::text::json").format(column)
     return sql.SQL("{}::{}").format(column, sql.SQL(wire_type))

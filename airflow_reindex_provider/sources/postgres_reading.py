@@ -147,23 +147,28 @@ def _weight(cursor: psycopg.ServerCursor[Any], number: int, row: Sequence[Any]) 
     return weight
 
 
-def _or_text(base: type[Loader]) -> type[Loader]:
+def _or_text(base: type[Loader], form: Callable[[str], str] = str) -> type[Loader]:
     class OrText(base):  # type: ignore[valid-type, misc]
         def load(self, data: Buffer) -> Any:
             try:
                 return super().load(data)
             except psycopg.DataError:
-                return bytes(data).decode()
+                return form(bytes(data).decode())
 
     return OrText
+
+
+def _as_in_json(text: str) -> str:
+    """A time as Postgres writes it in JSON; the session's zone is UTC."""
+    return text.replace(" ", "T", 1).replace("+00", "+00:00")
 
 
 _LENIENT: dict[str, type[Loader]] = {
     "date": _or_text(DateLoader),
     "time": _or_text(TimeLoader),
     "timetz": _or_text(TimetzLoader),
-    "timestamp": _or_text(TimestampLoader),
-    "timestamptz": _or_text(TimestamptzLoader),
+    "timestamp": _or_text(TimestampLoader, _as_in_json),
+    "timestamptz": _or_text(TimestamptzLoader, _as_in_json),
     # A timedelta has no months; a Python range has no text form that Postgres reads.
     **dict.fromkeys(
         ("interval", "inet", "cidr", "int4range", "int8range", "numrange", "tsrange", "tstzrange", "daterange"),

@@ -11,6 +11,7 @@ import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from nasty_values import TYPES, VALUES
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
@@ -19,125 +20,6 @@ from airflow_reindex_provider.sources.postgres import PostgresSource
 from airflow_reindex_provider.targets.postgres import PostgresTarget
 from airflow_reindex_provider.testing.postgres import Database, EmbeddedPostgres
 from airflow_reindex_provider.testing.runs import Runner
-
-TYPES = """
-CREATE TYPE mood AS ENUM ('sad', 'it''s "ok"');
-CREATE TYPE pair AS (a int, b text);
-CREATE DOMAIN positive AS int CHECK (VALUE > 0);
-CREATE DOMAIN label AS varchar(20);
-CREATE DOMAIN tags AS text[];
-"""
-
-VALUES: dict[str, list[str]] = {
-    "text": [
-        "''",
-        "' '",
-        "'it''s \"quoted\" \\ back\\\\slash'",
-        "E'tab\\tline\\nreturn\\r\\x08\\x01'",
-        "'\\N'",
-        "'NULL'",
-        "'%s %(name)s {} {0} $1'",
-        "'é e\u0301 ß ﬀ ﷺ 鍵 😀👩‍👩‍👧 \u202e \ufeff'",
-        '\'{"looks": "like json"}\'',
-        "'{a,b}'",
-    ],
-    "varchar(30)": ["''", "'trailing  '"],
-    "char(5)": ["'ab'", "''", "'a b'"],
-    "name": ["'a name'"],
-    '"char"': ["'x'"],
-    "boolean": ["true", "false"],
-    "smallint": ["-32768", "32767"],
-    "integer": ["-2147483648"],
-    "bigint": ["9223372036854775807", "-9223372036854775808"],
-    "numeric": [
-        "'NaN'",
-        "'Infinity'",
-        "'-Infinity'",
-        "0.1",
-        "1.10",
-        "-0.000",
-        "1e100",
-        "1e-100",
-        "123456789012345678901234567890.123456789012345678901234567890",
-        "repeat('9', 2000)::numeric",
-    ],
-    "numeric(10,2)": ["1.10"],
-    "real": ["'NaN'", "'-Infinity'", "0.1", "'-0'", "3.4028235e38", "1e-45"],
-    "double precision": [
-        "'NaN'",
-        "'Infinity'",
-        "0.1",
-        "'-0'",
-        "1.7976931348623157e308",
-        "5e-324",
-        "0.30000000000000004",
-    ],
-    "money": ["12.34"],
-    "bytea": ["''", "'\\x00ff5c275c6e'"],
-    "uuid": ["'00000000-0000-0000-0000-000000000000'"],
-    "date": ["'infinity'", "'-infinity'", "'0044-03-15 BC'", "'0001-01-01'", "'9999-12-31'", "'294276-01-01'"],
-    "time": ["'24:00'", "'00:00'", "'23:59:59.999999'"],
-    "timetz": ["'24:00+14'", "'12:00:00.000001-03:30'"],
-    "timestamp": [
-        "'infinity'",
-        "'-infinity'",
-        "'0044-03-15 12:00 BC'",
-        "'2026-03-08 02:30:00.000001'",
-        "'294276-01-01'",
-    ],
-    "timestamptz": [
-        "'infinity'",
-        "'-infinity'",
-        "'0044-03-15 12:00+00 BC'",
-        "'2026-11-01 01:30:00-04'",
-        "'2026-11-01 01:30:00.999999-05'",
-        "'1890-01-01 00:00+00'",
-        "'0001-01-01 00:00+15'",
-        "'294276-01-01'",
-    ],
-    "interval": ["'1 mon 2 days 03:04:05.000006'", "'-1 year'", "'0'", "'999999 hours'", "'1 mon -1 days'"],
-    # As Python writes JSON: of a text type, a transform's JSON cannot keep the spaces.
-    "json": ['\'{"b": 2, "a": [1, null, {}]}\'', "'[]'", "'\"text\"'", "'1'", "'true'"],
-    "jsonb": ['\'{"b": {"c": [1, 2.5, null, "😀"]}, "": "\\\\"}\'', "'[]'", "'\"it''s\"'", "'0'"],
-    "inet": ["'10.1.2.3/8'", "'::1'"],
-    "cidr": ["'10.0.0.0/8'"],
-    "macaddr": ["'08:00:2b:01:02:03'"],
-    "point": ["'(1.5,-0)'"],
-    "bit(3)": ["B'101'"],
-    "bit varying": ["B''", "B'1'"],
-    "tsvector": ["to_tsvector('english', 'the quick fox''s')"],
-    "int4range": ["'[1,5)'", "'empty'", "'(,)'"],
-    "tstzrange": ["'[2026-01-01 00:00+00,infinity)'"],
-    "daterange": ["'[2026-01-01,)'"],
-    "int4multirange": ["'{[1,3),[5,7)}'"],
-    "oid": ["4294967295"],
-    "mood": ["'it''s \"ok\"'"],
-    "mood[]": ["array['sad', 'it''s \"ok\"', null]::mood[]"],
-    "pair": ["row(1, 'it''s \"x\", (y)')::pair"],
-    "positive": ["5"],
-    "label": ["'a label'"],
-    "tags": ["array['a', null, '\"b\"']"],
-    "text[]": [
-        "'{}'",
-        "array[null, '', 'null', 'NULL', 'a,b', '{c}', '\"d\"', '\\', E'\\n', ' e ', 'é😀']",
-        "array[['a', 'b'], ['c', null]]",
-    ],
-    "varchar(9)[]": ["array['x y']"],
-    "integer[]": ["array[1, null, -3]", "array[[1, 2], [3, 4]]", "array[[[1]], [[2]]]"],
-    "bigint[]": ["array[9223372036854775807]"],
-    "numeric[]": ["array[1.10, 'NaN', null]"],
-    "double precision[]": ["array['NaN', 'Infinity', 0.1, null]::float8[]"],
-    "boolean[]": ["array[true, null, false]"],
-    "bytea[]": ["array['\\x00ff'::bytea, null, '']"],
-    "uuid[]": ["array['00000000-0000-0000-0000-000000000001'::uuid]"],
-    "date[]": ["array['2026-01-01', 'infinity', '0044-03-15 BC', null]::date[]"],
-    "timestamptz[]": ["array['2026-01-01 00:00+00', '-infinity']::timestamptz[]"],
-    "time[]": ["array['24:00', '12:00']::time[]"],
-    "interval[]": ["array['1 mon']::interval[]"],
-    "jsonb[]": ["array['{\"a\": [1]}', '[1, 2]', '\"x\"']::jsonb[]"],
-    "int4range[]": ["array['[1,5)', null]::int4range[]"],
-    "inet[]": ["array['::1']::inet[]"],
-}
 
 FORMATS = [pytest.param(None, id="pg_copy"), pytest.param(lambda document: document, id="rows")]
 
