@@ -18,6 +18,7 @@ from airflow.sdk import (
 from airflow_reindex_provider.operators.base import DEFAULT_RETRIES, RETRY_POLICY
 from airflow_reindex_provider.operators.checkpoint import CheckpointOperator
 from airflow_reindex_provider.operators.extract import ExtractChangesOperator
+from airflow_reindex_provider.operators.groups import GROUPS_PARAM, ListGroupsOperator
 from airflow_reindex_provider.operators.index import MAP_INDEX_TEMPLATE, IndexBatchOperator
 from airflow_reindex_provider.operators.sweep import (
     AllowRepairsOperator,
@@ -26,6 +27,7 @@ from airflow_reindex_provider.operators.sweep import (
     RepairKeysOperator,
     SweepReportOperator,
 )
+from airflow_reindex_provider.operators.sweep_groups import SweepGroupOperator, SweepGroupsReportOperator
 from airflow_reindex_provider.stream import Stream
 
 _FIRST_DAY = pendulum.datetime(2000, 1, 1, tz="UTC")
@@ -182,7 +184,8 @@ class SweepDag(DAG):
     ) -> None:
         kwargs.setdefault("max_active_runs", 1)
         kwargs.setdefault("description", f"Finds and repairs what differs in {stream.target.label}")
-        params: dict[str, Any] = {**SWEEP_PARAMS, **kwargs.pop("params", {})}
+        own = {**SWEEP_PARAMS, **({"groups": GROUPS_PARAM} if stream.has_groups else {})}
+        params: dict[str, Any] = {**own, **kwargs.pop("params", {})}
         params["max_delete_fraction"] = copy(params["max_delete_fraction"])
         params["max_delete_fraction"].value = max_delete_fraction
         super().__init__(
@@ -195,7 +198,10 @@ class SweepDag(DAG):
             **kwargs,
         )
         with self:
-            _sweep_tasks(stream, max_active_ranges, pool, task_args)
+            if stream.has_groups:
+                _group_sweep_tasks(stream, max_active_ranges, pool, task_args)
+            else:
+                _sweep_tasks(stream, max_active_ranges, pool, task_args)
 
 
 def _sweep_tasks(
@@ -231,6 +237,26 @@ def _sweep_tasks(
     compare >> allow
     repair >> report
     return report
+
+
+def _group_sweep_tasks(stream: Stream, max_active: int, pool: str | None, task_args: dict[str, Any] | None) -> None:
+    """See ``operators.sweep_groups``."""
+    common = {"stream": stream, **_common(task_args)}
+    groups = ListGroupsOperator(task_id="groups", **common)
+    sweep = SweepGroupOperator.partial(
+        task_id="sweep",
+        max_delete_fraction="{{ params.get('max_delete_fraction', 0.05) }}",
+        report_only="{{ params.get('dry_run', false) }}",
+        map_index_template=MAP_INDEX_TEMPLATE,
+        max_active_tis_per_dagrun=max_active,
+        retry_policy=RETRY_POLICY,
+        **common,
+        **({"pool": pool} if pool else {}),
+    ).expand(group=groups.output)
+    report = SweepGroupsReportOperator(
+        task_id="report", groups_task_id=groups.task_id, sweep_task_id=sweep.task_id, **common
+    )
+    sweep >> report
 
 
 def _tasks(

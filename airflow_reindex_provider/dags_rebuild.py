@@ -11,6 +11,7 @@ from airflow.sdk import DAG, Param, TriggerRule, task_group
 
 from airflow_reindex_provider.core.leases import DEFAULT_LEASE
 from airflow_reindex_provider.operators.base import DEFAULT_RETRIES, RETRY_POLICY
+from airflow_reindex_provider.operators.groups import GROUPS_PARAM, ListGroupsOperator
 from airflow_reindex_provider.operators.index import MAP_INDEX_TEMPLATE
 from airflow_reindex_provider.operators.rebuild import (
     ALL,
@@ -28,7 +29,6 @@ from airflow_reindex_provider.operators.rebuild_groups import (
     CloseGroupOperator,
     CopyGroupOperator,
     GroupsReadyOperator,
-    ListGroupsOperator,
     PromoteGroupOperator,
 )
 from airflow_reindex_provider.stream import Stream
@@ -73,13 +73,7 @@ GROUP_REBUILD_PARAMS: dict[str, Param] = {
         description="per_group: each group as soon as it is verified. all: none before all are. wait: the same, and a person"
         " approves.",
     ),
-    "groups": Param(
-        None,
-        type=["array", "null"],
-        items={"type": "string"},
-        title="Groups",
-        description="Values, one a line. Empty: all groups that are served.",
-    ),
+    "groups": GROUPS_PARAM,
     "rollback_to": Param(
         None,
         enum=[None, "previous"],

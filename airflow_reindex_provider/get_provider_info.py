@@ -26,6 +26,8 @@ def get_provider_info() -> dict[str, Any]:
                     "airflow_reindex_provider.operators.rebuild",
                     "airflow_reindex_provider.operators.rebuild_groups",
                     "airflow_reindex_provider.operators.sweep",
+                    "airflow_reindex_provider.operators.sweep_groups",
+                    "airflow_reindex_provider.operators.groups",
                 ],
             }
         ],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from airflow_reindex_provider import PostgresSource, PostgresTarget, RebuildDag, ReindexDag, Stream
+from airflow_reindex_provider import PostgresSource, PostgresTarget, RebuildDag, ReindexDag, Stream, SweepDag
 
 invoices = Stream(
     name="invoices",
@@ -18,3 +18,4 @@ invoices = Stream(
 
 ReindexDag(invoices, schedule="*/5 * * * *")
 RebuildDag(invoices)
+SweepDag(invoices, schedule="@weekly")

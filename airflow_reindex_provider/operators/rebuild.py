@@ -27,8 +27,8 @@ from airflow_reindex_provider.core.settling import require_complete, settle
 from airflow_reindex_provider.core.throttle import Throttle
 from airflow_reindex_provider.core.verifying import verify
 from airflow_reindex_provider.hooks.progress import ReindexProgressHook
-from airflow_reindex_provider.operators.base import StreamOperator
 from airflow_reindex_provider.operators.extract import PLAN_KEY
+from airflow_reindex_provider.operators.groups import OfGroupOperator
 from airflow_reindex_provider.operators.index import IndexBatchOperator
 
 if TYPE_CHECKING:
@@ -61,35 +61,6 @@ def lease_of(stream: Stream, context: Context, lease: timedelta = DEFAULT_LEASE)
     return Keeper(
         stream.checkpoint, stream.name, holder=f"{ti.dag_id} {ti.run_id}", purpose=str(Mode.REBUILD), ttl=lease
     )
-
-
-class OfGroupOperator(StreamOperator):
-    """A task for a stream, or for one group of it.
-
-    :param group: value of the group, in a mapped task group over a stream's groups. A template.
-    """
-
-    template_fields: Sequence[str] = ("group",)
-
-    def __init__(self, *, group: Any = None, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.group = group
-
-    def pre_execute(self, context: Any) -> None:
-        context["batch_label"] = self.group
-        super().pre_execute(context)
-
-    @property
-    def own(self) -> Stream:
-        """The stream that the task works on."""
-        return self.stream_of(self.group)
-
-    def pull(self, context: Context, task_id: str, key: str = "return_value") -> Any:
-        """An XCom of another task: of the same group, where it is one of a group."""
-        ti: Any = context["ti"]
-        if self.group is None:
-            return ti.xcom_pull(task_ids=task_id, key=key)
-        return ti.xcom_pull(task_ids=task_id, key=key, map_indexes=ti.map_index)
 
 
 class PrepareRebuildOperator(OfGroupOperator):

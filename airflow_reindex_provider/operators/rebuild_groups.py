@@ -1,4 +1,4 @@
-"""The tasks that a rebuild of a stream with groups has besides: which groups, a group's copy, and the barrier.
+"""The tasks that a rebuild of a stream with groups has besides: a group's copy, its end, and the barrier.
 
 groups -> each [prepare -> copy -> catch_up -> verify -> promote -> close] -> ready -> approve -> serve [promote -> retire]
 
@@ -14,8 +14,6 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import TriggerRule
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-from airflow_reindex_provider.core.errors import ConfigurationError
-from airflow_reindex_provider.core.groups import known_groups
 from airflow_reindex_provider.core.model import Batch
 from airflow_reindex_provider.operators.base import StreamOperator
 from airflow_reindex_provider.operators.rebuild import (
@@ -28,33 +26,6 @@ from airflow_reindex_provider.operators.rebuild import (
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
-
-
-class ListGroupsOperator(StreamOperator):
-    """Returns the groups to rebuild: those that the form's ``groups`` names, else all that have a live index."""
-
-    def execute(self, context: Context) -> list[str]:
-        stream = self.stream
-        known = known_groups(stream.name, stream.checkpoint)
-        asked = list(dict.fromkeys(str(value) for value in context["params"].get("groups") or ()))
-        if unknown := [value for value in asked if value not in known]:
-            raise ConfigurationError(
-                f"Stream {stream.name!r} has no groups {unknown}: no run of its ReindexDag has met them. Name others, or leave"
-                " groups empty for all."
-            )
-        groups = asked or [value for value in known if self._is_live(value)]
-        if not groups:
-            raise ConfigurationError(f"Stream {stream.name!r} has no group yet: let a run of its ReindexDag load some.")
-        self.log.info("Groups: %s.", ", ".join(map(repr, groups)))
-        return groups
-
-    def _is_live(self, value: str) -> bool:
-        own = self.stream.of_group(value)
-        with own.target.open(own.name) as target:
-            found = any(generation.live for generation in target.generations())
-        if not found:
-            self.log.warning("Group %r has no live index yet and is left to the first run that loads it.", value)
-        return found
 
 
 class CopyGroupOperator(CopyBatchOperator):

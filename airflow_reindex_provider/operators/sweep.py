@@ -37,7 +37,7 @@ SWEEP_PLAN_KEY = "reindex_sweep_plan"
 SWEEP_KEY = "reindex_sweep"
 
 
-def _keeper(stream: Stream, context: Context) -> Keeper:
+def lease_of(stream: Stream, context: Context) -> Keeper:
     """Of the stream's lease, which all tasks of a run share: neither a rebuild nor another sweep runs beside it."""
     ti: Any = context["ti"]
     return Keeper(stream.checkpoint, stream.name, holder=f"{ti.dag_id} {ti.run_id}", purpose=str(Mode.SWEEP))
@@ -72,7 +72,7 @@ class PlanSweepOperator(StreamOperator):
         stream = self.stream
         report_only = str(self.report_only).strip().lower() == "true"
         if not report_only:
-            _keeper(stream, context).keep()
+            lease_of(stream, context).keep()
         with stream.source.open() as source, stream.target.open(stream.name) as target:
             plan, ranges = plan_sweep(
                 stream.name,
@@ -141,7 +141,7 @@ class CompareKeysOperator(SweepOperator):
         context["batch_label"] = part.label  # type: ignore[typeddict-unknown-key]  # the map index template reads it
         progress = self.progress(context, plan, part, part.rows)
         report = SweepReport()
-        keeper = _keeper(stream, context)
+        keeper = lease_of(stream, context)
         progress.start()
         try:
             with stream.source.open() as source, stream.target.open(stream.name) as target:
@@ -200,7 +200,7 @@ class RepairKeysOperator(SweepOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         stream, plan, job = self.stream, self.plan(context), RepairJob.from_json(self.job)
-        keeper = _keeper(stream, context)
+        keeper = lease_of(stream, context)
         context["batch_label"] = job.label  # type: ignore[typeddict-unknown-key]  # the map index template reads it
 
         def should_stop() -> bool:
@@ -240,7 +240,7 @@ class SweepReportOperator(SweepOperator):
         self.repair_task_id = repair_task_id
 
     def execute(self, context: Context) -> dict[str, Any]:
-        _keeper(self.stream, context).release()
+        lease_of(self.stream, context).release()
         plan = self.plan(context)
         ranges: Any = context["ti"].xcom_pull(task_ids=self.plan_task_id)
         jobs: Any = context["ti"].xcom_pull(task_ids=self.allow_task_id)

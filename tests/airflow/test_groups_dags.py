@@ -1,4 +1,4 @@
-"""ReindexDag and RebuildDag of a stream with groups, on a real Airflow."""
+"""ReindexDag, RebuildDag and SweepDag of a stream with groups, on a real Airflow."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from streams_under_test import TIMEOUT_S, Run, StreamUnderTest
 from airflow_reindex_provider.testing.postgres import Database
 
 pytestmark = pytest.mark.overlaps
-VALUES = ("acme", "Acme", "b c")
+VALUES = ("acme", "Acme", "{{ b }}")
 
 
 def ended(items: StreamUnderTest, dag_id: str, expect: str = "success", **conf) -> Run:
@@ -39,9 +39,9 @@ def generations(search: Database) -> dict[str, str]:
         return dict(connection.execute(query).fetchall())
 
 
-def test_groups_are_indexed_and_rebuilt_on_their_own(stream, search: Database):
+def test_groups_are_indexed_rebuilt_and_swept_on_their_own(stream, search: Database):
     """Groups appear, rows move, and a failure stays with its group: in a run, in a rebuild that serves each on its own, and in
-    one that serves none before all are ready."""
+    one that serves none before all are ready; so it does in a sweep. A value that looks like a template is a value."""
     items: StreamUnderTest = stream("tenants")
     items.at_source("ALTER TABLE {} ADD tenant text")
     for number, value in enumerate(VALUES):
@@ -53,7 +53,7 @@ def test_groups_are_indexed_and_rebuilt_on_their_own(stream, search: Database):
     first = ended(items, "reindex_tenants")
     assert first.sums["created"] == 300
     assert [len(first.xcom("extract")), len(first.sums["groups"])] == [9, 3]
-    names = {"tenants_acme", *(n for n in served(search) if n.startswith(("tenants_acme__", "tenants_b_c__")))}
+    names = {"tenants_acme", *(n for n in served(search) if n.startswith(("tenants_acme__", "tenants_b__")))}
     assert len(names) == 3
     assert all(len(ids) == 100 for ids in served(search).values())
 
@@ -86,12 +86,24 @@ def test_groups_are_indexed_and_rebuilt_on_their_own(stream, search: Database):
     assert generations(search) == after
     assert items.airflow.variable("reindex.tenants.acme.lease") is None
 
-    done = ended(items, "rebuild_tenants", promote="all", groups=["acme", "b c"])
+    done = ended(items, "rebuild_tenants", promote="all", groups=["acme", "{{ b }}"])
     assert [done.states["serve.promote", n] for n in (0, 1)] == ["success", "success"]
     last = generations(search)
-    assert {name for name in last if last[name] != after[name]} == {"tenants_acme", *(n for n in last if "b_c" in n)}
+    assert {name for name in last if last[name] != after[name]} == {"tenants_acme", *(n for n in last if "_b__" in n)}
 
     back = ended(items, "rebuild_tenants", groups=["acme"], rollback_to="previous")
     assert back.states["serve.promote", -1] == "skipped"
     assert generations(search)["tenants_acme"] == after["tenants_acme"]
     assert len(served(search)["tenants_acme"]) == 101
+
+    # Its sweep finds the rows gone, and fails until it is told that all of the source is there.
+    swept = ended(items, "sweep_tenants", expect="failed")
+    assert "the sweep of 1 of 4 groups failed: 'Acme'. The others are swept." in swept.log("report")
+    assert {group: found["orphaned"] for group, found in swept.xcom("report", "reindex_sweep")["groups"].items()} == {
+        "acme": 0,
+        "taken": 0,
+        "{{ b }}": 0,
+    }
+    swept = ended(items, "sweep_tenants", groups=["Acme"], max_delete_fraction=1)
+    assert swept.xcom("report")["repairs"] == 90
+    assert sorted(map(len, served(search).values())) == [1, 10, 98, 101]

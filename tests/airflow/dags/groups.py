@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from streams_for_tests import QUICK, stream
 
-from airflow_reindex_provider import RebuildDag, ReindexDag
+from airflow_reindex_provider import RebuildDag, ReindexDag, SweepDag
 
 plain = stream("tenants", batch_size=40)
 tenants = replace(
@@ -14,3 +14,4 @@ tenants = replace(
 )
 ReindexDag(tenants, task_args=QUICK)
 RebuildDag(tenants, task_args=QUICK)
+SweepDag(tenants, task_args=QUICK)

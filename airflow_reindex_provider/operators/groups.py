@@ -1,0 +1,82 @@
+"""What the rebuild and the sweep of a stream with groups share: which groups, and a task for one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import Param
+
+from airflow_reindex_provider.core.errors import ConfigurationError
+from airflow_reindex_provider.core.groups import known_groups
+from airflow_reindex_provider.operators.base import StreamOperator
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_reindex_provider.stream import Stream
+
+GROUPS_PARAM = Param(
+    None,
+    type=["array", "null"],
+    items={"type": "string"},
+    title="Groups",
+    description="Values, one a line. Empty: all groups that are served.",
+)
+"""Field ``groups`` of a trigger form."""
+
+
+class ListGroupsOperator(StreamOperator):
+    """Returns the groups to work on: those that the form's ``groups`` names, else all that have a live index."""
+
+    def execute(self, context: Context) -> list[str]:
+        stream = self.stream
+        known = known_groups(stream.name, stream.checkpoint)
+        asked = list(dict.fromkeys(str(value) for value in context["params"].get("groups") or ()))
+        if unknown := [value for value in asked if value not in known]:
+            raise ConfigurationError(
+                f"Stream {stream.name!r} has no groups {unknown}: no run of its ReindexDag has met them. Name others, or leave"
+                " groups empty for all."
+            )
+        groups = asked or [value for value in known if self._is_live(value)]
+        if not groups:
+            raise ConfigurationError(f"Stream {stream.name!r} has no group yet: let a run of its ReindexDag load some.")
+        self.log.info("Groups: %s.", ", ".join(map(repr, groups)))
+        return groups
+
+    def _is_live(self, value: str) -> bool:
+        own = self.stream.of_group(value)
+        with own.target.open(own.name) as target:
+            found = any(generation.live for generation in target.generations())
+        if not found:
+            self.log.warning("Group %r has no live index yet and is left to the first run that loads it.", value)
+        return found
+
+
+class OfGroupOperator(StreamOperator):
+    """A task for a stream, or for one group of it.
+
+    :param group: value of the group, in a mapped task group over a stream's groups. A template.
+    """
+
+    template_fields: Sequence[str] = ("group",)
+
+    def __init__(self, *, group: Any = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.group = group
+
+    def pre_execute(self, context: Any) -> None:
+        context["batch_label"] = self.group
+        super().pre_execute(context)
+
+    @property
+    def own(self) -> Stream:
+        """The stream that the task works on."""
+        return self.stream_of(self.group)
+
+    def pull(self, context: Context, task_id: str, key: str = "return_value") -> Any:
+        """An XCom of another task: of the same group, where it is one of a group."""
+        ti: Any = context["ti"]
+        if self.group is None:
+            return ti.xcom_pull(task_ids=task_id, key=key)
+        return ti.xcom_pull(task_ids=task_id, key=key, map_indexes=ti.map_index)
