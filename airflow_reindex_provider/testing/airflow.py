@@ -14,6 +14,7 @@ import contextlib
 import json
 import os
 import secrets
+import signal
 import socket
 import subprocess
 import sys
@@ -28,12 +29,17 @@ import httpx
 import psycopg.errors
 
 from airflow_reindex_provider.testing.postgres import EmbeddedPostgres
-from airflow_reindex_provider.testing.processes import ProcessSet
-from airflow_reindex_provider.testing.rest import Rest, RestError
+from airflow_reindex_provider.testing.processes import ProcessSet, tail
+from airflow_reindex_provider.testing.rest import NoAnswerError, Rest, RestError
 
 T = TypeVar("T")
 
 _COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
+# `python -m airflow`, and SIGUSR1 makes it write into its log what each of its threads is doing.
+_OPEN_TO_QUESTIONS = (
+    "import faulthandler, runpy, signal; faulthandler.register(signal.SIGUSR1);"
+    "runpy.run_module('airflow', run_name='__main__', alter_sys=True)"
+)
 _FINAL_STATES = ("success", "failed")
 _POLL_S = 0.2
 
@@ -278,23 +284,30 @@ class Airflow:
                 for name in self._workers
             },
         }
-        command = [sys.executable, "-m", "airflow", *options.get(component, [component])]
+        program = ["-c", _OPEN_TO_QUESTIONS] if component == "api-server" else ["-m", "airflow"]
+        command = [sys.executable, *program, *options.get(component, [component])]
         self._processes.start(component, command, env=self._env, log=self.logs / f"{component}.log")
 
     def _healthy(self) -> Rest | None:
         try:
-            rest = Rest(self.url, self.user, self.password)
+            rest = Rest(self.url, self.user, self.password, on_silence=self._silent_api_server)
             try:
                 health = rest.get("/monitor/health")
             except BaseException:
                 rest.close()
                 raise
-        except (httpx.TransportError, RestError):
+        except (httpx.TransportError, RestError, NoAnswerError):
             return None
         if all(part["status"] == "healthy" for part in health.values()) and self._workers_answer():
             return rest
         rest.close()
         return None
+
+    def _silent_api_server(self) -> str:
+        log = self.logs / "api-server.log"
+        end = tail(log)
+        self._processes.send("api-server", signal.SIGUSR1)
+        return f"What its threads are doing is in {log}, whose end was:\n{end}"
 
     def _workers_answer(self) -> bool:
         if not self._workers:
@@ -327,6 +340,9 @@ class Airflow:
             "CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(self.home / "passwords.json"),
             "DATABASE__SQL_ALCHEMY_CONN": self._postgres.sqlalchemy_url("airflow"),
             "DATABASE__SQL_ALCHEMY_CONN_ASYNC": self._postgres.sqlalchemy_url("airflow", driver="asyncpg"),
+            # The api-server answers 40 calls at once, and each may hold a connection or two. With 15 between them, as it comes,
+            # calls that hold one wait for one in a circle, until the pool gives up after half a minute.
+            "DATABASE__SQL_ALCHEMY_MAX_OVERFLOW": "-1",
             "API__BASE_URL": self.url,
             "API__SECRET_KEY": secrets.token_hex(16),
             "API__WORKERS": "1",

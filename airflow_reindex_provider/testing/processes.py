@@ -87,6 +87,10 @@ class ProcessSet:
                 return name
         raise KeyError(pid)
 
+    def send(self, name: str, number: signal.Signals) -> None:
+        """Send a signal to a started process alone."""
+        self._started[name][0].send_signal(number)
+
     def kill(self, name: str) -> None:
         """SIGKILL to a started process and all that it has started. Returns when none is left; `check` forgets them."""
         process, _ = self._started.pop(name)

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Callable
 from typing import Any
 
 import httpx
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
+
+_TIMEOUT_S = 30
+_READS = 3
 
 
 class RestError(RuntimeError):
@@ -15,15 +21,24 @@ class RestError(RuntimeError):
         self.status = status
 
 
+class NoAnswerError(RuntimeError):
+    """Airflow's REST API has not answered in time."""
+
+
 class Rest:
     """Airflow's REST API (`/api/v2`), signed in. Paths are relative to it; answers are decoded JSON.
 
+    A call waits half a minute for its answer. One that only reads is then made again, twice, with a warning.
+
+    :param on_silence: what is known of an api-server that does not answer, for the error.
     :raises RestError: for every answer from 400 upwards, with the body of the answer.
+    :raises NoAnswerError: there was none in time.
     """
 
-    def __init__(self, url: str, user: str, password: str) -> None:
+    def __init__(self, url: str, user: str, password: str, *, on_silence: Callable[[], str] = str) -> None:
         # Without the proxies of the environment: the server is on the loopback interface.
-        self._client = httpx.Client(base_url=url, timeout=30, trust_env=False)
+        self._client = httpx.Client(base_url=url, timeout=_TIMEOUT_S, trust_env=False)
+        self._on_silence = on_silence
         token = self._call("POST", "/auth/token", json={"username": user, "password": password})["access_token"]
         self._client.headers["Authorization"] = f"Bearer {token}"
 
@@ -52,9 +67,27 @@ class Rest:
         self._client.close()
 
     def _call(self, method: str, path: str, **options: Any) -> Any:
-        response = self._client.request(method, path, **options)
+        attempts = _READS if method == "GET" else 1
+        retrying = Retrying(
+            retry=retry_if_exception_type(httpx.TimeoutException),
+            stop=stop_after_attempt(attempts),
+            before_sleep=_warn,
+            reraise=True,
+        )
+        try:
+            response: httpx.Response = retrying(self._client.request, method, path, **options)
+        except httpx.TimeoutException as error:
+            raise NoAnswerError(
+                f"{method} {path}: {type(error).__name__} after {_TIMEOUT_S} s, {attempts} times. {self._on_silence()}"
+            ) from error
         if response.status_code >= 400:
             raise RestError(
                 f"{method} {path} answered {response.status_code}: {response.text}", status=response.status_code
             )
         return response.json() if response.content else None
+
+
+def _warn(state: RetryCallState) -> None:
+    warnings.warn(
+        f"{' '.join(state.args)} had no answer within {_TIMEOUT_S} s; once more", RuntimeWarning, stacklevel=2
+    )

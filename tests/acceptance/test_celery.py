@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
 
 import pytest
+from redis import Redis
 
 from airflow_reindex_provider.testing.airflow import Airflow
 from airflow_reindex_provider.testing.postgres import EmbeddedPostgres
@@ -57,6 +58,8 @@ def airflow(
         # What decides over a take-over, in seconds instead of minutes.
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "10",
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "2",
+        # So that Redis hands out again, while the tests last, what a lost worker had not acknowledged.
+        "AIRFLOW__CELERY_BROKER_TRANSPORT_OPTIONS__VISIBILITY_TIMEOUT": "20",
         "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "600",
     }
     with Airflow(
@@ -85,7 +88,11 @@ def test_an_example_dag_runs_unedited(
 
 @pytest.mark.parametrize("engine", ["postgres", "opensearch"])
 def test_a_lost_worker_costs_time_alone(
-    engine: str, airflow: Airflow, sample_shop: EmbeddedPostgres, brake: Path, request: pytest.FixtureRequest
+    engine: str,
+    airflow: Airflow,
+    sample_shop: EmbeddedPostgres,
+    brake: Path,
+    request: pytest.FixtureRequest,
 ) -> None:
     """Of four batches on two workers, those of the killed one go on at the other behind their last noted chunk: no row before
     is read again, the counts include them, and the index equals the table."""
@@ -143,6 +150,21 @@ def test_a_lost_worker_costs_time_alone(
     assert documents(name) == {i: f"row {i}" for i in range(400)}
 
     airflow.restart(victim)
+
+
+def test_the_messages_of_lost_tries_run_nothing(airflow: Airflow, redis: RedisServer) -> None:
+    """After the test above Redis hands them out again: no task has another try, and the runs stay as they were."""
+    dag_id = "reindex_slow_postgres"
+    (run,) = airflow.rest.get(f"/dags/{dag_id}/dagRuns", run_type="manual")["dag_runs"]
+    with Redis.from_url(redis.url) as broker:
+        _until(lambda: broker.hlen("unacked") == 0 and broker.llen("default") == 0, "the old messages to be taken")
+
+    tasks = _index_tasks(airflow, dag_id, run["dag_run_id"])
+    assert {task["state"] for task in tasks} == {"success"}
+    assert {task["try_number"] for task in tasks} == {1, 2}
+    for task in tasks:
+        log = airflow.log_of(dag_id, run["dag_run_id"], "index", map_index=task["map_index"])
+        assert len(_tries(log)) == task["try_number"]
 
 
 def _index_tasks(airflow: Airflow, dag_id: str, run_id: str) -> list[dict[str, Any]]:
