@@ -340,8 +340,8 @@ class Airflow:
             "CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(self.home / "passwords.json"),
             "DATABASE__SQL_ALCHEMY_CONN": self._postgres.sqlalchemy_url("airflow"),
             "DATABASE__SQL_ALCHEMY_CONN_ASYNC": self._postgres.sqlalchemy_url("airflow", driver="asyncpg"),
-            # The api-server answers 40 calls at once, and each may hold a connection or two. With 15 between them, as it comes,
-            # calls that hold one wait for one in a circle, until the pool gives up after half a minute.
+            # With the 15 connections that it has by default, an api-server that gets more than 40 calls at once stalls: those
+            # that hold one wait for a thread, and the threads for a connection, until the pool gives up after half a minute.
             "DATABASE__SQL_ALCHEMY_MAX_OVERFLOW": "-1",
             "API__BASE_URL": self.url,
             "API__SECRET_KEY": secrets.token_hex(16),
