@@ -16,10 +16,12 @@ from airflow_reindex_provider import PostgresSource, PostgresTarget, Stream
 from airflow_reindex_provider.core.errors import BatchesFailedError, ConfigurationError
 from airflow_reindex_provider.core.groups import known_groups, require_all
 from airflow_reindex_provider.core.model import Mode
+from airflow_reindex_provider.core.sweeping import Difference
 from airflow_reindex_provider.core.windows import Request
 from airflow_reindex_provider.testing.groups import GroupRunner
 from airflow_reindex_provider.testing.postgres import Database
 from airflow_reindex_provider.testing.rebuilds import Rebuilder
+from airflow_reindex_provider.testing.sweeps import Sweeper
 
 Connection = psycopg.Connection[Any]
 TENANTS = ("acme", "Acme", "a/b", "a b", "", "größe", "'; DROP TABLE items; --", "x" * 200, "x" * 201, "first")
@@ -216,6 +218,23 @@ def test_a_rebuild_copies_the_rows_of_the_group_alone(run: GroupRunner, db: Conn
     rebuild.begin("20990101t000002")
     again = rebuild.begin("20990101t000002")
     assert (again.rows, {batch.fresh for batch in again.batches}) == (400, {False})
+
+
+def test_a_sweep_judges_the_rows_of_the_group_alone(run: GroupRunner, db: Connection) -> None:
+    """Of a group's index it finds what is missing, what was deleted outright, and what a hand has put there from another group;
+    the rows of the others are no business of its."""
+    db.execute("INSERT INTO items SELECT n, CASE WHEN n < 41 THEN 'a' ELSE 'b' END, 'x' FROM generate_series(1, 400) n")
+    plans = run.run().plans
+    generation = next(plan.generation for plan in plans.plans if plan.group == "a")
+    db.execute("DELETE FROM items WHERE id = 7")
+    db.execute(f"DELETE FROM {generation} WHERE id = 8")
+    db.execute(f"UPDATE {generation} SET id = 399 WHERE id = 9")
+    found, done = Sweeper(run=run.of_group("a"), max_delete_fraction=0.1).sweep()
+    assert {d: found.count(d) for d in Difference if found.count(d)} == {Difference.MISSING: 2, Difference.ORPHANED: 2}
+    assert (done.counts.created, done.counts.deleted) == (2, 2)
+    require_true(run, db)
+    again, _ = Sweeper(run=run.of_group("a")).sweep()
+    assert (again.differences, again.indexed, again.listed) == (0, 39, 0)
 
 
 def test_a_column_whose_values_have_several_texts_is_refused(run: GroupRunner, db: Connection) -> None:
