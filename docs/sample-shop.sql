@@ -129,6 +129,7 @@ CREATE INDEX ON public.order_lines (updated_at, order_id, line);
 CREATE INDEX ON public.brands (updated_at, id);
 CREATE INDEX ON public.reviews (updated_at, id);
 CREATE INDEX ON public.invoices (updated_at, id);
+CREATE INDEX ON public.invoices (tenant, updated_at, id);
 CREATE INDEX ON public.recipes (updated_at, id);
 CREATE INDEX ON public.tickets (updated_at, id);
 
