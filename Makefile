@@ -38,7 +38,7 @@ test: install ## All tests, on a real Postgres and a real Airflow (PYTEST_ARGS="
 test-lowest: .venv-lowest/.installed ## Unit and conformance tests on the lowest versions of pyproject.toml and on older engines
 	REINDEX_OLDER_ENGINES=1 $(LOWEST) -m pytest tests/unit tests/conformance $(PYTEST_ARGS)
 
-bench: install ## Print the benchmark figures; BENCH_JSON=path writes them as JSON too
+bench: install ## Print the benchmark figures; BENCH=search for some, BENCH_JSON=path writes them as JSON too
 	@$(PYTHON) -m tests.benchmarks
 
 lint: install ## Style and layering

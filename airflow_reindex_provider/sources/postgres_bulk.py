@@ -16,13 +16,6 @@ if TYPE_CHECKING:
 
     from airflow_reindex_provider.sources.postgres_sql import Relation
 
-# Binary COPY is the one form that does not escape what it carries. It begins with a signature and two empty fields, and of
-# a row with one column the text comes after the number of columns (2 bytes) and its length (4 bytes).
-_SIGNATURE = b"PGCOPY\n\xff\r\n\x00"
-_HEADER_BYTES = len(_SIGNATURE) + 8
-_ROW_BYTES = 6
-_TRAILER = b"\xff\xff"
-
 _BASE64 = sql.SQL(r"translate(encode({}, 'base64'), E'\n', '')")
 
 
@@ -38,16 +31,11 @@ def bulk_chunks(
     line = _line(relation, schema, fields)
     for window in windows:
         condition = relation.of_keys(batch.keys, window) if batch.keys else relation.within(window)
+        # Binary COPY is the one form that does not escape what it carries.
         statement = sql.SQL("COPY (SELECT {} FROM {} WHERE {} ORDER BY {}) TO STDOUT (FORMAT binary)").format(
             line, relation.body, condition, sql.SQL(", ").join((relation.cursor, *relation.key))
         )
-        yield Chunk(window.end, Format.BULK, copy_out(connection, statement.as_bytes(connection), _unframed))
-
-
-def _unframed(message: bytes) -> bytes:
-    if message.startswith(_SIGNATURE):
-        message = message[_HEADER_BYTES:]
-    return b"" if message == _TRAILER else message[_ROW_BYTES:]
+        yield Chunk(window.end, Format.BULK, copy_out(connection, statement.as_bytes(connection), texts=True))
 
 
 def _line(relation: Relation, schema: Schema, fields: Sequence[str]) -> sql.Composed:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 from airflow_reindex_provider.testing.postgres import Database, EmbeddedPostgres
+from tests.benchmarks.contest import say
 
 TABLE = "public.products"
 COLUMNS = (
@@ -21,25 +23,30 @@ _STEP = timedelta(milliseconds=10)
 
 # The order of change is not that of the keys: what changed last lies anywhere among them. The factor shares no divisor
 # with the number of rows, so every key comes once.
-_SOURCE = f"""
-CREATE TABLE {TABLE} (
+_SOURCE = """
+CREATE TABLE {table} (
   id bigint NOT NULL, sku text NOT NULL, title text NOT NULL, category text NOT NULL, price numeric(10,2), stock integer,
   active boolean NOT NULL, tags text[], attributes jsonb, description text, created_at timestamptz NOT NULL,
   updated_at timestamptz NOT NULL
 );
-INSERT INTO {TABLE}
-SELECT n::bigint * 3000017 % {ROWS}, 'SKU-' || n, 'Product ' || n || ' ' || md5(n::text), 'category ' || n % 97,
+INSERT INTO {table}
+SELECT n::bigint * 3000017 % {rows}, 'SKU-' || n, 'Product ' || n || ' ' || md5(n::text), 'category ' || n % 97,
        (n % 100000) / 100.0, n % 500, n % 10 <> 0, ARRAY['tag ' || n % 13, 'tag ' || n % 17],
        jsonb_build_object('colour', 'c' || n % 7, 'weight', n % 300, 'maker', md5((n % 1000)::text)),
        repeat(md5((n * 31)::text) || ' ', 8), timestamptz '2020-01-01Z' + n * interval '1 s',
-       timestamptz '{_FIRST.isoformat()}' + n * interval '{_STEP.total_seconds() * 1000:g} ms'
-FROM generate_series(1, {ROWS}) AS n;
-ALTER TABLE {TABLE} ADD PRIMARY KEY (id);
-CREATE INDEX ON {TABLE} (updated_at, id);
+       timestamptz '{first}' + n * interval '{step_ms:g} ms'
+FROM generate_series(1, {rows}) AS n;
+ALTER TABLE {table} ADD PRIMARY KEY (id);
+CREATE INDEX ON {table} (updated_at, id);
 """
 
 # The same for all. Checkpoints happen where we ask for them, before each contestant, and nobody vacuums in between.
 _SETTINGS = {"autovacuum": "off", "checkpoint_timeout": "1h", "max_wal_size": "16GB"}
+
+
+def first(rows: int) -> tuple[str, str]:
+    """Cursor values ``[start, end)`` that hold the first ``rows`` changes."""
+    return str(_FIRST), str(_FIRST + _STEP * (rows + 1))
 
 
 def window(rows: int) -> tuple[str, str]:
@@ -48,16 +55,22 @@ def window(rows: int) -> tuple[str, str]:
 
 
 @contextmanager
-def server() -> Iterator[Database]:
-    """A durable server of its own, in a temporary folder, with the source table in a database ``bench``."""
+def server(rows: int) -> Iterator[Database]:
+    """A durable server of its own, in a temporary folder, with a source table of so many rows in a database ``bench``.
+
+    Its connection is in the environment meanwhile, for this process and its children.
+    """
+    say(f"Making {rows:,} rows ...")
+    source = _SOURCE.format(table=TABLE, rows=rows, first=_FIRST.isoformat(), step_ms=_STEP.total_seconds() * 1000)
     with EmbeddedPostgres() as postgres:
         database = postgres.create_database("bench")
         with database.connect() as connection:
             for name, value in _SETTINGS.items():
                 connection.execute(f"ALTER SYSTEM SET {name} = '{value}'")
             connection.execute("SELECT pg_reload_conf()")
-            connection.execute(_SOURCE)
+            connection.execute(source)
             connection.execute(f"VACUUM (ANALYZE) {TABLE}")
+        os.environ.update(database.env)
         yield database
 
 

@@ -11,7 +11,7 @@ from airflow_reindex_provider.core.model import Position, Window
 from airflow_reindex_provider.core.planning import Sizes
 from airflow_reindex_provider.testing.postgres import Database
 from tests.benchmarks import data
-from tests.benchmarks.ours import SOURCE
+from tests.benchmarks.task import SOURCE
 
 REPETITIONS = 9
 

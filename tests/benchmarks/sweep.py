@@ -9,9 +9,8 @@ import os
 import socket
 import sys
 import tempfile
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote
@@ -30,6 +29,9 @@ from airflow_reindex_provider.testing.memory import MemoryCheckpoint
 from airflow_reindex_provider.testing.postgres import Database
 from airflow_reindex_provider.testing.runs import Runner
 from airflow_reindex_provider.testing.sweeps import Sweeper
+from tests.benchmarks.contest import Answer, process, say
+from tests.benchmarks.counter import Counter
+from tests.benchmarks.figures import Figure
 from tests.benchmarks.meter import Meter, answer
 
 ROWS = 1_000_000
@@ -77,40 +79,6 @@ def harm(database: Database) -> None:
             connection.execute(statement)
 
 
-class Counter:
-    """A server of the same name elsewhere, which counts the bytes that pass it, both ways."""
-
-    def __init__(self, server: Path, own: Path) -> None:
-        self._server = server
-        self._listener = socket.socket(socket.AF_UNIX)
-        self._listener.bind(str(own))
-        self._listener.listen()
-        self._lock = threading.Lock()
-        self.bytes = 0
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def close(self) -> None:
-        self._listener.close()
-
-    def _accept(self) -> None:
-        with suppress(OSError):
-            while True:
-                client, _ = self._listener.accept()
-                server = socket.socket(socket.AF_UNIX)
-                server.connect(str(self._server))
-                for one, other in ((client, server), (server, client)):
-                    threading.Thread(target=self._pump, args=(one, other), daemon=True).start()
-
-    def _pump(self, one: socket.socket, other: socket.socket) -> None:
-        with suppress(OSError):
-            while data := one.recv(256 * 1024):
-                with self._lock:
-                    self.bytes += len(data)
-                other.sendall(data)
-        with suppress(OSError):
-            other.shutdown(socket.SHUT_WR)
-
-
 @contextmanager
 def counted(database: Database) -> Iterator[Counter]:
     """The connection ``bench_counted`` to this database, for this process and its children."""
@@ -118,13 +86,44 @@ def counted(database: Database) -> Iterator[Counter]:
     with database.connect() as connection:
         row = connection.execute("SHOW unix_socket_directories").fetchone()
     assert row is not None
-    with tempfile.TemporaryDirectory() as folder:
-        counter = Counter(Path(row[0], name), Path(folder, name))
+    server = str(Path(row[0], name))
+
+    def connect() -> socket.socket:
+        one = socket.socket(socket.AF_UNIX)
+        one.connect(server)
+        return one
+
+    with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(Path(folder, name)))
+        listener.listen()
         os.environ["AIRFLOW_CONN_BENCH_COUNTED"] = f"postgres://postgres@{quote(folder, safe='')}/{database.name}"
-        try:
-            yield counter
-        finally:
-            counter.close()
+        yield Counter(listener, connect)
+
+
+def figures(database: Database) -> list[Figure]:
+    say(f"Sweeping {ROWS:,} rows ...")
+    make(database)
+    with counted(database) as counter:
+
+        def moved(what: str) -> tuple[int, Answer]:
+            before = counter.bytes
+            used = process("sweep", what)
+            return counter.bytes - before, used
+
+        listing, listed = moved("list")
+        sweeping, equal = moved("sweep")
+        if listed["differences"] or equal["differences"]:
+            raise RuntimeError("the sweep finds differences where there are none")
+        harm(database)
+        _, repaired = moved("sweep")
+    if not repaired["exact"]:
+        raise RuntimeError("the sweep does not find exactly what was planted, or does not repair it")
+    for name, used in (("equal", equal), ("30 differences", repaired), ("all keys listed", listed)):
+        say(f"sweep, {name}: {used['seconds']:.1f} s, {used['cpu_s']:.1f} s CPU, {used['peak_mb']:.0f} MB")
+    return [
+        Figure.compared("sweep_equal_bytes", sweeping / 1000, listing / 1000, "kB", at_most=0.02),
+        Figure.alone("sweep_peak_mb", max(repaired["peak_mb"], listed["peak_mb"]), "MB", at_most=60.0),
+    ]
 
 
 def main(what: str) -> None:

@@ -1,10 +1,9 @@
-"""Ours: one batch through :class:`IndexBatchOperator`, in a process of its own, as a mapped task runs it."""
+"""One batch through :class:`IndexBatchOperator`, as a mapped task runs it."""
 
 from __future__ import annotations
 
 import json
 import os
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -17,16 +16,11 @@ from airflow_reindex_provider.operators.index import IndexBatchOperator
 from airflow_reindex_provider.sources import postgres_session  # noqa: F401 - by the source otherwise
 from airflow_reindex_provider.sources.postgres import PostgresSource
 from airflow_reindex_provider.stream import Stream
-from airflow_reindex_provider.targets.postgres import PostgresTarget
-from airflow_reindex_provider.targets.postgres_statements import DELETED, VERSION
-from airflow_reindex_provider.testing.postgres import Database
 from tests.benchmarks import data
 from tests.benchmarks.meter import Meter, answer
 
 SOURCE = PostgresSource("bench", table=data.TABLE, primary_key="id", cursor_field="updated_at")
-TARGET = PostgresTarget("bench", index="public.ours", indexes=("(category)",))
-STREAM = Stream(name="bench", source=SOURCE, target=TARGET, max_failures=0)
-GENERATION = TARGET.generation_name("20260101t000000")
+STAMP = "20260101t000000"
 
 ROUND_TRIP_S = 0.02
 """What a call of a running task to Airflow takes, XCom or task state; measured on an Airflow without load."""
@@ -69,30 +63,15 @@ class RunningTask:
         (self._folder / key).unlink(missing_ok=True)
 
 
-def make_index(database: Database) -> str:
-    """An empty live generation with its indexes; returns its table's name.
-
-    The columns that we add to the source's get defaults, so that the rivals can leave them alone.
-    """
-    with SOURCE.open() as source, TARGET.open(STREAM.name) as target:
-        generation = target.create_first(GENERATION, source.schema())
-        target.promote(generation)
-    with database.connect() as connection:
-        connection.execute(f"ALTER TABLE {generation} ALTER {VERSION} SET DEFAULT 0, ALTER {DELETED} SET DEFAULT false")
-    return generation
-
-
-def main(rows: int) -> None:
-    start, end = data.window(rows)
-    batch = Batch(STREAM.name, GENERATION, 0, 1, Window(Position(start), Position(end)), rows)
-    operator = IndexBatchOperator(task_id=RunningTask.task_id, stream=STREAM, batch=batch.to_json())
+def run(stream: Stream, rows: int, window: tuple[str, str]) -> None:
+    """Answers with what this process used."""
+    start, end = window
+    generation = stream.target.generation_name(STAMP)
+    batch = Batch(stream.name, generation, 0, 1, Window(Position(start), Position(end)), rows)
+    operator = IndexBatchOperator(task_id=RunningTask.task_id, stream=stream, batch=batch.to_json())
     with tempfile.TemporaryDirectory() as folder:
         task = RunningTask(Path(folder))
         meter = Meter()
         result = operator.execute({"ti": task, "task_state_store": task})  # type: ignore[typeddict-item]
         used = meter.read()
     answer(rows=result["created"] + result["updated"], **used)
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]))

@@ -1,0 +1,192 @@
+"""From Postgres into OpenSearch: ours against the client's own bulk helpers, and against bodies that are ready in memory.
+
+The engine has half of the machine's processors for itself, as on a machine of its own; Postgres and the contestant have
+the others. Against the sink, which takes next to nothing, all have all of them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from airflow_reindex_provider.testing.postgres import Database
+from airflow_reindex_provider.testing.search_engine import SearchEngine
+from tests.benchmarks import data, search_ours, search_sweep, sweep
+from tests.benchmarks.contest import Answer, median, process, rate, say
+from tests.benchmarks.figures import Figure
+
+ROWS = int(os.environ.get("BENCH_SEARCH_ROWS", 500_000))
+REPETITIONS = 3
+DELAY_S = 0.05
+REPLAYS = ((2, 4_000_000), (4, 1_000_000))
+"""Connections and bytes of a body: which of them the engine likes best is tried first."""
+
+
+def figures() -> list[Figure]:
+    all_of_them = _processors()
+    half = max(1, len(all_of_them) // 2)
+    with _on(all_of_them[:half]):
+        engine = SearchEngine("opensearch")
+        engine.__enter__()
+    try:
+        os.environ["AIRFLOW_CONN_BENCH_SEARCH"] = engine.connection_uri()
+        with _on(all_of_them[half:] or all_of_them), data.server(ROWS) as database:
+            found = _into_engine(engine, database)
+        with data.server(ROWS) as database:
+            return [*found, *_into_sink(engine, database)]
+    finally:
+        engine.__exit__()
+
+
+def _into_engine(engine: SearchEngine, database: Database) -> list[Figure]:
+    say(f"Into OpenSearch {engine.version} ...")
+
+    def replay(at_once: int, body_bytes: int) -> Answer:
+        return _contest(
+            engine,
+            f"ready bodies, {at_once} at once of {body_bytes / 1e6:g} MB",
+            lambda index: process("search_replay", engine.url, index, ROWS, at_once, body_bytes),
+        )
+
+    # Not counted: the engine warms up meanwhile.
+    _contest(engine, "warming up", lambda _: process("search_ours", "bench_search", ROWS))
+    best = min(REPLAYS, key=lambda how: replay(*how)["seconds"])
+    ours: list[Answer] = []
+    ready: list[Answer] = []
+    for _ in range(REPETITIONS):
+        ours.append(_contest(engine, "ours", lambda _: process("search_ours", "bench_search", ROWS)))
+        ready.append(replay(*best))
+    helpers = _contest(
+        engine, "helpers.bulk", lambda index: process("search_helpers", "bulk", engine.url, database.dsn, index, ROWS)
+    )
+    _contest(
+        engine, "ours", lambda _: process("search_ours", "bench_search", ROWS), after=lambda: _sweep(engine, database)
+    )
+    return [
+        Figure.compared("os_cpu_vs_helpers_bulk", median(ours, "cpu_s"), helpers["cpu_s"], "s CPU", at_most=0.1),
+        Figure.compared("os_rate_vs_ceiling", rate(ours), rate(ready), "docs/s", at_least=0.9),
+        Figure.alone("os_peak_mb", max(answer["peak_mb"] for answer in ours), "MB", at_most=60.0),
+    ]
+
+
+def _into_sink(engine: SearchEngine, database: Database) -> list[Figure]:
+    say("Into a sink ...")
+    runs: dict[str, list[Answer]] = {
+        name: [] for name in ("ours", "ours, 50 ms", "bulk", "streaming_bulk", "parallel_bulk")
+    }
+    with _sink(engine, 0.0) as fast, _sink(engine, DELAY_S) as slow:
+        os.environ["AIRFLOW_CONN_BENCH_SINK"] = fast.replace("http", "opensearch")
+        os.environ["AIRFLOW_CONN_BENCH_SLOW_SINK"] = slow.replace("http", "opensearch")
+
+        def ours(name: str, conn_id: str) -> None:
+            runs[name].append(_contest(engine, name, lambda _: process("search_ours", conn_id, ROWS), holds=0))
+
+        def helper(name: str) -> None:
+            runs[name].append(
+                _contest(
+                    engine,
+                    f"helpers.{name}",
+                    lambda index: process("search_helpers", name, fast, database.dsn, index, ROWS),
+                    holds=0,
+                )
+            )
+
+        for _ in range(REPETITIONS):
+            ours("ours", "bench_sink")
+            ours("ours, 50 ms", "bench_slow_sink")
+            helper("bulk")
+        helper("streaming_bulk")
+        helper("parallel_bulk")
+    return [
+        Figure.compared("sink_rate_vs_helpers_bulk", rate(runs["ours"]), rate(runs["bulk"]), "docs/s", at_least=5.0),
+        Figure.compared("sink_50ms_vs_0ms", rate(runs["ours, 50 ms"]), rate(runs["ours"]), "docs/s", at_least=0.6),
+    ]
+
+
+def _sweep(engine: SearchEngine, database: Database) -> None:
+    """Printed only: what has no checksums is compared key by key, which is a matter of the engine's, not of ours."""
+    with sweep.counted(database) as source, search_sweep.counted(engine.url) as target:
+        used = process("search_sweep", ROWS)
+        if used["differences"]:
+            raise RuntimeError("the sweep finds differences where there are none")
+        say(
+            f"sweep of {ROWS:,} equal documents: {target.bytes / 1000:,.0f} kB from OpenSearch, {source.bytes / 1000:,.0f} kB"
+            f" from Postgres, {used['seconds']:.1f} s, {used['cpu_s']:.1f} s CPU, {used['peak_mb']:.0f} MB"
+        )
+
+
+def _contest(
+    engine: SearchEngine,
+    name: str,
+    run: Callable[[str], Answer],
+    *,
+    holds: int = ROWS,
+    after: Callable[[], None] = lambda: None,
+) -> Answer:
+    """One run into a new, empty generation, whose write alias ``run`` gets.
+
+    :param holds: how many documents the engine must have afterwards."""
+    index = search_ours.make_index("bench_search")
+    try:
+        answer = run(f"{index}_write")
+        _ask(engine, "POST", f"{index}/_refresh")
+        held = _ask(engine, "GET", f"{index}/_count")["count"]
+        if answer["rows"] != ROWS or held != holds:
+            raise RuntimeError(f"{name} wrote {answer['rows']} documents, not {ROWS}; the engine holds {held}")
+        after()
+    finally:
+        _ask(engine, "DELETE", index)
+    say(
+        f"{name}: {ROWS / answer['seconds']:,.0f} docs/s, {answer['cpu_s']:.1f} s CPU, {answer['peak_mb']:.0f} MB over imports"
+    )
+    return answer
+
+
+def _ask(engine: SearchEngine, method: str, path: str) -> dict[str, Any]:
+    with urllib.request.urlopen(urllib.request.Request(f"{engine.url}/{path}", method=method), timeout=60) as reply:
+        value: dict[str, Any] = json.load(reply)
+    return value
+
+
+@contextmanager
+def _sink(engine: SearchEngine, delay_s: float) -> Iterator[str]:
+    """The URL of a sink in a process of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        port = Path(folder, "port")
+        command = [sys.executable, "-m", "tests.benchmarks.search_sink", engine.url, str(port), str(delay_s)]
+        with subprocess.Popen(command) as sink:
+            try:
+                while not port.exists():
+                    if sink.poll() is not None:
+                        raise RuntimeError(f"the sink ended with {sink.returncode}")
+                    time.sleep(0.05)
+                yield f"http://127.0.0.1:{port.read_text()}"
+            finally:
+                sink.kill()
+
+
+def _processors() -> list[int]:
+    return sorted(os.sched_getaffinity(0)) if sys.platform == "linux" else []
+
+
+@contextmanager
+def _on(processors: Sequence[int]) -> Iterator[None]:
+    """What is started meanwhile runs on these processors alone, where the system lets us say so."""
+    if sys.platform != "linux":
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, processors)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
