@@ -15,6 +15,7 @@ from airflow.sdk import (
     TaskGroup,
 )
 
+from airflow_reindex_provider.core.sweeping import Compare
 from airflow_reindex_provider.operators.base import DEFAULT_RETRIES, RETRY_POLICY
 from airflow_reindex_provider.operators.checkpoint import CheckpointOperator
 from airflow_reindex_provider.operators.extract import ExtractChangesOperator
@@ -76,6 +77,12 @@ SWEEP_PARAMS: dict[str, Param] = {
         maximum=1,
         title="Part of the index that may be deleted",
         description="With more orphans than this the sweep fails and repairs nothing.",
+    ),
+    "compare": Param(
+        "versions",
+        enum=["versions", "content"],
+        title="What is compared",
+        description="versions: keys and versions. content: values too, for rows changed without their cursor field.",
     ),
 }
 """Trigger form of a sweep."""
@@ -163,6 +170,8 @@ class SweepDag(DAG):
     :param stream: what to sweep.
     :param dag_id: default ``sweep_{stream.name}``. :param schedule: default: by hand only.
     :param max_delete_fraction: default of the trigger form: the part of the index that may be deleted.
+    :param compare: default of the trigger form: ``versions``, or ``content``, which finds rows too that were changed without
+        their cursor field, and reads all rows and documents where source and index are not both Postgres.
     :param max_active_ranges: mapped tasks of one run at the same time; default 4, each with a connection to both sides.
     :param pool: pool of the mapped tasks. :param task_args: further arguments of all operators.
     :param kwargs: further arguments of the Dag; ``params`` are added to the trigger form.
@@ -177,6 +186,7 @@ class SweepDag(DAG):
         start_date: datetime = _FIRST_DAY,
         catchup: bool = False,
         max_delete_fraction: float = 0.05,
+        compare: str = "versions",
         max_active_ranges: int = 4,
         pool: str | None = None,
         task_args: dict[str, Any] | None = None,
@@ -188,6 +198,8 @@ class SweepDag(DAG):
         params: dict[str, Any] = {**own, **kwargs.pop("params", {})}
         params["max_delete_fraction"] = copy(params["max_delete_fraction"])
         params["max_delete_fraction"].value = max_delete_fraction
+        params["compare"] = copy(params["compare"])
+        params["compare"].value = str(Compare(compare))
         super().__init__(
             dag_id=dag_id or f"sweep_{stream.name}",
             schedule=schedule,
@@ -220,6 +232,7 @@ def _sweep_tasks(
         stream=stream,
         max_delete_fraction="{{ params.get('max_delete_fraction', 0.05) }}",
         report_only="{{ params.get('dry_run', false) }}",
+        compare="{{ params.get('compare', 'versions') }}",
         **common,
     )
     of_plan: dict[str, Any] = {"stream": stream, "plan_task_id": plan.task_id}
@@ -247,6 +260,7 @@ def _group_sweep_tasks(stream: Stream, max_active: int, pool: str | None, task_a
         task_id="sweep",
         max_delete_fraction="{{ params.get('max_delete_fraction', 0.05) }}",
         report_only="{{ params.get('dry_run', false) }}",
+        compare="{{ params.get('compare', 'versions') }}",
         map_index_template=MAP_INDEX_TEMPLATE,
         max_active_tis_per_dagrun=max_active,
         retry_policy=RETRY_POLICY,

@@ -72,6 +72,14 @@ def fits(source_type: str, target_type: str) -> bool:
     return target_type in _WIDENINGS.get(source_type, ())
 
 
+def converted(value: sql.Composable, type: str, to: str) -> sql.Composed:
+    """The value of one type as another. A real goes by the digits that it shows, as it does in rows."""
+    from psycopg import sql
+
+    by_text = "::text" if type.removesuffix("[]") == "real" else ""
+    return sql.SQL("({})" + by_text + "::{}").format(value, sql.SQL(to)) if type != to else sql.Composed([value])
+
+
 def split_name(name: str) -> tuple[str | None, str]:
     """``schema.table`` or ``table``, taken literally: case counts, and no quotes are needed.
 

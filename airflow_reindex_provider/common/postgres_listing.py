@@ -59,6 +59,8 @@ class KeyList:
     version: sql.Composable
     gone: sql.Composable
     below: sql.Composable
+    contents: tuple[sql.Composable, ...] = ()
+    """Values that checksums are over besides keys and versions."""
 
     def key_ranges(
         self, connection: psycopg.Connection[Any], within: KeyRange, *, rows: int, max_ranges: int
@@ -124,6 +126,9 @@ class KeyList:
         hashed: sql.Composable = self.version
         for column in self.columns:
             hashed = sql.SQL("hashtextextended({}, {})").format(column.text, hashed)
+        for value in self.contents:
+            # Each hash is the seed of the next, so values cannot run into each other, and NULL is no text.
+            hashed = sql.SQL("hashtextextended(coalesce('=' || ({})::text, ''), {})").format(value, hashed)
         statement = sql.SQL(
             "SELECT count(*), coalesce(sum({hashed}), 0)::text FROM {body} WHERE {within} AND {below} AND NOT ({gone})"
         ).format(hashed=hashed, body=self.body, within=self._within(within), below=self.below, gone=self.gone)

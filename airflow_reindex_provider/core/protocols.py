@@ -7,7 +7,7 @@ one connection, used by one task, closed at the end. Every method may raise ``Co
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
@@ -100,6 +100,15 @@ class ListingSource(SourceSession, Protocol):
         """Those of the keys that exist at all, gone or not, as :meth:`keys` would list them, from a new snapshot."""
 
 
+@runtime_checkable
+class ContentSource(SourceSession, Protocol):
+    """A source whose checksums can be over the values of its rows."""
+
+    def content_checksum(self, within: KeyRange, *, below: str, columns: Mapping[str, str]) -> Checksum | None:
+        """As ``checksum``, with the values of these columns, each as the type named would write it; None where the source
+        does not have one of the types."""
+
+
 class Source(Protocol):
     """What a Dag author names as the table or query to read."""
 
@@ -174,7 +183,16 @@ class TargetSession(Protocol):
 
 
 @runtime_checkable
-class RebuildingTarget(TargetSession, Protocol):
+class ComparingTarget(TargetSession, Protocol):
+    """A target that compares documents with those that it holds."""
+
+    def differing(self, generation: str, documents: Sequence[Document], schema: Schema) -> Sequence[tuple[Key, str]]:
+        """Those of the documents that the generation holds with the same version and other values, with the first field
+        that differs. Nothing is written."""
+
+
+@runtime_checkable
+class RebuildingTarget(ComparingTarget, Protocol):
     """A target that can be rebuilt: it holds generations beside the live one, and swaps them."""
 
     def create(self, name: str, schema: Schema) -> None:
@@ -201,10 +219,6 @@ class RebuildingTarget(TargetSession, Protocol):
     def count(self, generation: str) -> int:
         """How many documents a search of this generation finds."""
 
-    def differing(self, generation: str, documents: Sequence[Document], schema: Schema) -> Sequence[tuple[Key, str]]:
-        """Those of the documents that the generation holds with the same version and other values, with the first field
-        that differs. Nothing is written."""
-
 
 @runtime_checkable
 class ListingTarget(TargetSession, Protocol):
@@ -217,6 +231,17 @@ class ListingTarget(TargetSession, Protocol):
     def checksum(self, generation: str, within: KeyRange, schema: Schema, *, below: int) -> Checksum | None:
         """Of the range's documents with versions under ``below``, such that a source's checksum of equal keys and
         versions is equal. None where the engine cannot compute one of that kind."""
+
+
+@runtime_checkable
+class ContentTarget(TargetSession, Protocol):
+    """A target whose checksums can be over the values of its documents."""
+
+    def content_columns(self, generation: str, schema: Schema) -> Mapping[str, str]:
+        """The source's columns that a checksum is over, besides the key, with the types that the generation has for them."""
+
+    def content_checksum(self, generation: str, within: KeyRange, schema: Schema, *, below: int) -> Checksum:
+        """As ``checksum``, with the values of :meth:`content_columns`, such that a source's of equal values is equal."""
 
 
 class Target(Protocol):

@@ -9,20 +9,28 @@ belongs to the incremental runs, and a sweep says nothing of it. So runs, writer
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from itertools import islice
 from typing import Any, NamedTuple
 
+from airflow_reindex_provider.core.contents import Content, Contents
 from airflow_reindex_provider.core.cursors import CursorType
 from airflow_reindex_provider.core.errors import ConfigurationError, SourceIncompleteError, TooManyDeletesError
-from airflow_reindex_provider.core.keys import KeyRange, Listed, in_order, key_kinds, placing
-from airflow_reindex_provider.core.model import Guarantee, Key, Schema
+from airflow_reindex_provider.core.keys import Checksum, KeyRange, Listed, in_order, key_kinds, placing
+from airflow_reindex_provider.core.model import Guarantee, Key, Schema, Transform
 from airflow_reindex_provider.core.planning import Sizes, current_generation
 from airflow_reindex_provider.core.protocols import (
     CheckpointStore,
+    ComparingTarget,
+    ContentSource,
+    ContentTarget,
     ListingSource,
     ListingTarget,
+    Source,
     SourceSession,
+    Target,
     TargetSession,
 )
 
@@ -32,15 +40,26 @@ FAN_OUT = 25
 MAX_DIFFERING = 32
 """Parts of one range that differ, in a report; more are joined with what lies between them."""
 EXAMPLES = 5
+CONTENTS_AT_ONCE = 500
+"""Keys whose rows and documents are read together, to compare what they say."""
 TOLD_ROWS = 10_000
 """Rows after which a merge says how far it is."""
 
 
+class Compare(StrEnum):
+    """What of a row and its document is compared; keys always are."""
+
+    VERSIONS = "versions"
+    CONTENT = "content"
+
+
 class Difference(StrEnum):
-    """What can be wrong with a key. ``NEWER`` is left alone: the index holds a later version than the source."""
+    """What can be wrong with a key. ``CHANGED``: of the row's version, with other content. ``NEWER`` is left alone: the index
+    holds a later version than the source."""
 
     MISSING = "missing"
     STALE = "stale"
+    CHANGED = "changed"
     ORPHANED = "orphaned"
     NEWER = "newer"
 
@@ -50,6 +69,24 @@ class Finding(NamedTuple):
     difference: Difference
     at_source: bool
     """Whether the source has a row of the key; an orphan with a row is soft-deleted or filtered out there."""
+
+
+class _Met(NamedTuple):
+    """A key that a walk has met. ``is_listed``: the source has it; ``is_indexed``: the index does, below the bound;
+    ``is_equal``: both know it with the same version, though the index may know it as deleted."""
+
+    key: Key
+    found: Finding | None
+    is_listed: bool
+    is_indexed: bool
+    is_equal: bool
+
+    def with_content(self, content: Content) -> _Met:
+        difference = None
+        if self.is_equal and self.is_indexed:
+            # A transform that was changed may take out many: that is for the cap on deletions.
+            difference = {Content.OTHER: Difference.CHANGED, Content.NONE: Difference.ORPHANED}.get(content)
+        return self if difference is None else self._replace(found=Finding(self.key, difference, True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +100,7 @@ class SweepPlan:
     cursor_type: CursorType
     max_delete_fraction: float = 0.05
     dry_run: bool = False
+    compare: Compare = Compare.VERSIONS
 
     @property
     def bound_version(self) -> int:
@@ -76,11 +114,13 @@ class SweepPlan:
             "cursor_type": str(self.cursor_type),
             "max_delete_fraction": self.max_delete_fraction,
             "dry_run": self.dry_run,
+            "compare": str(self.compare),
         }
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> SweepPlan:
-        return cls(**{**value, "cursor_type": CursorType(value["cursor_type"])})
+        typed = {"cursor_type": CursorType(value["cursor_type"]), "compare": Compare(value["compare"])}
+        return cls(**{**value, **typed})
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +253,7 @@ def plan_sweep(
     guarantee: Guarantee,
     max_delete_fraction: float = 0.05,
     dry_run: bool = False,
+    compare: Compare = Compare.VERSIONS,
 ) -> tuple[SweepPlan, tuple[SweepRange, ...]]:
     """The bound and the ranges. Nothing is written.
 
@@ -228,6 +269,8 @@ def plan_sweep(
             f"Stream {stream!r}: the target keeps the last write, whatever its version ({guarantee}). A deletion could take a"
             " row that has come back meanwhile, so only a dry run can sweep it."
         )
+    if compare is Compare.CONTENT:
+        _comparing_target(target, stream)
     generation = current_generation(target)
     position = store.load(stream, generation).position if generation else None
     if generation is None or position is None:
@@ -239,7 +282,7 @@ def plan_sweep(
     writing.fields(generation, survey.schema)
     parts = reading.key_ranges(KeyRange(), rows=sizes.batch_rows, max_ranges=sizes.max_batches)
     plan = SweepPlan(
-        stream, generation, position.cursor, survey.schema.cursor_type, float(max_delete_fraction), dry_run
+        stream, generation, position.cursor, survey.schema.cursor_type, float(max_delete_fraction), dry_run, compare
     )
     return plan, tuple(SweepRange(n, len(parts), part, rows) for n, (part, rows) in enumerate(parts))
 
@@ -247,24 +290,33 @@ def plan_sweep(
 class Comparison:
     """Compares source and index, range by range, on two open sessions. It only reads.
 
-    :param drops: whether the stream's transform can take rows out of the index: a document remembered as deleted with the
-        version that the row still has is then as it should be, and missing otherwise.
+    :param transform: the stream's. Since it can take rows out of the index, a document remembered as deleted with the version
+        that the row still has is as it should be, and missing without one.
+    :param contents: compares what documents say, on sessions of its own: these two are in the middle of their listings then.
     """
 
-    def __init__(self, plan: SweepPlan, *, source: SourceSession, target: TargetSession, drops: bool = False) -> None:
+    def __init__(
+        self,
+        plan: SweepPlan,
+        *,
+        source: SourceSession,
+        target: TargetSession,
+        transform: Transform | None = None,
+        contents: Contents | None = None,
+    ) -> None:
         self._plan = plan
         self.source = _listing_source(source, plan.stream)
         self.target = _listing_target(target, plan.stream)
-        self._drops = drops
+        self._transform = transform
         self.schema: Schema = source.schema()
+        self._contents = contents
         self._place_of = placing(key_kinds(self.schema))
 
     def report(self, within: KeyRange, rows: int) -> Iterator[tuple[int, SweepReport]]:
         """What differs in a range, in parts: how many of its rows have been compared since, and what was found.
 
         Equal checksums settle a range. One that differs is cut further, until its parts are small enough to go through."""
-        theirs = self.target.checksum(self._plan.generation, within, self.schema, below=self._plan.bound_version)
-        ours = theirs and self.source.checksum(within, below=self._plan.bound)
+        theirs, ours = self._checksums(within)
         if theirs and ours == theirs:
             yield rows, SweepReport(indexed=theirs.count)
         elif ours and rows > LEAF_ROWS:
@@ -276,23 +328,46 @@ class Comparison:
 
     def findings(self, within: KeyRange) -> Iterator[Finding]:
         """Every difference of the range, by a merge of both listings. Complete once it has ended, or it raises."""
-        return (found for found, _, _ in self._walk(within) if found is not None)
+        return (met.found for met in self._walk(within) if met.found is not None)
+
+    def _checksums(self, within: KeyRange) -> tuple[Checksum | None, Checksum | None]:
+        """Of the index and of the source; None where one of them cannot compute it. What a transform makes of a row, the
+        source cannot know."""
+        plan, source, target = self._plan, self.source, self.target
+        if plan.compare is Compare.VERSIONS:
+            theirs = target.checksum(plan.generation, within, self.schema, below=plan.bound_version)
+            return theirs, theirs and source.checksum(within, below=plan.bound)
+        if self._transform or not isinstance(source, ContentSource) or not isinstance(target, ContentTarget):
+            return None, None
+        columns = target.content_columns(plan.generation, self.schema)
+        ours = source.content_checksum(within, below=plan.bound, columns=columns)
+        return ours and target.content_checksum(plan.generation, within, self.schema, below=plan.bound_version), ours
 
     def _merged(self, within: KeyRange, rows: int) -> Iterator[tuple[int, SweepReport]]:
         tally, differs = _Tally(), False
-        for found, is_listed, is_indexed in self._walk(within):
-            tally.listed += is_listed
-            tally.indexed += is_indexed
-            if found is not None:
-                tally.add(found)
-                differs = differs or found.difference is not Difference.NEWER
+        for met in self._walk(within):
+            tally.listed += met.is_listed
+            tally.indexed += met.is_indexed
+            if met.found is not None:
+                tally.add(met.found)
+                differs = differs or met.found.difference is not Difference.NEWER
             if tally.listed == TOLD_ROWS:
                 yield tally.listed, tally.report()
                 rows, tally = rows - tally.listed, _Tally()
         yield max(rows, 0), tally.report((within,) if differs else ())
 
-    def _walk(self, within: KeyRange) -> Iterator[tuple[Finding | None, bool, bool]]:
-        """Each key, as far as it differs, with whether the source has it and whether the index does, below the bound."""
+    def _walk(self, within: KeyRange) -> Iterator[_Met]:
+        """Each key of either side, in order."""
+        if self._contents is None:
+            yield from self._met(within)
+            return
+        walk = self._met(within)
+        while some := list(islice(walk, CONTENTS_AT_ONCE)):
+            contents = self._contents.of([met.key for met in some if met.is_equal])
+            yield from (met.with_content(contents.get(met.key, Content.SAME)) for met in some)
+
+    def _met(self, within: KeyRange) -> Iterator[_Met]:
+        """As far as keys and versions tell."""
         rows = in_order(self.source.keys(within, below=self._plan.bound), self._place_of, "The source")
         documents = in_order(self.target.keys(self._plan.generation, within, self.schema), self._place_of, "The index")
         row, document = next(rows, None), next(documents, None)
@@ -305,7 +380,8 @@ class Comparison:
             key = here.key if here is not None else there.key if there is not None else ()
             is_indexed = there is not None and not there.gone and self._is_below(there)
             found = None if difference is None else Finding(key, difference, here is not None)
-            yield found, here is not None, is_indexed
+            is_equal = here is not None and there is not None and not here.gone and here.version == there.version
+            yield _Met(key, found, here is not None, is_indexed, is_equal and found is None)
             if here is not None:
                 row = next(rows, None)
             if there is not None:
@@ -324,11 +400,29 @@ class Comparison:
         if row.gone:
             return Difference.ORPHANED if there else None
         if not there:
-            return None if held == row.version and self._drops else Difference.MISSING
+            return None if held == row.version and self._transform else Difference.MISSING
         return Difference.STALE if held != row.version else None
 
     def _is_below(self, document: Listed) -> bool:
         return document.version is not None and document.version < self._plan.bound_version
+
+
+@contextmanager
+def opened(plan: SweepPlan, *, source: Source, target: Target, transform: Transform | None) -> Iterator[Comparison]:
+    """The comparison that the plan asks for, on sessions that end with it."""
+    with ExitStack() as stack:
+
+        def sessions() -> tuple[SourceSession, TargetSession]:
+            return stack.enter_context(source.open()), stack.enter_context(target.open(plan.stream))
+
+        contents = None
+        if plan.compare is Compare.CONTENT:
+            reading, holding = sessions()
+            contents = Contents.opened(
+                plan.stream, plan.generation, plan.bound, reading, _comparing_target(holding, plan.stream), transform
+            )
+        listing, listed = sessions()
+        yield Comparison(plan, source=listing, target=listed, transform=transform, contents=contents)
 
 
 def coalesced(parts: Sequence[KeyRange]) -> tuple[KeyRange, ...]:
@@ -411,6 +505,14 @@ def _listing_source(source: SourceSession, stream: str) -> ListingSource:
 def _listing_target(target: TargetSession, stream: str) -> ListingTarget:
     if not isinstance(target, ListingTarget):
         raise ConfigurationError(f"Stream {stream!r}: its target cannot list its keys in order, so it cannot be swept.")
+    return target
+
+
+def _comparing_target(target: TargetSession, stream: str) -> ComparingTarget:
+    if not isinstance(target, ComparingTarget):
+        raise ConfigurationError(
+            f"Stream {stream!r}: its target cannot compare documents, so a sweep of it compares versions only."
+        )
     return target
 
 

@@ -84,7 +84,7 @@ def verify(
         bound = checkpoint.position.cursor
         if isinstance(source, ListingSource) and isinstance(target, ListingTarget):
             plan = SweepPlan(stream, generation, bound, schema.cursor_type)
-            comparison = Comparison(plan, source=source, target=target, drops=transform is not None)
+            comparison = Comparison(plan, source=source, target=target, transform=transform)
             before = _rows_before(source, initial_value, schema)
 
             def wanted(keys: Sequence[Key]) -> set[Key]:

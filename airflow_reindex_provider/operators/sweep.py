@@ -16,13 +16,14 @@ from airflow_reindex_provider.core.model import Batch, Counts, Mode, Position, W
 from airflow_reindex_provider.core.progress import Progress, Status
 from airflow_reindex_provider.core.repairing import Repair, RepairResult
 from airflow_reindex_provider.core.sweeping import (
-    Comparison,
+    Compare,
     Difference,
     RepairJob,
     SweepPlan,
     SweepRange,
     SweepReport,
     allow,
+    opened,
     plan_sweep,
 )
 from airflow_reindex_provider.hooks.progress import ReindexProgressHook
@@ -52,9 +53,10 @@ class PlanSweepOperator(StreamOperator):
     :param stream: what to sweep.
     :param max_delete_fraction: part of the index that may be deleted, 0 to 1. A template.
     :param report_only: compare and report, write nothing. A template: anything but ``true`` is false.
+    :param compare: ``versions``, or ``content`` as well. A template.
     """
 
-    template_fields: Sequence[str] = ("max_delete_fraction", "report_only")
+    template_fields: Sequence[str] = ("max_delete_fraction", "report_only", "compare")
 
     def __init__(
         self,
@@ -62,11 +64,13 @@ class PlanSweepOperator(StreamOperator):
         stream: Stream,
         max_delete_fraction: float | str = 0.05,
         report_only: bool | str = False,
+        compare: str = "versions",
         **kwargs: Any,
     ) -> None:
         super().__init__(stream=stream, **kwargs)
         self.max_delete_fraction = max_delete_fraction
         self.report_only = report_only
+        self.compare = compare
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
         stream = self.stream
@@ -83,6 +87,7 @@ class PlanSweepOperator(StreamOperator):
                 guarantee=stream.target.guarantee,
                 max_delete_fraction=float(self.max_delete_fraction),
                 dry_run=report_only,
+                compare=Compare(self.compare),
             )
         rows = sum(part.rows for part in ranges)
         self.log.info(
@@ -144,8 +149,7 @@ class CompareKeysOperator(SweepOperator):
         keeper = lease_of(stream, context)
         progress.start()
         try:
-            with stream.source.open() as source, stream.target.open(stream.name) as target:
-                comparison = Comparison(plan, source=source, target=target, drops=stream.transform is not None)
+            with opened(plan, source=stream.source, target=stream.target, transform=stream.transform) as comparison:
                 for rows, found in comparison.report(part.keys, part.rows):
                     report = report + found
                     progress.add(Counts(noops=rows))
@@ -208,10 +212,10 @@ class RepairKeysOperator(SweepOperator):
             keeper.keep()
             return self._stop.is_set()
 
-        with stream.source.open() as source, stream.target.open(stream.name) as target:
+        with opened(plan, source=stream.source, target=stream.target, transform=stream.transform) as comparison:
             result = Repair(
                 plan=plan,
-                comparison=Comparison(plan, source=source, target=target, drops=stream.transform is not None),
+                comparison=comparison,
                 format=choose_format(stream.source.formats, stream.target.formats, stream.transform),
                 chunk_rows=stream.target.chunk_rows,
                 max_failures=stream.max_failures,
@@ -275,19 +279,13 @@ class SweepReportOperator(SweepOperator):
         return report
 
     def _tell(self, compared: Sequence[tuple[SweepRange, SweepReport]], found: SweepReport, done: RepairResult) -> None:
-        self.log.info("%-48s %12s %10s %10s %10s %10s", "range", "rows", *Difference)
+        line = "%-48s %12s" + " %10s" * len(Difference)
+        self.log.info(line, "range", "rows", *Difference)
         for part, report in compared:
             if report.differences:
-                self.log.info(
-                    "%-48s %12s %10s %10s %10s %10s",
-                    part.label[:48],
-                    f"{part.rows:,}",
-                    *(f"{report.count(d):,}" for d in Difference),
-                )
+                self.log.info(line, part.label[:48], f"{part.rows:,}", *(f"{report.count(d):,}" for d in Difference))
         rows = sum(part.rows for part, _ in compared)
-        self.log.info(
-            "%-48s %12s %10s %10s %10s %10s", "all", f"{rows:,}", *(f"{found.count(d):,}" for d in Difference)
-        )
+        self.log.info(line, "all", f"{rows:,}", *(f"{found.count(d):,}" for d in Difference))
         for difference, keys in found.examples.items():
             self.log.info("First ones %s: %s", difference, ", ".join("/".join(key) for key in keys))
         counts = ", ".join(f"{n:,} {what}" for what, n in done.counts.to_json().items() if n) or "nothing to do"

@@ -15,13 +15,14 @@ from airflow_reindex_provider.core.model import Batch, Counts, Mode, Position, W
 from airflow_reindex_provider.core.progress import Progress, Status
 from airflow_reindex_provider.core.repairing import Repair, RepairResult
 from airflow_reindex_provider.core.sweeping import (
-    Comparison,
+    Compare,
     Difference,
     RepairJob,
     SweepPlan,
     SweepRange,
     SweepReport,
     allow,
+    opened,
     plan_sweep,
 )
 from airflow_reindex_provider.hooks.progress import ReindexProgressHook
@@ -47,14 +48,21 @@ class SweepGroupOperator(OfGroupOperator):
 
     :param max_delete_fraction: part of the group's index that may be deleted, 0 to 1. A template.
     :param report_only: compare and report, write nothing. A template: anything but ``true`` is false.
+    :param compare: ``versions``, or ``content`` as well. A template.
     """
 
-    template_fields: Sequence[str] = ("group", "max_delete_fraction", "report_only")
+    template_fields: Sequence[str] = ("group", "max_delete_fraction", "report_only", "compare")
 
     def __init__(
-        self, *, max_delete_fraction: float | str = 0.05, report_only: bool | str = False, **kwargs: Any
+        self,
+        *,
+        max_delete_fraction: float | str = 0.05,
+        report_only: bool | str = False,
+        compare: str = "versions",
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        self.compare = compare
         self.max_delete_fraction = max_delete_fraction
         self.report_only = report_only
         self._stop = threading.Event()
@@ -84,6 +92,7 @@ class SweepGroupOperator(OfGroupOperator):
                     guarantee=own.target.guarantee,
                     max_delete_fraction=float(self.max_delete_fraction),
                     dry_run=report_only,
+                    compare=Compare(self.compare),
                 )
             progress = ReindexProgressHook(context["ti"]).track(_batch(plan, sum(part.rows for part in ranges)))
             progress.start()
@@ -115,8 +124,7 @@ class SweepGroupOperator(OfGroupOperator):
 
     def _compare(self, plan: SweepPlan, part: SweepRange, progress: Progress, should_stop: Any) -> SweepReport:
         own, found = self.own, SweepReport()
-        with own.source.open() as source, own.target.open(own.name) as target:
-            comparison = Comparison(plan, source=source, target=target, drops=own.transform is not None)
+        with opened(plan, source=own.source, target=own.target, transform=own.transform) as comparison:
             for rows, report in comparison.report(part.keys, part.rows):
                 found = found + report
                 progress.add(Counts(noops=rows))
@@ -126,10 +134,10 @@ class SweepGroupOperator(OfGroupOperator):
 
     def _repair(self, plan: SweepPlan, job: RepairJob, should_stop: Any) -> RepairResult:
         own = self.own
-        with own.source.open() as source, own.target.open(own.name) as target:
+        with opened(plan, source=own.source, target=own.target, transform=own.transform) as comparison:
             return Repair(
                 plan=plan,
-                comparison=Comparison(plan, source=source, target=target, drops=own.transform is not None),
+                comparison=comparison,
                 format=choose_format(own.source.formats, own.target.formats, own.transform),
                 chunk_rows=own.target.chunk_rows,
                 max_failures=own.max_failures,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from psycopg import sql
 
+from airflow_reindex_provider.common.postgres import converted, is_binary_safe, portable_type
 from airflow_reindex_provider.common.postgres_listing import PAGE_ROWS, KeyColumn, KeyList
 from airflow_reindex_provider.core.keys import key_kinds
 from airflow_reindex_provider.core.model import Key, Schema
@@ -14,6 +16,8 @@ from airflow_reindex_provider.sources.postgres_sql import Relation
 
 if TYPE_CHECKING:
     import psycopg
+
+_LENGTH = re.compile(r"\(\d+(,-?\d+)?\)")
 
 
 def key_list(relation: Relation, schema: Schema, *, below: str) -> KeyList:
@@ -27,6 +31,23 @@ def key_list(relation: Relation, schema: Schema, *, below: str) -> KeyList:
         gone=relation.deleted,
         below=sql.SQL("{} < {}::{}").format(relation.cursor, sql.Literal(below), relation.cursor_type),
     )
+
+
+def contents(relation: Relation, schema: Schema, columns: Mapping[str, str]) -> tuple[sql.Composable, ...] | None:
+    """The columns as the types of an index would have their values; None where one of these is not to be had here.
+
+    Values take the way that they take to the index: cast for the wire, then to the column there.
+    """
+    found: list[sql.Composable] = []
+    for name, held in columns.items():
+        field = schema.field(name)
+        value = sql.SQL("{}::{}").format(sql.Identifier("r", name), sql.SQL(field.wire_type))
+        if is_binary_safe(portable_type(_LENGTH.sub("", held))):
+            value = converted(value, field.wire_type, held)
+        elif held != field.type:
+            return None
+        found.append(value)
+    return tuple(found)
 
 
 def among(relation: Relation, keys: Sequence[Key]) -> sql.Composed:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -394,6 +395,14 @@ class PostgresSourceSession:
     def checksum(self, within: KeyRange, *, below: str) -> Checksum | None:
         with explained(f"Source {self._source.label}", grant=self._grant()):
             return self._keys(below).checksum(self._connection, within)
+
+    def content_checksum(self, within: KeyRange, *, below: str, columns: Mapping[str, str]) -> Checksum | None:
+        assert self._schema is not None
+        contents = listing.contents(self._need_relation(fresh=True), self._schema, columns)
+        if contents is None:
+            return None
+        with explained(f"Source {self._source.label}", grant=self._grant()):
+            return replace(self._keys(below), contents=contents).checksum(self._connection, within)
 
     def look_up(self, keys: Sequence[Key], *, below: str) -> Sequence[Listed]:
         if not keys:

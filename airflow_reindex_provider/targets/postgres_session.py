@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from psycopg import errors, sql
@@ -62,6 +63,7 @@ class PostgresTargetSession:
         schema, self._name = split_name(target.index)
         self._schema = schema or self._current_schema()
         self._held: dict[str, dict[str, str]] = {}
+        self._warned: set[str] = set()
 
     # -- generations
 
@@ -214,7 +216,8 @@ class PostgresTargetSession:
                 f"{self._target.label}: generation {generation!r} was made for another primary key than"
                 f" ({', '.join(schema.primary_key)}). Rebuild the index."
             )
-        if missing:
+        if missing and generation not in self._warned:
+            self._warned.add(generation)
             log.warning(
                 "%s: the source's columns %s are not in generation %s; rebuild the index to add them.",
                 self._target.label,
@@ -263,6 +266,19 @@ class PostgresTargetSession:
     def checksum(self, generation: str, within: KeyRange, schema: Schema, *, below: int) -> Checksum | None:
         with self._explained():
             return self._keys(generation, schema, below).checksum(self._connection, within)
+
+    def content_columns(self, generation: str, schema: Schema) -> Mapping[str, str]:
+        self._keys(generation, schema)
+        held = self._held[generation]
+        names = (f.name for f in schema.fields if f.name not in schema.primary_key)
+        return {name: held[name] for name in names if name in held}
+
+    def content_checksum(self, generation: str, within: KeyRange, schema: Schema, *, below: int) -> Checksum:
+        names = self.content_columns(generation, schema)
+        contents = tuple(sql.Identifier("t", name) for name in names)
+        with self._explained():
+            listed = replace(self._keys(generation, schema, below), contents=contents)
+            return listed.checksum(self._connection, within)
 
     def _keys(self, generation: str, schema: Schema, below: int | None = None) -> KeyList:
         if generation not in self._held:

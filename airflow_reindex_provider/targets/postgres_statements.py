@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from psycopg import sql
 
+from airflow_reindex_provider.common.postgres import converted
+
 VERSION = "_reindex_version"
 DELETED = "_reindex_deleted"
 
@@ -43,9 +45,7 @@ class Statements:
         """:param columns: the table's columns and their types. :param staged: their types in the staging table."""
 
         def value(name: str) -> sql.Composed:
-            cell = sql.SQL("s.{}").format(sql.Identifier(name))
-            if staged[name] != columns[name]:
-                cell = sql.SQL("{}::{}").format(cell, sql.SQL(columns[name]))
+            cell = converted(sql.Identifier("s", name), staged[name], columns[name])
             if has_deletes and name not in primary_key:
                 cell = sql.SQL("CASE WHEN s.{} THEN NULL ELSE {} END").format(sql.Identifier(DELETED), cell)
             return cell

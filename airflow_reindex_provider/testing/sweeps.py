@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from airflow_reindex_provider.core.model import Batch, Mode, Position, Window
 from airflow_reindex_provider.core.progress import Progress
 from airflow_reindex_provider.core.repairing import Repair, RepairResult
 from airflow_reindex_provider.core.sweeping import (
+    Compare,
     Comparison,
     RepairJob,
     SweepPlan,
     SweepRange,
     SweepReport,
     allow,
+    opened,
     plan_sweep,
 )
 from airflow_reindex_provider.testing.memory import MemoryReporter
@@ -27,6 +30,7 @@ class Sweeper:
 
     run: Runner
     max_delete_fraction: float = 0.05
+    what: Compare = Compare.VERSIONS
 
     def sweep(self) -> tuple[SweepReport, RepairResult]:
         """A whole sweep: what was found, and what was done about it."""
@@ -47,19 +51,18 @@ class Sweeper:
                 sizes=run.sizes,
                 guarantee=run.target.guarantee,
                 max_delete_fraction=self.max_delete_fraction,
+                compare=self.what,
             )
 
     def compare(self, plan: SweepPlan, part: SweepRange) -> SweepReport:
-        with self.run.sessions() as (source, target):
-            comparison = Comparison(plan, source=source, target=target, drops=self.run.transform is not None)
+        with self._comparison(plan) as comparison:
             return sum((found for _, found in comparison.report(part.keys, part.rows)), SweepReport())
 
     def repair(self, plan: SweepPlan, job: RepairJob) -> RepairResult:
         run = self.run
         window = Window(None, Position(plan.bound))
         batch = Batch(plan.stream, plan.generation, 0, 1, window, job.repairs, mode=Mode.SWEEP)
-        with run.sessions() as (source, target):
-            comparison = Comparison(plan, source=source, target=target, drops=run.transform is not None)
+        with self._comparison(plan) as comparison:
             return Repair(
                 plan=plan,
                 comparison=comparison,
@@ -69,3 +72,7 @@ class Sweeper:
                 progress=Progress(batch, Mode.SWEEP, MemoryReporter()),
                 transform=run.transform,
             ).run(job)
+
+    def _comparison(self, plan: SweepPlan) -> AbstractContextManager[Comparison]:
+        run = self.run
+        return opened(plan, source=run.source, target=run.target, transform=run.transform)

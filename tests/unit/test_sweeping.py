@@ -17,6 +17,7 @@ from airflow_reindex_provider.core.keys import KeyKind, KeyRange, Listed, in_ord
 from airflow_reindex_provider.core.model import Chunk, Document, Format, Guarantee, Key, Position
 from airflow_reindex_provider.core.planning import Sizes, current_generation
 from airflow_reindex_provider.core.sweeping import (
+    Compare,
     Difference,
     RepairJob,
     SweepPlan,
@@ -27,7 +28,7 @@ from airflow_reindex_provider.core.sweeping import (
     deletion_version,
     require_absent,
 )
-from airflow_reindex_provider.testing.memory import MemorySource, MemorySourceSession, MemoryTarget
+from airflow_reindex_provider.testing.memory import MemorySource, MemorySourceSession, MemoryTarget, MemoryTargetSession
 from airflow_reindex_provider.testing.runs import Runner
 from airflow_reindex_provider.testing.sweeps import Sweeper
 
@@ -328,3 +329,47 @@ def test_what_cannot_be_swept_is_said() -> None:
     run.target.guarantee = Guarantee.LAST_WRITE_WINS  # type: ignore[misc]
     with pytest.raises(ConfigurationError, match="only a dry run"):
         Sweeper(run=run).plan()
+
+
+def test_content_is_compared_by_the_target() -> None:
+    """Of two sides that compute no checksums over content every row is read, and its document compared at its version."""
+    world = World()
+    with world.source.transaction() as writing:
+        for number in range(1_200):
+            writing.put({"id": number, "state": 0})
+    world.source.now_us += 1_000
+    world.run.run()
+    (index,) = world.target._indexes.values()
+    for key in (("3",), ("700",)):
+        index.stored[key] = Document(key, index.stored[key].version, {**(index.stored[key].fields or {}), "state": 7})
+    plain, content = world.sweeper, Sweeper(run=world.run, what=Compare.CONTENT)
+
+    assert plain.sweep()[0].differences == 0
+    found, done = content.sweep()
+
+    assert (found.counts, found.listed) == ({Difference.CHANGED: 2}, 1_200)
+    assert found.examples == {Difference.CHANGED: (("3",), ("700",))}
+    assert done.counts.updated == 2
+    assert content.sweep()[0].differences == 0
+
+
+def test_a_target_that_cannot_compare_content_says_so() -> None:
+    """Before anything is compared; keys and versions it can."""
+
+    class Lister(MemoryTargetSession):
+        differing = None  # type: ignore[assignment]
+
+    class Target(MemoryTarget):
+        @contextmanager
+        def open(self, stream: str) -> Iterator[MemoryTargetSession]:
+            yield Lister(self, stream)
+
+    world = World()
+    world.run.target = world.target = Target(chunk_rows=2)
+    with world.source.transaction() as writing:
+        writing.put({"id": 1, "state": 0})
+    world.source.now_us += 1_000
+    world.run.run()
+    assert Sweeper(run=world.run).sweep()[0].differences == 0
+    with pytest.raises(ConfigurationError, match="compares versions only"):
+        Sweeper(run=world.run, what=Compare.CONTENT).sweep()
