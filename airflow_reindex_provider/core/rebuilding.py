@@ -70,6 +70,9 @@ def begin_rebuild(
         if not left.live and not left.served and left.name != generation:
             log.warning("Dropping generation %s of stream %r, which a dead rebuild left half built.", left.name, stream)
             discard(stream, left.name, target=writing, store=store)
+    if all(there.name != generation for there in generations):
+        # One of this name may have left its checkpoint when it was dropped; of an empty one that would say the wrong thing.
+        store.reset(stream, generation)
     writing.create(generation, schema)
     plan = make_plan(
         stream,

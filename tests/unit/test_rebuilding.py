@@ -128,6 +128,16 @@ def test_a_dead_rebuild_is_cleared_away(shop: Rebuilder, caplog: pytest.LogCaptu
     assert f"Dropping generation {dead.generation}" in caplog.text
 
 
+def test_a_name_that_comes_again_begins_anew(shop: Rebuilder) -> None:
+    """A run that is cleared after its generation was dropped, and died before the checkpoint was forgotten, copies all."""
+    plan = shop.begin(SECOND)
+    shop.copy(plan)
+    with target_of(shop).open(shop.run.stream) as session:
+        session.drop(plan.generation)
+    assert shop.run.store.load(shop.run.stream, plan.generation).position is not None
+    assert shop.begin(SECOND).rows == 20
+
+
 def test_rollback_catches_up_first(shop: Rebuilder) -> None:
     """What the old generation has missed is in it when it is served again; then it can be rolled forward by name."""
     first = live(shop)
