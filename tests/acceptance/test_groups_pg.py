@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from airflow_reindex_provider import PostgresSource, PostgresTarget, Stream
+from airflow_reindex_provider import ChangesSensor, PostgresSource, PostgresTarget, Stream
 from airflow_reindex_provider.core.errors import BatchesFailedError, ConfigurationError
 from airflow_reindex_provider.core.groups import known_groups, require_all
 from airflow_reindex_provider.core.model import Mode
@@ -282,3 +282,21 @@ def test_a_transform_gets_the_rows_of_its_group(run: GroupRunner, db: Connection
     require_all(run.run())
     assert rows(db, "items_a") == [(1, "a"), (2, "a")]
     assert rows(db, "items_b") == [(n, "b") for n in range(3, 7)]
+
+
+def test_the_sensor_waits_for_the_group_furthest_behind(run: GroupRunner, db: Connection) -> None:
+    """There are changes as long as one group has not read them, also if all others have; and for a new group's rows."""
+    sensor = ChangesSensor(task_id="changes", stream=replace(run.stream, checkpoint=run.store), deferrable=False)
+    assert not sensor.poke({})
+    db.execute("INSERT INTO items SELECT n, CASE WHEN n < 4 THEN 'a' ELSE 'b' END, 'x' FROM generate_series(1, 6) n")
+    assert sensor.poke({})
+    require_all(run.run())
+    assert not sensor.poke({})
+    db.execute("UPDATE items SET body = 'y', updated_at = now() WHERE id = 1")
+    plans = run.plan()
+    run.settle(plans, [result for result in run.index(plans) if result.batch.group == "a"])
+    assert sensor.poke({})
+    require_all(run.run())
+    assert not sensor.poke({})
+    db.execute("INSERT INTO items VALUES (7, 'new', 'x')")
+    assert sensor.poke({})
