@@ -14,9 +14,11 @@ from airflow_reindex_provider.core.model import Counts, Transform
 from airflow_reindex_provider.core.planning import Sizes
 from airflow_reindex_provider.core.sweeping import Compare, Difference
 from airflow_reindex_provider.sources.postgres import PostgresSource
+from airflow_reindex_provider.targets.opensearch import OpenSearchTarget
 from airflow_reindex_provider.targets.postgres import PostgresTarget
 from airflow_reindex_provider.testing.postgres import Database
 from airflow_reindex_provider.testing.runs import Runner
+from airflow_reindex_provider.testing.search_engine import SearchEngine
 from airflow_reindex_provider.testing.sweeps import Sweeper
 
 Connection = psycopg.Connection[Any]
@@ -177,3 +179,15 @@ def test_a_type_that_the_source_does_not_have(database: Database, db: Connection
     db.execute("UPDATE items SET place = '[3,4]' WHERE id = 9")
     found, _ = swept.sweep()
     assert (found.counts, found.listed) == ({Difference.CHANGED: 1}, ROWS)
+
+
+def test_a_search_engine(database: Database, db: Connection, opensearch: SearchEngine) -> None:
+    """Computes no checksums: every row is read, and the documents are compared."""
+    swept = sweeper(database)
+    swept.run = Runner(source=swept.run.source, target=OpenSearchTarget(opensearch.name, index="content"))
+    swept.run.run()
+    assert swept.sweep()[0].differences == 0
+    db.execute("UPDATE items SET b = 'c', n = n + 1 WHERE id IN (4, 2501)")
+    found, done = swept.sweep()
+    assert (found.counts, done.counts) == ({Difference.CHANGED: 2}, Counts(updated=2))
+    assert swept.sweep()[0].differences == 0
