@@ -22,7 +22,7 @@ class OpenSearchTarget(SearchTarget):
 
     Guarantee: versioned. Documents and deletions are written with ``version_type=external_gte``, so the engine itself
     refuses what is older than what it holds. It remembers a deletion's version for ``index.gc_deletes``, which a generation
-    has at one hour unless ``settings`` says otherwise.
+    has at one hour unless ``settings`` says otherwise, and until the node is restarted.
 
     The physical indexes are ``{index}_{YYYYMMDDtHHMMSS}``.
 

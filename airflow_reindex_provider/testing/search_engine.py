@@ -60,6 +60,11 @@ class SearchEngine:
             self._end()
             shutil.rmtree(self._folder, ignore_errors=True)
 
+    @property
+    def ours(self) -> bool:
+        """Whether it was started here, so that it may be killed."""
+        return self._node is not None
+
     def kill(self) -> None:
         """Kill the node with SIGKILL, as a crash does. Returns when it is dead; :meth:`restart` brings it back."""
         if self._node is None or self._processes is None:

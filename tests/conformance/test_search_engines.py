@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
@@ -119,6 +120,28 @@ def test_a_load_has_no_refresh_and_no_copies_until_it_is_public(index: SearchInd
 def _settings(index: SearchIndex, name: str) -> dict[str, str]:
     settings: dict[str, str] = index.engine.call("GET", f"/{name}/_settings")[name]["settings"]["index"]
     return settings
+
+
+@pytest.mark.parametrize(("gc_deletes", "forgets"), [(None, False), ("1ms", True)])
+def test_how_long_a_deletion_is_remembered(index: SearchIndex, gc_deletes: str | None, forgets: bool) -> None:
+    """For an hour, or as the author's settings say: then a late write brings the document back."""
+    settings = {"gc_deletes": gc_deletes} if gc_deletes else None
+    target = type(index.target)(index.target.conn_id, index=index.target.index, settings=settings)
+    with target.open("s") as session:
+        name = session.create_first(target.generation_name("20260101t000000"), index.schema())
+        with session.writer(name, index.schema(), Format.BULK) as writer:
+            for document in (Document(("1",), 1, {"id": "1", "body": "b"}), Document(("1",), 5, None)):
+                writer.write(index.chunk([document], Format.BULK))
+            for _ in range(100):
+                index.engine.call("POST", f"/{name}/_refresh")
+                index.engine.call("POST", f"/{name}/_flush?force=true")
+                counts = writer.write(
+                    index.chunk([Document(("1",), 4, {"id": "1", "body": "late"})], Format.BULK)
+                ).counts
+                if not forgets or counts.created:
+                    break
+                time.sleep(0.1)
+    assert counts == (Counts(created=1) if forgets else Counts(version_conflicts=1))
 
 
 def test_a_generation_that_is_gone_is_not_made_anew(index: SearchIndex) -> None:
