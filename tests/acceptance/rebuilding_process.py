@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import signal
-from collections.abc import Callable
 from datetime import timedelta
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess as Process
-from typing import Any
+
+from dying import Place, die_at
 
 from airflow_reindex_provider.checkpoints.table import TableCheckpoint
 from airflow_reindex_provider.core.planning import Sizes
@@ -51,7 +50,7 @@ def rebuilder(conn_id: str, *, retain: int = 1) -> Rebuilder:
     return Rebuilder(run=run, retain=retain)
 
 
-PLACES: dict[str, tuple[Any, str, int, str]] = {
+PLACES: dict[str, Place] = {
     "prepare: the generation is made": (PostgresTargetSession, "create", 1, "after"),
     "copy: in the middle of a batch": (PostgresWriter, "stage", 3, "before"),
     "copy: done, its checkpoint not saved": (Runner, "settle", 1, "before"),
@@ -66,25 +65,6 @@ PLACES: dict[str, tuple[Any, str, int, str]] = {
     "before retiring": (Rebuilder, "retire", 1, "before"),
     "retire: dropped, its checkpoint not forgotten": (TableCheckpoint, "reset", 1, "before"),
 }
-"""Where to die: an object's attribute, at which call of it, and on which side."""
-
-
-def die_at(place: str) -> None:
-    owner, name, number, side = PLACES[place]
-    original: Callable[..., Any] = getattr(owner, name)
-    calls = 0
-
-    def watched(*args: Any, **kwargs: Any) -> Any:
-        nonlocal calls
-        calls += 1
-        if calls == number and side == "before":
-            os.kill(os.getpid(), signal.SIGKILL)
-        result = original(*args, **kwargs)
-        if calls == number:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return result
-
-    setattr(owner, name, watched)
 
 
 def started(database: Database, what: str, place: str | None = None, *, retain: int = 1) -> Process:
@@ -101,7 +81,7 @@ def _work(env: dict[str, str], conn_id: str, what: str, place: str | None, retai
     os.environ.update(env)
     shop = rebuilder(conn_id, retain=retain)
     if place is not None:
-        die_at(place)
+        die_at(PLACES[place])
     begun.send(None)
     if what == ROLLBACK:
         shop.rollback()
