@@ -103,6 +103,8 @@ class Airflow:
                 self._start(component)
             self.rest = self._wait(self._healthy, timeout_s=self._start_timeout_s, what=lambda: "a healthy Airflow")
             stack.callback(self.rest.close)
+            # What tasks speak to is built at its first call, and for these seconds the api-server answers nobody else.
+            httpx.get(f"{self.url}/execution/health", timeout=self._start_timeout_s).raise_for_status()
             self._exit = stack.pop_all()
         return self
 

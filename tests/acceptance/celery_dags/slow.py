@@ -5,8 +5,7 @@ import time
 from datetime import timedelta
 from pathlib import Path
 
-from airflow_reindex_provider import PostgresSource, PostgresTarget, ReindexDag, Stream
-from airflow_reindex_provider.targets.opensearch import OpenSearchTarget
+from airflow_reindex_provider import OpenSearchTarget, PostgresSource, PostgresTarget, ReindexDag, Stream
 
 BRAKE = Path(os.environ["REINDEX_TEST_BRAKE"])
 
