@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from airflow_reindex_provider.checkpoints.asset import AssetCheckpoint
     from airflow_reindex_provider.checkpoints.table import TableCheckpoint
     from airflow_reindex_provider.checkpoints.variable import VariableCheckpoint
-    from airflow_reindex_provider.dags import ReindexDag, ReindexTaskGroup, SweepDag
-    from airflow_reindex_provider.dags_rebuild import RebuildDag
+    from airflow_reindex_provider.dags.rebuild import RebuildDag
+    from airflow_reindex_provider.dags.reindex import ReindexDag, ReindexTaskGroup
+    from airflow_reindex_provider.dags.sweep import SweepDag
     from airflow_reindex_provider.hooks.progress import ReindexProgressHook
     from airflow_reindex_provider.operators.checkpoint import CheckpointOperator
     from airflow_reindex_provider.operators.extract import ExtractChangesOperator
@@ -39,12 +40,12 @@ _HOMES = {
     "OpenSearchTarget": "targets.opensearch",
     "PostgresSource": "sources.postgres",
     "PostgresTarget": "targets.postgres",
-    "RebuildDag": "dags_rebuild",
-    "ReindexDag": "dags",
+    "RebuildDag": "dags.rebuild",
+    "ReindexDag": "dags.reindex",
     "ReindexProgressHook": "hooks.progress",
-    "ReindexTaskGroup": "dags",
+    "ReindexTaskGroup": "dags.reindex",
     "Stream": "stream",
-    "SweepDag": "dags",
+    "SweepDag": "dags.sweep",
     "TableCheckpoint": "checkpoints.table",
     "VariableCheckpoint": "checkpoints.variable",
     "purge_tombstones": "tombstones",

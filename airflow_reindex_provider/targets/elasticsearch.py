@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_reindex_provider.core.errors import ConfigurationError
-from airflow_reindex_provider.targets.search_target import SearchTarget, unknown_connection
+from airflow_reindex_provider.targets.search.target import SearchTarget, unknown_connection
 
 if TYPE_CHECKING:
-    from airflow_reindex_provider.targets.search_engine import Answer, Calls, Engine
+    from airflow_reindex_provider.targets.search.engine import Answer, Calls, Engine
 
 OLDEST = (8, 0)
 _MEDIA_TYPES = {
@@ -78,12 +78,12 @@ class ElasticsearchTarget(SearchTarget):
 
 
 class _Elasticsearch:
-    """See :class:`~airflow_reindex_provider.targets.search_engine.Engine`."""
+    """See :class:`~airflow_reindex_provider.targets.search.engine.Engine`."""
 
     name = "Elasticsearch"
 
     def __init__(self, client: Any) -> None:
-        from airflow_reindex_provider.targets.search_engine import JSON, NDJSON, is_loopback
+        from airflow_reindex_provider.targets.search.engine import JSON, NDJSON, is_loopback
 
         bytes_alone = _bytes_alone()
         for kind in (JSON, NDJSON, "application/vnd.elasticsearch+json", "application/vnd.elasticsearch+x-ndjson"):
@@ -101,7 +101,7 @@ class _Elasticsearch:
         from elastic_transport import ConnectionError, ConnectionTimeout, SerializationError, TlsError
         from elasticsearch import ApiError, UnsupportedProductError
 
-        from airflow_reindex_provider.targets.search_engine import Answer, EngineGoneError, EngineSlowError
+        from airflow_reindex_provider.targets.search.engine import Answer, EngineGoneError, EngineSlowError
 
         client = self._client.options(request_timeout=timeout_s, max_retries=0, retry_on_timeout=False)
         try:

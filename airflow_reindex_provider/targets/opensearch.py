@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_reindex_provider.core.errors import ConfigurationError
-from airflow_reindex_provider.targets.search_target import SearchTarget, unknown_connection
+from airflow_reindex_provider.targets.search.target import SearchTarget, unknown_connection
 
 if TYPE_CHECKING:
-    from airflow_reindex_provider.targets.search_engine import Answer, Calls, Engine
+    from airflow_reindex_provider.targets.search.engine import Answer, Calls, Engine
 
 OLDEST = (2, 0)
 
@@ -79,12 +79,12 @@ class OpenSearchTarget(SearchTarget):
 
 
 class _OpenSearch:
-    """See :class:`~airflow_reindex_provider.targets.search_engine.Engine`."""
+    """See :class:`~airflow_reindex_provider.targets.search.engine.Engine`."""
 
     name = "OpenSearch"
 
     def __init__(self, client: Any) -> None:
-        from airflow_reindex_provider.targets.search_engine import is_loopback
+        from airflow_reindex_provider.targets.search.engine import is_loopback
 
         # Not the client's own transport: it would retry, and drop the headers of an error, Retry-After among them.
         self._connection = client.transport.get_connection()
@@ -96,7 +96,7 @@ class _OpenSearch:
     ) -> Answer:
         from opensearchpy.exceptions import ConnectionError, ConnectionTimeout, SSLError
 
-        from airflow_reindex_provider.targets.search_engine import Answer, EngineGoneError, EngineSlowError
+        from airflow_reindex_provider.targets.search.engine import Answer, EngineGoneError, EngineSlowError
 
         try:
             status, given, text = self._connection.perform_request(

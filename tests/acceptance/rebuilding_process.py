@@ -13,11 +13,12 @@ from dying import Place, die_at
 from airflow_reindex_provider.checkpoints.table import TableCheckpoint
 from airflow_reindex_provider.core.planning import Sizes
 from airflow_reindex_provider.sources.postgres import PostgresSource
-from airflow_reindex_provider.sources.postgres_session import PostgresSourceSession
-from airflow_reindex_provider.targets import postgres_session, postgres_swap
+from airflow_reindex_provider.sources.postgres.session import PostgresSourceSession
 from airflow_reindex_provider.targets.postgres import PostgresTarget
-from airflow_reindex_provider.targets.postgres_session import PostgresTargetSession
-from airflow_reindex_provider.targets.postgres_writer import PostgresWriter
+from airflow_reindex_provider.targets.postgres import session as postgres_session
+from airflow_reindex_provider.targets.postgres import swap as postgres_swap
+from airflow_reindex_provider.targets.postgres.session import PostgresTargetSession
+from airflow_reindex_provider.targets.postgres.writer import PostgresWriter
 from airflow_reindex_provider.testing import rebuilds
 from airflow_reindex_provider.testing.postgres import Database
 from airflow_reindex_provider.testing.rebuilds import Rebuilder

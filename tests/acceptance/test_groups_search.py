@@ -10,7 +10,7 @@ from airflow_reindex_provider import PostgresSource, Stream
 from airflow_reindex_provider.core.groups import known_groups, require_all
 from airflow_reindex_provider.targets.elasticsearch import ElasticsearchTarget
 from airflow_reindex_provider.targets.opensearch import OpenSearchTarget
-from airflow_reindex_provider.targets.search_target import SearchTarget
+from airflow_reindex_provider.targets.search.target import SearchTarget
 from airflow_reindex_provider.testing.groups import GroupRunner
 from airflow_reindex_provider.testing.postgres import Database
 from airflow_reindex_provider.testing.rebuilds import Rebuilder

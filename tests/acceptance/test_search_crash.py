@@ -18,10 +18,10 @@ from airflow_reindex_provider.core.model import Batch, BatchResult, Chunk, Count
 from airflow_reindex_provider.core.planning import Sizes
 from airflow_reindex_provider.core.progress import Progress
 from airflow_reindex_provider.sources.postgres import PostgresSource
-from airflow_reindex_provider.targets import search_session
 from airflow_reindex_provider.targets.elasticsearch import ElasticsearchTarget
 from airflow_reindex_provider.targets.opensearch import OpenSearchTarget
-from airflow_reindex_provider.targets.search_writer import Patience, SearchWriter
+from airflow_reindex_provider.targets.search import session as search_session
+from airflow_reindex_provider.targets.search.writer import Patience, SearchWriter
 from airflow_reindex_provider.testing.memory import MemoryReporter, MemoryResumeLog
 from airflow_reindex_provider.testing.postgres import Database
 from airflow_reindex_provider.testing.runs import Runner

@@ -24,7 +24,7 @@ from airflow_reindex_provider.core.model import Counts
 from airflow_reindex_provider.core.planning import Sizes
 from airflow_reindex_provider.core.sweeping import Difference, allow
 from airflow_reindex_provider.sources.postgres import PostgresSource
-from airflow_reindex_provider.sources.postgres_session import PostgresSourceSession
+from airflow_reindex_provider.sources.postgres.session import PostgresSourceSession
 from airflow_reindex_provider.targets.postgres import PostgresTarget
 from airflow_reindex_provider.testing.postgres import Database
 from airflow_reindex_provider.testing.runs import Runner

@@ -19,7 +19,7 @@ from airflow_reindex_provider.core.repairing import AT_ONCE, Repair
 from airflow_reindex_provider.core.sweeping import Difference, RepairJob, SweepPlan, SweepReport, allow
 from airflow_reindex_provider.sources.postgres import PostgresSource
 from airflow_reindex_provider.targets.postgres import PostgresTarget
-from airflow_reindex_provider.targets.postgres_writer import PostgresWriter
+from airflow_reindex_provider.targets.postgres.writer import PostgresWriter
 from airflow_reindex_provider.testing.postgres import Database
 from airflow_reindex_provider.testing.runs import Runner
 from airflow_reindex_provider.testing.sweeps import Sweeper

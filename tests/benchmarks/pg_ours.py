@@ -6,7 +6,7 @@ import sys
 
 from airflow_reindex_provider.stream import Stream
 from airflow_reindex_provider.targets.postgres import PostgresTarget
-from airflow_reindex_provider.targets.postgres_statements import DELETED, VERSION
+from airflow_reindex_provider.targets.postgres.statements import DELETED, VERSION
 from airflow_reindex_provider.testing.postgres import Database
 from tests.benchmarks import data
 from tests.benchmarks.task import SOURCE, STAMP, run

@@ -7,8 +7,8 @@ import sys
 from airflow.providers.opensearch.hooks.opensearch import OpenSearchHook  # noqa: F401 - by the first connection otherwise
 
 from airflow_reindex_provider.stream import Stream
-from airflow_reindex_provider.targets import search_session  # noqa: F401 - by the target otherwise
 from airflow_reindex_provider.targets.opensearch import OpenSearchTarget
+from airflow_reindex_provider.targets.search import session as search_session  # noqa: F401 - by the target otherwise
 from tests.benchmarks import data
 from tests.benchmarks.task import SOURCE, STAMP, run
 

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from airflow.providers.opensearch.hooks.opensearch import OpenSearchHook  # noqa: F401 - by the first connection otherwise
 
 from airflow_reindex_provider.core.model import Checkpoint, Position
-from airflow_reindex_provider.targets import search_session  # noqa: F401 - by the target otherwise
+from airflow_reindex_provider.targets.search import session as search_session  # noqa: F401 - by the target otherwise
 from airflow_reindex_provider.testing.memory import MemoryCheckpoint
 from airflow_reindex_provider.testing.runs import Runner
 from airflow_reindex_provider.testing.sweeps import Sweeper

@@ -21,10 +21,10 @@ from airflow_reindex_provider.core.keys import KeyRange
 from airflow_reindex_provider.core.model import Checkpoint, Counts, Position
 from airflow_reindex_provider.core.repairing import RepairResult
 from airflow_reindex_provider.core.sweeping import Comparison, Difference, SweepReport
-from airflow_reindex_provider.sources import postgres_session  # noqa: F401 - by the source otherwise
 from airflow_reindex_provider.sources.postgres import PostgresSource
+from airflow_reindex_provider.sources.postgres import session as postgres_session  # noqa: F401 - by the source otherwise
 from airflow_reindex_provider.targets.postgres import PostgresTarget
-from airflow_reindex_provider.targets.postgres_statements import DELETED, VERSION
+from airflow_reindex_provider.targets.postgres.statements import DELETED, VERSION
 from airflow_reindex_provider.testing.memory import MemoryCheckpoint
 from airflow_reindex_provider.testing.postgres import Database
 from airflow_reindex_provider.testing.runs import Runner

@@ -13,8 +13,8 @@ from airflow.providers.postgres.hooks.postgres import PostgresHook  # noqa: F401
 
 from airflow_reindex_provider.core.model import Batch, Position, Window
 from airflow_reindex_provider.operators.index import IndexBatchOperator
-from airflow_reindex_provider.sources import postgres_session  # noqa: F401 - by the source otherwise
 from airflow_reindex_provider.sources.postgres import PostgresSource
+from airflow_reindex_provider.sources.postgres import session as postgres_session  # noqa: F401 - by the source otherwise
 from airflow_reindex_provider.stream import Stream
 from tests.benchmarks import data
 from tests.benchmarks.meter import Meter, answer

@@ -30,8 +30,8 @@ from airflow_reindex_provider.core.errors import (
 )
 from airflow_reindex_provider.core.model import Checkpoint, Mode, Position
 from airflow_reindex_provider.core.windows import Request
-from airflow_reindex_provider.sources import postgres_session
 from airflow_reindex_provider.sources.postgres import PostgresSource
+from airflow_reindex_provider.sources.postgres import session as postgres_session
 from airflow_reindex_provider.targets.postgres import PostgresTarget
 from airflow_reindex_provider.testing.postgres import Database, EmbeddedPostgres
 from airflow_reindex_provider.testing.runs import Runner
@@ -427,7 +427,7 @@ def test_a_local_clock_that_goes_back_passes_no_row(database: Database, db: psyc
 
 def bounds_statement() -> str:
     """The expression of the survey that turns an instant into local time."""
-    from airflow_reindex_provider.sources.postgres_catalog import SURVEY
+    from airflow_reindex_provider.sources.postgres.catalog import SURVEY
 
     found = re.search(r"(least\(safe_at AT TIME ZONE.*?\)\)) AS safe_local", SURVEY, re.DOTALL)
     assert found

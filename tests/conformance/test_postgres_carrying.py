@@ -13,9 +13,9 @@ import pytest
 from airflow_reindex_provider.core.cursors import CursorType
 from airflow_reindex_provider.core.errors import TransientError
 from airflow_reindex_provider.core.model import Chunk, Document, Field, Format, Key, Position, Schema
-from airflow_reindex_provider.targets import postgres_carrying
 from airflow_reindex_provider.targets.postgres import FullText, PostgresTarget
-from airflow_reindex_provider.targets.postgres_session import PostgresTargetSession
+from airflow_reindex_provider.targets.postgres import carrying as postgres_carrying
+from airflow_reindex_provider.targets.postgres.session import PostgresTargetSession
 from airflow_reindex_provider.testing.postgres import Database
 
 OLD, NEW = "index_20260101t000000", "index_20260102t000000"

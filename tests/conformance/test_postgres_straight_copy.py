@@ -13,7 +13,7 @@ from pytest_mock import MockerFixture
 
 from airflow_reindex_provider.core.model import Chunk, Counts, Format, Position, WriteResult
 from airflow_reindex_provider.targets.postgres import PostgresTarget
-from airflow_reindex_provider.targets.postgres_writer import PostgresWriter
+from airflow_reindex_provider.targets.postgres.writer import PostgresWriter
 from airflow_reindex_provider.testing.postgres import Database
 from airflow_reindex_provider.testing.target_conformance import text_schema
 

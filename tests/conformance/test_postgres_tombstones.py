@@ -386,7 +386,7 @@ def test_installing_waits_for_nobody_for_long(
     database: Database, items: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While a transaction writes to the table it gives up, to be tried again, and leaves nothing."""
-    monkeypatch.setattr("airflow_reindex_provider.sources.postgres_tombstones.LOCK_TIMEOUT", "50ms")
+    monkeypatch.setattr("airflow_reindex_provider.sources.postgres.tombstones.LOCK_TIMEOUT", "50ms")
     with database.connect() as writer:
         writer.execute("BEGIN")
         writer.execute("DELETE FROM items WHERE id = 1")

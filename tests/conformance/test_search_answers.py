@@ -20,10 +20,10 @@ from airflow_reindex_provider.core.errors import ConfigurationError, TransientEr
 from airflow_reindex_provider.core.model import Chunk, Counts, Format, Position, WriteResult
 from airflow_reindex_provider.targets.elasticsearch import ElasticsearchTarget
 from airflow_reindex_provider.targets.opensearch import OpenSearchTarget
-from airflow_reindex_provider.targets.search_engine import Calls
-from airflow_reindex_provider.targets.search_pace import FIRST_BYTES, LEAST_BYTES, MOST_BYTES
-from airflow_reindex_provider.targets.search_target import SearchTarget
-from airflow_reindex_provider.targets.search_writer import SearchWriter
+from airflow_reindex_provider.targets.search.engine import Calls
+from airflow_reindex_provider.targets.search.pace import FIRST_BYTES, LEAST_BYTES, MOST_BYTES
+from airflow_reindex_provider.targets.search.target import SearchTarget
+from airflow_reindex_provider.targets.search.writer import SearchWriter
 from airflow_reindex_provider.testing.target_conformance import text_schema
 
 TARGETS = {"opensearch": OpenSearchTarget, "elasticsearch": ElasticsearchTarget}

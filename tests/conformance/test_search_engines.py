@@ -17,10 +17,10 @@ from airflow_reindex_provider.core.planning import Sizes
 from airflow_reindex_provider.sources.postgres import PostgresSource
 from airflow_reindex_provider.targets.elasticsearch import ElasticsearchTarget
 from airflow_reindex_provider.targets.opensearch import OpenSearchTarget
-from airflow_reindex_provider.targets.search_documents import bulk_lines
-from airflow_reindex_provider.targets.search_indexes import Index, Indexes
-from airflow_reindex_provider.targets.search_session import SearchTargetSession
-from airflow_reindex_provider.targets.search_target import SearchTarget
+from airflow_reindex_provider.targets.search.documents import bulk_lines
+from airflow_reindex_provider.targets.search.indexes import Index, Indexes
+from airflow_reindex_provider.targets.search.session import SearchTargetSession
+from airflow_reindex_provider.targets.search.target import SearchTarget
 from airflow_reindex_provider.testing.postgres import Database
 from airflow_reindex_provider.testing.runs import Runner
 from airflow_reindex_provider.testing.search_engine import SearchEngine

@@ -20,8 +20,8 @@ from airflow_reindex_provider.core.model import Batch, Document, Format, Positio
 from airflow_reindex_provider.sources.postgres import PostgresSource
 from airflow_reindex_provider.targets.elasticsearch import ElasticsearchTarget
 from airflow_reindex_provider.targets.opensearch import OpenSearchTarget
-from airflow_reindex_provider.targets.search_answers import documents as split
-from airflow_reindex_provider.targets.search_documents import bulk_lines
+from airflow_reindex_provider.targets.search.answers import documents as split
+from airflow_reindex_provider.targets.search.documents import bulk_lines
 from airflow_reindex_provider.testing.postgres import Database, EmbeddedPostgres
 from airflow_reindex_provider.testing.runs import Runner
 from airflow_reindex_provider.testing.search_engine import SearchEngine

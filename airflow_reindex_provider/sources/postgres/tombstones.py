@@ -19,8 +19,8 @@ from airflow_reindex_provider.core.errors import ConfigurationError
 from airflow_reindex_provider.core.model import Key
 
 if TYPE_CHECKING:
-    from airflow_reindex_provider.sources.postgres import PostgresSource
-    from airflow_reindex_provider.sources.postgres_catalog import Catalogue
+    from airflow_reindex_provider.sources.postgres.catalog import Catalogue
+    from airflow_reindex_provider.sources.postgres.source import PostgresSource
 
 MARK = "reindex_tombstone"
 """Column of what is read: true for a tombstone, false for a row."""

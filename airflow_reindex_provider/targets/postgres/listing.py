@@ -10,7 +10,7 @@ from airflow_reindex_provider.common.postgres_listing import KeyColumn, KeyList
 from airflow_reindex_provider.core.errors import ConfigurationError
 from airflow_reindex_provider.core.keys import KeyKind, key_kinds
 from airflow_reindex_provider.core.model import Schema
-from airflow_reindex_provider.targets.postgres_statements import DELETED, VERSION
+from airflow_reindex_provider.targets.postgres.statements import DELETED, VERSION
 
 
 def key_list(

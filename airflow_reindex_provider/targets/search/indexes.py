@@ -11,7 +11,7 @@ from urllib.parse import quote, urlencode
 from airflow_reindex_provider.core.errors import ConfigurationError, TransientError
 
 if TYPE_CHECKING:
-    from airflow_reindex_provider.targets.search_engine import Calls
+    from airflow_reindex_provider.targets.search.engine import Calls
 
 _MARK = "airflow_reindex_provider"
 _TRIES = 5

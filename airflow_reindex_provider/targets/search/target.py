@@ -15,8 +15,8 @@ from airflow_reindex_provider.core.errors import ConfigurationError
 from airflow_reindex_provider.core.model import Format, Guarantee
 
 if TYPE_CHECKING:
-    from airflow_reindex_provider.targets.search_engine import Calls, Engine
-    from airflow_reindex_provider.targets.search_session import SearchTargetSession
+    from airflow_reindex_provider.targets.search.engine import Calls, Engine
+    from airflow_reindex_provider.targets.search.session import SearchTargetSession
 
 MAX_NAME_BYTES = 255 - len("_YYYYMMDDtHHMMSS_write")
 GROUP = "{group}"
@@ -81,8 +81,8 @@ class SearchTarget(ABC):
     def open(self, stream: str) -> Iterator[SearchTargetSession]:
         with ExitStack() as opened:
             try:
-                from airflow_reindex_provider.targets.search_engine import Calls
-                from airflow_reindex_provider.targets.search_session import SearchTargetSession
+                from airflow_reindex_provider.targets.search.engine import Calls
+                from airflow_reindex_provider.targets.search.session import SearchTargetSession
 
                 engine = opened.enter_context(self.connect())
             except ModuleNotFoundError as error:

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_reindex_provider.core.bulk import document_id, engine_version
 from airflow_reindex_provider.core.model import Document, Key
-from airflow_reindex_provider.targets.search_documents import bulk_lines
-from airflow_reindex_provider.targets.search_indexes import path
+from airflow_reindex_provider.targets.search.documents import bulk_lines
+from airflow_reindex_provider.targets.search.indexes import path
 
 if TYPE_CHECKING:
-    from airflow_reindex_provider.targets.search_engine import Calls
+    from airflow_reindex_provider.targets.search.engine import Calls
 
 _VECTORS = frozenset({"knn_vector", "dense_vector"})
 

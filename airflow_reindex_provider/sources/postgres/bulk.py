@@ -9,12 +9,12 @@ from psycopg import sql
 
 from airflow_reindex_provider.core.bulk import VERSION_TYPE
 from airflow_reindex_provider.core.model import Batch, Chunk, Format, Schema, Window
-from airflow_reindex_provider.sources.postgres_reading import copy_out
+from airflow_reindex_provider.sources.postgres.reading import copy_out
 
 if TYPE_CHECKING:
     import psycopg
 
-    from airflow_reindex_provider.sources.postgres_sql import Relation
+    from airflow_reindex_provider.sources.postgres.sql import Relation
 
 _BASE64 = sql.SQL(r"translate(encode({}, 'base64'), E'\n', '')")
 

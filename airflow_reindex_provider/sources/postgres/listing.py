@@ -12,7 +12,7 @@ from airflow_reindex_provider.common.postgres import converted, is_binary_safe, 
 from airflow_reindex_provider.common.postgres_listing import PAGE_ROWS, KeyColumn, KeyList
 from airflow_reindex_provider.core.keys import key_kinds
 from airflow_reindex_provider.core.model import Key, Schema
-from airflow_reindex_provider.sources.postgres_sql import Relation
+from airflow_reindex_provider.sources.postgres.sql import Relation
 
 if TYPE_CHECKING:
     import psycopg

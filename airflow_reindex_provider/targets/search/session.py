@@ -11,15 +11,15 @@ from urllib.parse import quote
 from airflow_reindex_provider.core.errors import ConfigurationError, GenerationGoneError
 from airflow_reindex_provider.core.keys import Checksum, KeyRange, Listed
 from airflow_reindex_provider.core.model import Chunk, Document, Format, Generation, Key, Position, Schema
-from airflow_reindex_provider.targets.search_copies import differing, lacking
-from airflow_reindex_provider.targets.search_indexes import Action, Index, Indexes, marked, path
-from airflow_reindex_provider.targets.search_listing import key_fields, pages
-from airflow_reindex_provider.targets.search_mapping import has_vectors, index_mapping, still_fits
-from airflow_reindex_provider.targets.search_writer import SearchWriter
+from airflow_reindex_provider.targets.search.copies import differing, lacking
+from airflow_reindex_provider.targets.search.indexes import Action, Index, Indexes, marked, path
+from airflow_reindex_provider.targets.search.listing import key_fields, pages
+from airflow_reindex_provider.targets.search.mapping import has_vectors, index_mapping, still_fits
+from airflow_reindex_provider.targets.search.writer import SearchWriter
 
 if TYPE_CHECKING:
-    from airflow_reindex_provider.targets.search_engine import Calls
-    from airflow_reindex_provider.targets.search_target import SearchTarget
+    from airflow_reindex_provider.targets.search.engine import Calls
+    from airflow_reindex_provider.targets.search.target import SearchTarget
 
 log = logging.getLogger(__name__)
 

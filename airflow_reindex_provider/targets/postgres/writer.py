@@ -21,7 +21,7 @@ from psycopg.adapt import PyFormat, Transformer
 from psycopg.types.json import Json
 
 from airflow_reindex_provider.core.model import Chunk, Counts, Document, Format, Key, Rejection, WriteResult
-from airflow_reindex_provider.targets.postgres_statements import DELETED, VERSION, Statements
+from airflow_reindex_provider.targets.postgres.statements import DELETED, VERSION, Statements
 
 if TYPE_CHECKING:
     from psycopg import Connection

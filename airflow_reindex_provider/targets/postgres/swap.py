@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from psycopg import errors, sql
 
 from airflow_reindex_provider.core.errors import ConfigurationError, TransientError
-from airflow_reindex_provider.targets.postgres_statements import DELETED
+from airflow_reindex_provider.targets.postgres.statements import DELETED
 
 if TYPE_CHECKING:
     import psycopg

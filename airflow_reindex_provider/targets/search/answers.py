@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from airflow_reindex_provider.core.bulk import key_of
 from airflow_reindex_provider.core.errors import ConfigurationError, GenerationGoneError
 from airflow_reindex_provider.core.model import Counts, Key, Rejection
-from airflow_reindex_provider.targets.search_engine import BUSY, error_text
+from airflow_reindex_provider.targets.search.engine import BUSY, error_text
 
 FILTER = "errors,items.*.status,items.*.error.type,items.*.error.reason,items.*.error.caused_by.reason"
 """What of the answer is asked for (``filter_path``): without it, it is as large as a small body."""

@@ -11,10 +11,10 @@ from psycopg import sql
 from airflow_reindex_provider.common.postgres import identifier
 from airflow_reindex_provider.core.cursors import CursorType
 from airflow_reindex_provider.core.model import Key, Position, Schema, Window
-from airflow_reindex_provider.sources.postgres_tombstones import MARK, Tombstones
+from airflow_reindex_provider.sources.postgres.tombstones import MARK, Tombstones
 
 if TYPE_CHECKING:
-    from airflow_reindex_provider.sources.postgres import PostgresSource
+    from airflow_reindex_provider.sources.postgres.source import PostgresSource
 
 # Cursor values as integers (see CursorType.ordinal). Postgres' least finite value stands in for -infinity.
 _VERSION = {

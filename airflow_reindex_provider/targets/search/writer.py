@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, cast
 
 from airflow_reindex_provider.core.errors import GenerationGoneError, TransientError
 from airflow_reindex_provider.core.model import Chunk, Counts, Document, Format, Rejection, Schema, WriteResult
-from airflow_reindex_provider.targets.search_answers import (
+from airflow_reindex_provider.targets.search.answers import (
     FILTER,
     Outcome,
     RefusedItemError,
@@ -25,8 +25,8 @@ from airflow_reindex_provider.targets.search_answers import (
     key,
     read_outcome,
 )
-from airflow_reindex_provider.targets.search_documents import bulk_lines
-from airflow_reindex_provider.targets.search_engine import (
+from airflow_reindex_provider.targets.search.documents import bulk_lines
+from airflow_reindex_provider.targets.search.engine import (
     BUSY,
     JSON,
     NDJSON,
@@ -35,10 +35,10 @@ from airflow_reindex_provider.targets.search_engine import (
     EngineGoneError,
     EngineSlowError,
 )
-from airflow_reindex_provider.targets.search_pace import Pace
+from airflow_reindex_provider.targets.search.pace import Pace
 
 if TYPE_CHECKING:
-    from airflow_reindex_provider.targets.search_engine import Calls
+    from airflow_reindex_provider.targets.search.engine import Calls
 
 _MOST_HELD_BYTES = 32 * 1024 * 1024
 """Of a chunk that is larger, the first part is sent while the rest is read."""

@@ -40,15 +40,14 @@ from airflow_reindex_provider.core.model import (
     Survey,
     Window,
 )
-from airflow_reindex_provider.sources import postgres_listing as listing
-from airflow_reindex_provider.sources import postgres_reading as reading
-from airflow_reindex_provider.sources.postgres_bulk import bulk_chunks
-from airflow_reindex_provider.sources.postgres_catalog import STILL_OPEN, Catalogue, Column, read_catalogue
-from airflow_reindex_provider.sources.postgres_sql import Relation
-from airflow_reindex_provider.sources.postgres_tombstones import Tombstones
+from airflow_reindex_provider.sources.postgres import listing, reading
+from airflow_reindex_provider.sources.postgres.bulk import bulk_chunks
+from airflow_reindex_provider.sources.postgres.catalog import STILL_OPEN, Catalogue, Column, read_catalogue
+from airflow_reindex_provider.sources.postgres.sql import Relation
+from airflow_reindex_provider.sources.postgres.tombstones import Tombstones
 
 if TYPE_CHECKING:
-    from airflow_reindex_provider.sources.postgres import PostgresSource
+    from airflow_reindex_provider.sources.postgres.source import PostgresSource
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from airflow_reindex_provider.core.model import Format, Guarantee
 if TYPE_CHECKING:
     import psycopg
 
-    from airflow_reindex_provider.targets.postgres_session import PostgresTargetSession
+    from airflow_reindex_provider.targets.postgres.session import PostgresTargetSession
 
 MAX_NAME_BYTES = 63
 """Postgres cuts longer identifiers off in silence."""
@@ -102,7 +102,7 @@ class PostgresTarget:
 
     @contextmanager
     def open(self, stream: str) -> Iterator[PostgresTargetSession]:
-        from airflow_reindex_provider.targets.postgres_session import PostgresTargetSession
+        from airflow_reindex_provider.targets.postgres.session import PostgresTargetSession
 
         with self.connect() as connection:
             yield PostgresTargetSession(self, stream, connection)

@@ -13,8 +13,8 @@ from airflow_reindex_provider.core.errors import ConfigurationError
 from airflow_reindex_provider.core.model import Format, Key
 
 if TYPE_CHECKING:
-    from airflow_reindex_provider.sources.postgres_session import PostgresSourceSession
-    from airflow_reindex_provider.sources.postgres_tombstones import Tombstones
+    from airflow_reindex_provider.sources.postgres.session import PostgresSourceSession
+    from airflow_reindex_provider.sources.postgres.tombstones import Tombstones
 
 _MAX_TOMBSTONES_BYTES = 63 - len("_truncate")
 
@@ -166,7 +166,7 @@ class PostgresSource:
 
     @contextmanager
     def open(self) -> Iterator[PostgresSourceSession]:
-        from airflow_reindex_provider.sources.postgres_session import PostgresSourceSession
+        from airflow_reindex_provider.sources.postgres.session import PostgresSourceSession
 
         with connect(self.conn_id, owner=f"Source {self.label}", tag=READER_TAG, read_only=True) as connection:
             yield PostgresSourceSession(self, connection)

@@ -15,7 +15,7 @@ from psycopg.types.string import TextLoader
 from airflow_reindex_provider.core.model import Batch, Chunk, Document, Format, Position, Window
 
 if TYPE_CHECKING:
-    from airflow_reindex_provider.sources.postgres_sql import Relation
+    from airflow_reindex_provider.sources.postgres.sql import Relation
 
 PIECE_BYTES = 256 * 1024
 """Rows are gathered to pieces of about this size: one row at a time costs more to hand on than to read."""

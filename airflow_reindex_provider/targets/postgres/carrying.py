@@ -10,8 +10,8 @@ from psycopg import errors, sql
 
 from airflow_reindex_provider.core.errors import TransientError
 from airflow_reindex_provider.core.model import Key
-from airflow_reindex_provider.targets.postgres_statements import DELETED, VERSION
-from airflow_reindex_provider.targets.postgres_writer import REFUSALS
+from airflow_reindex_provider.targets.postgres.statements import DELETED, VERSION
+from airflow_reindex_provider.targets.postgres.writer import REFUSALS
 
 if TYPE_CHECKING:
     import psycopg

@@ -16,16 +16,16 @@ from airflow_reindex_provider.common.postgres_listing import KeyList
 from airflow_reindex_provider.core.errors import ConfigurationError, GenerationGoneError
 from airflow_reindex_provider.core.keys import Checksum, KeyRange, Listed
 from airflow_reindex_provider.core.model import Document, Format, Generation, Key, Schema
-from airflow_reindex_provider.targets.postgres_carrying import carry_over, hold_writes
-from airflow_reindex_provider.targets.postgres_listing import key_list
-from airflow_reindex_provider.targets.postgres_statements import DELETED, VERSION
-from airflow_reindex_provider.targets.postgres_swap import dependents_named, swap_view
-from airflow_reindex_provider.targets.postgres_writer import PostgresWriter
+from airflow_reindex_provider.targets.postgres.carrying import carry_over, hold_writes
+from airflow_reindex_provider.targets.postgres.listing import key_list
+from airflow_reindex_provider.targets.postgres.statements import DELETED, VERSION
+from airflow_reindex_provider.targets.postgres.swap import dependents_named, swap_view
+from airflow_reindex_provider.targets.postgres.writer import PostgresWriter
 
 if TYPE_CHECKING:
     import psycopg
 
-    from airflow_reindex_provider.targets.postgres import FullText, PostgresTarget
+    from airflow_reindex_provider.targets.postgres.target import FullText, PostgresTarget
 
 log = logging.getLogger(__name__)
 

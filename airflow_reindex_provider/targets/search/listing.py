@@ -18,7 +18,7 @@ from airflow_reindex_provider.core.keys import KeyKind, KeyRange, Listed, key_ki
 from airflow_reindex_provider.core.model import Key, Schema
 
 if TYPE_CHECKING:
-    from airflow_reindex_provider.targets.search_engine import Calls
+    from airflow_reindex_provider.targets.search.engine import Calls
 
 PAGE = 2_000
 KEEP_ALIVE = "5m"

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-import pendulum
 from airflow.sdk import DAG, Param, TriggerRule, task_group
 
 from airflow_reindex_provider.core.leases import DEFAULT_LEASE
-from airflow_reindex_provider.operators.base import DEFAULT_RETRIES, RETRY_POLICY
+from airflow_reindex_provider.dags.common import FIRST_DAY, common_arguments
+from airflow_reindex_provider.operators.base import RETRY_POLICY
 from airflow_reindex_provider.operators.groups import GROUPS_PARAM, ListGroupsOperator
 from airflow_reindex_provider.operators.index import MAP_INDEX_TEMPLATE
 from airflow_reindex_provider.operators.rebuild import (
@@ -113,7 +113,7 @@ class RebuildDag(DAG):
         *,
         dag_id: str | None = None,
         schedule: Any = None,
-        start_date: datetime = pendulum.datetime(2000, 1, 1, tz="UTC"),
+        start_date: datetime = FIRST_DAY,
         catchup: bool = False,
         max_lag: timedelta = timedelta(minutes=1),
         min_size_ratio: float = 0.5,
@@ -138,7 +138,7 @@ class RebuildDag(DAG):
         )
         arguments = _Arguments(
             stream=stream,
-            task_args={"retries": DEFAULT_RETRIES, "retry_delay": timedelta(seconds=30), **(task_args or {})},
+            task_args=common_arguments(task_args),
             pool={"pool": pool} if pool else {},
             max_lag_s=f"{{{{ params.get('max_lag_s') or {max_lag.total_seconds()} }}}}",
             min_size_ratio=min_size_ratio,

@@ -1,0 +1,5 @@
+"""Postgres as a target: `target.py` is what a Dag file names, the others what a task opens."""
+
+from airflow_reindex_provider.targets.postgres.target import FullText, PostgresTarget
+
+__all__ = ["FullText", "PostgresTarget"]

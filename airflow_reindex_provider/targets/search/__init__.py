@@ -1,0 +1,1 @@
+"""What the search engines share as targets. Each engine is a file beside this folder."""
