@@ -93,12 +93,12 @@ class SearchWriter:
         if chunk.format is Format.BULK:
             return self.stage(chunk)()
         lines, rejected = bulk_lines(cast("Sequence[Document]", chunk.payload))
-        return self._send(lines, _Sum(Counts(failures=len(rejected)), rejected))
+        return self._send(deque(lines), _Sum(Counts(failures=len(rejected)), rejected))
 
     def stage(self, chunk: Chunk) -> Callable[[], WriteResult]:
         """Hold the chunk's bytes. Where they are too many for that, the first ones are sent: they are in the index whether or
         not the answer is called, which a second try of the chunk does not mind."""
-        held: list[bytes] = []
+        held: deque[bytes] = deque()
         size = 0
         done = _Sum()
         for piece in cast("Iterable[bytes]", chunk.payload):
@@ -106,7 +106,7 @@ class SearchWriter:
             size += len(piece)
             if size >= _MOST_HELD_BYTES:
                 self._send(held, done)
-                held, size = [], 0
+                held, size = deque(), 0
         return partial(self._send, held, done)
 
     def stop(self) -> None:
@@ -115,8 +115,8 @@ class SearchWriter:
 
     # -- sending
 
-    def _send(self, pieces: Iterable[bytes], done: _Sum) -> WriteResult:
-        waiting = deque(pieces)
+    def _send(self, waiting: deque[bytes], done: _Sum) -> WriteResult:
+        """Uses the pieces up, so that they are not held beside the bodies that are made of them."""
         halves: deque[bytes] = deque()
         trouble = _Trouble(self._patience, self._clock, self.pace)
         while halves or waiting:
