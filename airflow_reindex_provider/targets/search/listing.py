@@ -68,6 +68,7 @@ def pages(
     _require_sortable(calls, generation, fields, label)
     with _point_in_time(calls, generation) as pit:
         after: list[Any] | None = None
+        listed = 0
         while True:
             body: dict[str, Any] = {
                 "size": PAGE,
@@ -76,16 +77,20 @@ def pages(
                 "pit": {"id": pit, "keep_alive": KEEP_ALIVE},
                 "version": True,
                 "_source": False,
-                "track_total_hits": False,
+                # Without it OpenSearch guesses where the next page begins, and leaves documents out:
+                # opensearch-project/OpenSearch issues 14824 and 15869, pull request 18896.
+                "track_total_hits": True,
             }
             if after is not None:
                 body["search_after"] = after
             answer = calls.call("POST", f"/_search?{_QUERY}", body)
             _require_whole(answer, label)
-            hits = answer.get("hits", {}).get("hits", [])
+            hits = answer["hits"].get("hits", [])
+            listed += len(hits)
             if hits:
                 yield [Listed(key_of(hit["_id"], len(fields)), hit["_version"], False) for hit in hits]
             if len(hits) < PAGE:
+                _require_all(listed, answer["hits"]["total"]["value"], label)
                 return
             after = hits[-1]["sort"][: len(fields)]
 
@@ -93,7 +98,7 @@ def pages(
 _QUERY = urlencode(
     {
         "allow_partial_search_results": "false",
-        "filter_path": "timed_out,_shards.failed,hits.hits",
+        "filter_path": "timed_out,_shards.failed,hits.total.value,hits.hits",
     }
 )
 
@@ -119,6 +124,11 @@ def _point_in_time(calls: Calls, generation: str) -> Iterator[str]:
 def _require_whole(answer: Mapping[str, Any], label: str) -> None:
     if answer["timed_out"] or answer["_shards"]["failed"]:
         raise TransientError(f"{label}: a listing of keys lacks what some of the shards hold. Try again.")
+
+
+def _require_all(listed: int, total: int, label: str) -> None:
+    if listed != total:
+        raise TransientError(f"{label}: a listing of keys has {listed:,} of {total:,} documents. Try again.")
 
 
 def _require_sortable(calls: Calls, generation: str, fields: Sequence[KeyField], label: str) -> None:
