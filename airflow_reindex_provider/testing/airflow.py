@@ -15,7 +15,6 @@ import json
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -29,7 +28,7 @@ import httpx
 import psycopg.errors
 
 from airflow_reindex_provider.testing.postgres import EmbeddedPostgres
-from airflow_reindex_provider.testing.processes import ProcessSet, tail
+from airflow_reindex_provider.testing.processes import ProcessSet, free_port, tail
 from airflow_reindex_provider.testing.rest import NoAnswerError, Rest, RestError
 
 T = TypeVar("T")
@@ -77,7 +76,7 @@ class Airflow:
         start_timeout_s: float = 180,
     ) -> None:
         self.home = Path(home).expanduser().resolve()
-        self.url = f"http://127.0.0.1:{port or _free_port()}"
+        self.url = f"http://127.0.0.1:{port or free_port()}"
         self._dag_folders = {name: Path(folder).resolve() for name, folder in dag_folders.items()}
         self._postgres = postgres
         self._extra_env = dict(env or {})
@@ -353,8 +352,8 @@ class Airflow:
             "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "5",
             "DAG_PROCESSOR__BUNDLE_REFRESH_CHECK_INTERVAL": "1",
             "LOGGING__BASE_LOG_FOLDER": str(self.logs),
-            "LOGGING__WORKER_LOG_SERVER_PORT": str(_free_port()),
-            "LOGGING__TRIGGER_LOG_SERVER_PORT": str(_free_port()),
+            "LOGGING__WORKER_LOG_SERVER_PORT": str(free_port()),
+            "LOGGING__TRIGGER_LOG_SERVER_PORT": str(free_port()),
             "SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "1",
             "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
             "WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
@@ -397,9 +396,3 @@ def _readable(line: str) -> str:
         for frame in (error.get("frames") or [])[-6:]:
             text += f"\n    {frame.get('filename')}:{frame.get('lineno')} in {frame.get('name')}"
     return text
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])

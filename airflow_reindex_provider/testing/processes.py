@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -107,6 +108,13 @@ class ProcessSet:
 def tail(log: Path, *, lines: int = 30) -> str:
     """The last lines of a log, or a word that there is none."""
     return "\n".join(log.read_text(errors="replace").splitlines()[-lines:]) if log.exists() else "(there is no log)"
+
+
+def free_port() -> int:
+    """A port of the loopback interface that nobody listens on now."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
 
 
 def marked(mark: str, *, starter: str | None = None) -> Iterator[psutil.Process]:

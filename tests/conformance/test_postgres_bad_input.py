@@ -521,15 +521,15 @@ def test_a_dry_run_writes_nothing(database: Database, db: psycopg.Connection[Any
 def standby(postgres: EmbeddedPostgres, database: Database, db: psycopg.Connection[Any]) -> Iterator[Database]:
     """A standby of the server that replays what it writes."""
     folder = Path(tempfile.mkdtemp(prefix="reindex-standby-"))
-    if postgres._user:
-        shutil.chown(folder, postgres._user)
+    if postgres.user:
+        shutil.chown(folder, postgres.user)
     subprocess.run(
         [
             str(postgres._pg_ctl.with_name("pg_basebackup")),
             *("-D", str(folder / "data"), "-R", "-X", "stream", "-c", "fast"),
             *("-h", str(postgres.socket_dir), "-U", "postgres"),
         ],
-        user=postgres._user,
+        user=postgres.user,
         cwd="/",
         check=True,
     )
