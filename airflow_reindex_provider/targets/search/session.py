@@ -18,8 +18,8 @@ from airflow_reindex_provider.targets.search.mapping import has_vectors, index_m
 from airflow_reindex_provider.targets.search.writer import SearchWriter
 
 if TYPE_CHECKING:
+    from airflow_reindex_provider.targets.search.definition import SearchDefinition
     from airflow_reindex_provider.targets.search.engine import Calls
-    from airflow_reindex_provider.targets.search.target import SearchTarget
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ class SearchTargetSession:
     first generation ``{index}_first``, of which the engine allows one alone.
     """
 
-    def __init__(self, target: SearchTarget, stream: str, calls: Calls) -> None:
+    def __init__(self, target: SearchDefinition, stream: str, calls: Calls) -> None:
         self._target = target
         self._stream = stream
         self._calls = calls

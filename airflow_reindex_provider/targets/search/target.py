@@ -1,81 +1,25 @@
-"""What OpenSearch and Elasticsearch share as targets: arguments, names, and the checks at the start."""
+"""What OpenSearch and Elasticsearch share as targets: how one is opened, and the checks at the start."""
 
 from __future__ import annotations
 
-import json
 import re
-from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from abc import abstractmethod
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import KW_ONLY, dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from airflow_reindex_provider.core.errors import ConfigurationError
-from airflow_reindex_provider.core.model import Format, Guarantee
+from airflow_reindex_provider.targets.search.definition import SearchDefinition
 
 if TYPE_CHECKING:
     from airflow_reindex_provider.targets.search.engine import Calls, Engine
     from airflow_reindex_provider.targets.search.session import SearchTargetSession
 
-MAX_NAME_BYTES = 255 - len("_YYYYMMDDtHHMMSS_write")
-GROUP = "{group}"
-_NAME = re.compile(r"[^A-Z\\/*?\"<>|\s,#:]+")
-
 
 @dataclass(frozen=True, slots=True)
-class SearchTarget(ABC):
+class SearchTarget(SearchDefinition):
     """An index of a search engine; see :class:`OpenSearchTarget` and :class:`ElasticsearchTarget`."""
-
-    conn_id: str
-    _: KW_ONLY
-    index: str
-    mappings: Mapping[str, Any] | str | Path | None = None
-    settings: Mapping[str, Any] | str | Path | None = None
-    chunk_rows: int = 10_000
-    compress: bool | None = None
-    timeout_s: float = 60.0
-
-    guarantee: ClassVar[Guarantee] = Guarantee.VERSIONED
-    formats: ClassVar[tuple[Format, ...]] = (Format.BULK, Format.ROWS)
-    engine_name: ClassVar[str]
-    extra: ClassVar[str]
-    """Of this package: what brings the client."""
-    privileges: ClassVar[str]
-    """What the connection's user needs, with ``{names}`` for the index names."""
-
-    def __post_init__(self) -> None:
-        if not _NAME.fullmatch(self.index) or self.index != self.index.lower() or self.index[0] in "-_+.":
-            raise ConfigurationError(
-                f'{self.label}: {self.engine_name} takes names in lower case, without spaces and any of \\ / * ? " < > | , # :,'
-                " and not with one of - _ + . in front."
-            )
-        if len(self._fixed_name) > MAX_NAME_BYTES:
-            raise ConfigurationError(
-                f"{self.label}: the name may have {MAX_NAME_BYTES} bytes, so that generations can add a time."
-            )
-        if self.chunk_rows < 1:
-            raise ConfigurationError(f"{self.label}: chunk_rows must be at least 1.")
-
-    @property
-    def label(self) -> str:
-        return f"index {self.index!r} on connection {self.conn_id!r}"
-
-    @property
-    def group_room(self) -> int | None:
-        count = self.index.count(GROUP)
-        return (MAX_NAME_BYTES - len(self._fixed_name)) // count if count else None
-
-    def of_group(self, name: str) -> Self:
-        return replace(self, index=self.index.replace(GROUP, name))
-
-    @property
-    def _fixed_name(self) -> bytes:
-        """What of the name is the same for all groups."""
-        return self.index.replace(GROUP, "").encode()
-
-    def generation_name(self, stamp: str) -> str:
-        return f"{self.index}_{stamp}"
 
     @contextmanager
     def open(self, stream: str) -> Iterator[SearchTargetSession]:
@@ -103,11 +47,6 @@ class SearchTarget(ABC):
     def check_version(self, calls: Calls) -> None:
         """:raises ConfigurationError: another product answers, or too old a version."""
 
-    @staticmethod
-    @abstractmethod
-    def vector_field(dims: int) -> Mapping[str, Any]:
-        """The field for a vector of so many dimensions."""
-
     def require_version(self, number: str, oldest: tuple[int, int]) -> None:
         found = tuple(int(part) for part in re.findall(r"\d+", number)[:2])
         if found < oldest:
@@ -116,36 +55,8 @@ class SearchTarget(ABC):
                 " knows. Upgrade it."
             )
 
-    def given_mappings(self) -> dict[str, Any]:
-        return self._given("mappings", self.mappings)
 
-    def given_settings(self) -> dict[str, Any]:
-        """The author's settings by their full names, ``index.`` in front."""
-        flat: dict[str, Any] = {}
-
-        def walk(prefix: str, value: Mapping[str, Any]) -> None:
-            for name, inner in value.items():
-                if isinstance(inner, Mapping):
-                    walk(f"{prefix}{name}.", inner)
-                else:
-                    flat[f"{prefix}{name}"] = inner
-
-        walk("", self._given("settings", self.settings))
-        return {name if name.startswith("index.") else f"index.{name}": value for name, value in flat.items()}
-
-    def _given(self, what: str, value: Mapping[str, Any] | str | Path | None) -> dict[str, Any]:
-        if value is None or isinstance(value, Mapping):
-            return dict(value or {})
-        try:
-            read = json.loads(Path(value).read_text())
-        except (OSError, ValueError) as error:
-            raise ConfigurationError(f"{self.label}: {what}={str(value)!r} is no JSON file to read: {error}") from error
-        if not isinstance(read, dict):
-            raise ConfigurationError(f"{self.label}: {what}={str(value)!r} does not hold a JSON object.")
-        return read
-
-
-def unknown_connection(target: SearchTarget, error: Exception) -> ConfigurationError:
+def unknown_connection(target: SearchDefinition, error: Exception) -> ConfigurationError:
     conn_id = target.conn_id
     return ConfigurationError(
         f"Target {target.label} uses the connection {conn_id!r}, which does not exist: add an {target.engine_name} connection"

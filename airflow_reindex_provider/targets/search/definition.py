@@ -1,0 +1,106 @@
+"""What an index of a search engine is said to be, in a Dag file: arguments, their checks, and the names made of them."""
+
+from __future__ import annotations
+
+import json
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from airflow_reindex_provider.core.errors import ConfigurationError
+from airflow_reindex_provider.core.model import Format, Guarantee
+
+MAX_NAME_BYTES = 255 - len("_YYYYMMDDtHHMMSS_write")
+GROUP = "{group}"
+_NAME = re.compile(r"[^A-Z\\/*?\"<>|\s,#:]+")
+
+
+@dataclass(frozen=True, slots=True)
+class SearchDefinition(ABC):
+    """The part of a :class:`SearchTarget` that its open session knows."""
+
+    conn_id: str
+    _: KW_ONLY
+    index: str
+    mappings: Mapping[str, Any] | str | Path | None = None
+    settings: Mapping[str, Any] | str | Path | None = None
+    chunk_rows: int = 10_000
+    compress: bool | None = None
+    timeout_s: float = 60.0
+
+    guarantee: ClassVar[Guarantee] = Guarantee.VERSIONED
+    formats: ClassVar[tuple[Format, ...]] = (Format.BULK, Format.ROWS)
+    engine_name: ClassVar[str]
+    extra: ClassVar[str]
+    """Of this package: what brings the client."""
+    privileges: ClassVar[str]
+    """What the connection's user needs, with ``{names}`` for the index names."""
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.index) or self.index != self.index.lower() or self.index[0] in "-_+.":
+            raise ConfigurationError(
+                f'{self.label}: {self.engine_name} takes names in lower case, without spaces and any of \\ / * ? " < > | , # :,'
+                " and not with one of - _ + . in front."
+            )
+        if len(self._fixed_name) > MAX_NAME_BYTES:
+            raise ConfigurationError(
+                f"{self.label}: the name may have {MAX_NAME_BYTES} bytes, so that generations can add a time."
+            )
+        if self.chunk_rows < 1:
+            raise ConfigurationError(f"{self.label}: chunk_rows must be at least 1.")
+
+    @property
+    def label(self) -> str:
+        return f"index {self.index!r} on connection {self.conn_id!r}"
+
+    @property
+    def group_room(self) -> int | None:
+        count = self.index.count(GROUP)
+        return (MAX_NAME_BYTES - len(self._fixed_name)) // count if count else None
+
+    def of_group(self, name: str) -> Self:
+        return replace(self, index=self.index.replace(GROUP, name))
+
+    @property
+    def _fixed_name(self) -> bytes:
+        """What of the name is the same for all groups."""
+        return self.index.replace(GROUP, "").encode()
+
+    def generation_name(self, stamp: str) -> str:
+        return f"{self.index}_{stamp}"
+
+    @staticmethod
+    @abstractmethod
+    def vector_field(dims: int) -> Mapping[str, Any]:
+        """The field for a vector of so many dimensions."""
+
+    def given_mappings(self) -> dict[str, Any]:
+        return self._given("mappings", self.mappings)
+
+    def given_settings(self) -> dict[str, Any]:
+        """The author's settings by their full names, ``index.`` in front."""
+        flat: dict[str, Any] = {}
+
+        def walk(prefix: str, value: Mapping[str, Any]) -> None:
+            for name, inner in value.items():
+                if isinstance(inner, Mapping):
+                    walk(f"{prefix}{name}.", inner)
+                else:
+                    flat[f"{prefix}{name}"] = inner
+
+        walk("", self._given("settings", self.settings))
+        return {name if name.startswith("index.") else f"index.{name}": value for name, value in flat.items()}
+
+    def _given(self, what: str, value: Mapping[str, Any] | str | Path | None) -> dict[str, Any]:
+        if value is None or isinstance(value, Mapping):
+            return dict(value or {})
+        try:
+            read = json.loads(Path(value).read_text())
+        except (OSError, ValueError) as error:
+            raise ConfigurationError(f"{self.label}: {what}={str(value)!r} is no JSON file to read: {error}") from error
+        if not isinstance(read, dict):
+            raise ConfigurationError(f"{self.label}: {what}={str(value)!r} does not hold a JSON object.")
+        return read
