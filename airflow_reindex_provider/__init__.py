@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from airflow_reindex_provider.checkpoints.asset import AssetCheckpoint
     from airflow_reindex_provider.checkpoints.table import TableCheckpoint
     from airflow_reindex_provider.checkpoints.variable import VariableCheckpoint
+    from airflow_reindex_provider.control.tombstones import purge_tombstones
     from airflow_reindex_provider.dags.rebuild import RebuildDag
     from airflow_reindex_provider.dags.reindex import ReindexDag, ReindexTaskGroup
     from airflow_reindex_provider.dags.sweep import SweepDag
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from airflow_reindex_provider.targets.elasticsearch import ElasticsearchTarget
     from airflow_reindex_provider.targets.opensearch import OpenSearchTarget
     from airflow_reindex_provider.targets.postgres import FullText, PostgresTarget
-    from airflow_reindex_provider.tombstones import purge_tombstones
 
 _HOMES = {
     "AssetCheckpoint": "checkpoints.asset",
@@ -48,7 +48,7 @@ _HOMES = {
     "SweepDag": "dags.sweep",
     "TableCheckpoint": "checkpoints.table",
     "VariableCheckpoint": "checkpoints.variable",
-    "purge_tombstones": "tombstones",
+    "purge_tombstones": "control.tombstones",
 }
 
 __all__ = [  # noqa: RUF022, sorted by what a Dag author reaches for first

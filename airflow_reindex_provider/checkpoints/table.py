@@ -9,9 +9,11 @@ from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
 from airflow_reindex_provider.checkpoints.stored import conflict, invalid, read_checkpoint
-from airflow_reindex_provider.common.postgres import WRITER_TAG, connect, explained, identifier, render, split_name
 from airflow_reindex_provider.core.errors import ConfigurationError
 from airflow_reindex_provider.core.model import Checkpoint
+from airflow_reindex_provider.databases.postgres.connection import WRITER_TAG, connect
+from airflow_reindex_provider.databases.postgres.errors import explained
+from airflow_reindex_provider.databases.postgres.names import identifier, render, split_name
 
 if TYPE_CHECKING:
     import psycopg

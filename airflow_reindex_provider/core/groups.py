@@ -17,17 +17,11 @@ from typing import Any
 
 from airflow_reindex_provider.core.cursors import CursorType
 from airflow_reindex_provider.core.errors import (
-    BatchesFailedError,
     CheckpointConflictError,
     ConfigurationError,
-    GenerationGoneError,
-    ReindexError,
-    TransientError,
 )
 from airflow_reindex_provider.core.model import (
     Batch,
-    BatchResult,
-    Counts,
     Groups,
     Mode,
     Plan,
@@ -37,23 +31,36 @@ from airflow_reindex_provider.core.model import (
     Window,
 )
 from airflow_reindex_provider.core.progress import utc_now
-from airflow_reindex_provider.core.protocols import CheckpointStore, GroupedSession, SourceSession
-from airflow_reindex_provider.core.settling import SAVE_TRIES, Outcome, require_complete
+from airflow_reindex_provider.core.protocols import SAVE_TRIES, CheckpointStore, GroupedSession, SourceSession
 from airflow_reindex_provider.core.windows import Request, incremental_window
 
 log = logging.getLogger(__name__)
 
+
 MAX_GROUPS = 500
 """Every group needs a mapped task, and perhaps one for its parked documents; Airflow maps 1,024 at the most."""
+
+
 GROUPS = "groups"
 """Stands where a checkpoint has its generation. No generation is called so: they all end in a time."""
+
+
 LEAST_ROOM = 16
+
+
 MOST_ROOM = 60
+
 
 # Two underscores mark a name with a hash. What targets put behind a public name themselves must not come from a value.
 _PLAIN = re.compile(r"[a-z0-9]+([_-][a-z0-9]+)*")
+
+
 _TAKEN = re.compile(r"(.*_)?(first|write|\d{8}t\d{6})")
+
+
 _HASH = "__"
+
+
 _HASH_CHARS = 10
 
 
@@ -257,85 +264,3 @@ def _joined(plan: Plan, parts: int) -> Plan:
     ]
     of = len(joined) + len(retries)
     return replace(plan, batches=tuple(replace(b, number=n, of=of) for n, b in enumerate([*joined, *retries])))
-
-
-@dataclass(frozen=True, slots=True)
-class GroupOutcomes:
-    """How the groups of a run fared. :ivar failures: of planning and of settling; the state of all others is settled.
-    :ivar again: whether a failure was one that a retry may get over."""
-
-    plans: GroupPlans
-    outcomes: tuple[Outcome, ...]
-    failures: Mapping[str, str]
-    again: bool = False
-
-    @property
-    def counts(self) -> Counts:
-        return sum((outcome.counts for outcome in self.outcomes), Counts())
-
-    def to_json(self) -> dict[str, Any]:
-        plans = self.plans
-        return {
-            "stream": plans.stream,
-            "mode": str(plans.mode),
-            "status": "failed" if self.failures else "completed",
-            "batches": len(plans.batches),
-            "batches_done": sum(outcome.batches_done for outcome in self.outcomes),
-            "total": plans.rows,
-            "processed": self.counts.processed,
-            **self.counts.to_json(),
-            "parked": sum(outcome.parked for outcome in self.outcomes),
-            "nulls": plans.nulls,
-            "groups": {str(o.plan.group): _told(o) for o in self.outcomes},
-            "failures": dict(self.failures),
-            "dry_run": plans.dry_run,
-        }
-
-
-def _told(outcome: Outcome) -> dict[str, Any]:
-    after = outcome.checkpoint_after
-    return {
-        "generation": outcome.plan.generation,
-        "status": "completed" if outcome.complete else "failed",
-        "processed": outcome.counts.processed,
-        "parked": outcome.parked,
-        "checkpoint_after": after.to_json() if after else None,
-    }
-
-
-def settle_groups(
-    plans: GroupPlans, results: Iterable[BatchResult], settle: Callable[[Plan, Sequence[BatchResult]], Outcome]
-) -> GroupOutcomes:
-    """Close the run for each group on its own: what goes wrong with one of them stops none of the others.
-
-    :param settle: closes the run of one group.
-    """
-    by_stream: dict[str, list[BatchResult]] = {}
-    for result in results:
-        by_stream.setdefault(result.batch.stream, []).append(result)
-    outcomes: list[Outcome] = []
-    failures = dict(plans.failures)
-    again = False
-    for plan in plans.plans:
-        try:
-            outcomes.append(outcome := settle(plan, by_stream.get(plan.stream, [])))
-            require_complete(outcome)
-        except GenerationGoneError as error:
-            # Nothing is lost with it, and nothing of it is left to do.
-            log.warning("%s", error)
-        except ReindexError as error:
-            failures[str(plan.group)] = str(error)
-            again = again or not isinstance(error, ConfigurationError)
-    return GroupOutcomes(plans, tuple(outcomes), failures, again)
-
-
-def require_all(outcomes: GroupOutcomes) -> None:
-    """:raises BatchesFailedError, TransientError: a group has failed; names all that have."""
-    failures = outcomes.failures
-    if failures:
-        shown = "\n".join(f"{group!r}: {why}" for group, why in list(failures.items())[:10])
-        message = (
-            f"Stream {outcomes.plans.stream!r}: {len(failures)} of {len(outcomes.plans.plans) + len(outcomes.plans.failures)}"
-            f" groups failed: {', '.join(map(repr, failures))}. The others are settled. First reasons:\n{shown}"
-        )
-        raise TransientError(message) if outcomes.again else BatchesFailedError(message)

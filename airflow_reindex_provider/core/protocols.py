@@ -279,6 +279,10 @@ class GroupingTarget(Target, Protocol):
         """The index of one group. :param name: of ``a-z``, ``0-9``, ``_`` and ``-``."""
 
 
+SAVE_TRIES = 5
+"""How often whoever saves a checkpoint loads it anew after a conflict, before giving up."""
+
+
 class CheckpointStore(Protocol):
     """Where the cursor of (stream, generation) is kept."""
 

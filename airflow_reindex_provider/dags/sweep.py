@@ -8,7 +8,7 @@ from typing import Any
 
 from airflow.sdk import DAG, Param
 
-from airflow_reindex_provider.core.sweeping import Compare
+from airflow_reindex_provider.core.sweeping.records import Compare
 from airflow_reindex_provider.dags.common import FIRST_DAY, common_arguments
 from airflow_reindex_provider.operators.base import RETRY_POLICY
 from airflow_reindex_provider.operators.groups import GROUPS_PARAM, ListGroupsOperator

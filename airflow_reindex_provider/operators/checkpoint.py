@@ -10,9 +10,10 @@ from airflow.sdk import TriggerRule
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from airflow_reindex_provider.core.errors import GenerationGoneError
-from airflow_reindex_provider.core.groups import GroupOutcomes, GroupPlans, require_all, settle_groups
+from airflow_reindex_provider.core.groups import GroupPlans
 from airflow_reindex_provider.core.model import BatchResult, Plan
-from airflow_reindex_provider.core.settling import Outcome, require_complete, settle
+from airflow_reindex_provider.core.running.settling import Outcome, require_complete, settle
+from airflow_reindex_provider.core.running.settling_groups import GroupOutcomes, require_all, settle_groups
 from airflow_reindex_provider.hooks.progress import ReindexProgressHook
 from airflow_reindex_provider.operators.base import StreamOperator
 from airflow_reindex_provider.operators.extract import PLAN_KEY

@@ -6,8 +6,8 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from airflow_reindex_provider.core.indexing import choose_format, index_batch
 from airflow_reindex_provider.core.model import Batch
+from airflow_reindex_provider.core.running.indexing import choose_format, index_batch
 from airflow_reindex_provider.hooks.progress import ReindexProgressHook
 from airflow_reindex_provider.operators.base import StreamOperator, skipped_if_superseded
 

@@ -11,11 +11,10 @@ from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import TriggerRule
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-from airflow_reindex_provider.core.indexing import choose_format, index_batch
 from airflow_reindex_provider.core.leases import DEFAULT_LEASE, Keeper
 from airflow_reindex_provider.core.model import Batch, BatchResult, Mode, Plan
 from airflow_reindex_provider.core.planning import Sizes
-from airflow_reindex_provider.core.rebuilding import (
+from airflow_reindex_provider.core.rebuilding.steps import (
     CaughtUp,
     begin_rebuild,
     begin_rollback,
@@ -23,9 +22,10 @@ from airflow_reindex_provider.core.rebuilding import (
     promote,
     retire,
 )
-from airflow_reindex_provider.core.settling import require_complete, settle
-from airflow_reindex_provider.core.throttle import Throttle
-from airflow_reindex_provider.core.verifying import verify
+from airflow_reindex_provider.core.rebuilding.verifying import verify
+from airflow_reindex_provider.core.running.indexing import choose_format, index_batch
+from airflow_reindex_provider.core.running.settling import require_complete, settle
+from airflow_reindex_provider.core.running.throttle import Throttle
 from airflow_reindex_provider.hooks.progress import ReindexProgressHook
 from airflow_reindex_provider.operators.extract import PLAN_KEY
 from airflow_reindex_provider.operators.groups import OfGroupOperator

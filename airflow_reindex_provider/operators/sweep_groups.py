@@ -10,21 +10,21 @@ from airflow.sdk import TriggerRule
 from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_reindex_provider.core.errors import IndexingStoppedError
-from airflow_reindex_provider.core.indexing import choose_format
 from airflow_reindex_provider.core.model import Batch, Counts, Mode, Position, Window
 from airflow_reindex_provider.core.progress import Progress, Status
-from airflow_reindex_provider.core.repairing import Repair, RepairResult
-from airflow_reindex_provider.core.sweeping import (
+from airflow_reindex_provider.core.running.indexing import choose_format
+from airflow_reindex_provider.core.sweeping.allowing import allow
+from airflow_reindex_provider.core.sweeping.comparing import opened
+from airflow_reindex_provider.core.sweeping.planning import plan_sweep
+from airflow_reindex_provider.core.sweeping.records import (
     Compare,
     Difference,
     RepairJob,
     SweepPlan,
     SweepRange,
     SweepReport,
-    allow,
-    opened,
-    plan_sweep,
 )
+from airflow_reindex_provider.core.sweeping.repairing import Repair, RepairResult
 from airflow_reindex_provider.hooks.progress import ReindexProgressHook
 from airflow_reindex_provider.operators.base import StreamOperator
 from airflow_reindex_provider.operators.groups import OfGroupOperator

@@ -7,18 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from airflow_reindex_provider.core.groups import (
-    GroupOutcomes,
-    GroupPlans,
-    SharedPlanning,
-    grouped,
-    list_groups,
-    plan_groups,
-    settle_groups,
-)
+from airflow_reindex_provider.core.groups import GroupPlans, SharedPlanning, grouped, list_groups, plan_groups
 from airflow_reindex_provider.core.model import BatchResult, Plan, Slices, Window
 from airflow_reindex_provider.core.planning import make_plan
-from airflow_reindex_provider.core.settling import Outcome
+from airflow_reindex_provider.core.running.settling import Outcome
+from airflow_reindex_provider.core.running.settling_groups import GroupOutcomes, settle_groups
 from airflow_reindex_provider.core.windows import Request
 from airflow_reindex_provider.stream import Stream
 from airflow_reindex_provider.testing.memory import MemoryCheckpoint

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
-from airflow_reindex_provider.core.indexing import index_batch
 from airflow_reindex_provider.core.model import Batch, BatchResult, Plan
 from airflow_reindex_provider.core.progress import Progress
-from airflow_reindex_provider.core.rebuilding import (
+from airflow_reindex_provider.core.rebuilding.steps import (
     PREVIOUS,
     CaughtUp,
     begin_rebuild,
@@ -17,8 +16,9 @@ from airflow_reindex_provider.core.rebuilding import (
     promote,
     retire,
 )
-from airflow_reindex_provider.core.settling import Outcome, require_complete
-from airflow_reindex_provider.core.verifying import Verification, verify
+from airflow_reindex_provider.core.rebuilding.verifying import Verification, verify
+from airflow_reindex_provider.core.running.indexing import index_batch
+from airflow_reindex_provider.core.running.settling import Outcome, require_complete
 from airflow_reindex_provider.testing.memory import MemoryReporter, MemoryResumeLog
 from airflow_reindex_provider.testing.runs import Runner
 

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from airflow_reindex_provider.core.indexing import choose_format, index_batch
 from airflow_reindex_provider.core.model import Batch, BatchResult, Format, Plan, Transform
 from airflow_reindex_provider.core.planning import Sizes, make_plan
 from airflow_reindex_provider.core.progress import Progress
@@ -20,7 +19,8 @@ from airflow_reindex_provider.core.protocols import (
     Target,
     TargetSession,
 )
-from airflow_reindex_provider.core.settling import Outcome, settle
+from airflow_reindex_provider.core.running.indexing import choose_format, index_batch
+from airflow_reindex_provider.core.running.settling import Outcome, settle
 from airflow_reindex_provider.core.windows import Request
 from airflow_reindex_provider.testing.memory import MemoryCheckpoint, MemoryReporter, MemoryResumeLog
 

@@ -8,18 +8,11 @@ from dataclasses import dataclass
 
 from airflow_reindex_provider.core.model import Batch, Mode, Position, Window
 from airflow_reindex_provider.core.progress import Progress
-from airflow_reindex_provider.core.repairing import Repair, RepairResult
-from airflow_reindex_provider.core.sweeping import (
-    Compare,
-    Comparison,
-    RepairJob,
-    SweepPlan,
-    SweepRange,
-    SweepReport,
-    allow,
-    opened,
-    plan_sweep,
-)
+from airflow_reindex_provider.core.sweeping.allowing import allow
+from airflow_reindex_provider.core.sweeping.comparing import Comparison, opened
+from airflow_reindex_provider.core.sweeping.planning import plan_sweep
+from airflow_reindex_provider.core.sweeping.records import Compare, RepairJob, SweepPlan, SweepRange, SweepReport
+from airflow_reindex_provider.core.sweeping.repairing import Repair, RepairResult
 from airflow_reindex_provider.testing.memory import MemoryReporter
 from airflow_reindex_provider.testing.runs import Runner
 

@@ -14,9 +14,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from airflow_reindex_provider.core.indexing import index_batch
 from airflow_reindex_provider.core.model import Batch, Format
 from airflow_reindex_provider.core.progress import Progress
+from airflow_reindex_provider.core.running.indexing import index_batch
 from airflow_reindex_provider.sources.postgres import PostgresSource
 from airflow_reindex_provider.targets.postgres import PostgresTarget
 from airflow_reindex_provider.testing.memory import MemoryReporter

@@ -18,11 +18,11 @@ from typing import Any
 import psycopg
 import pytest
 
-from airflow_reindex_provider.common.postgres import READER_TAG, WRITER_TAG
 from airflow_reindex_provider.core.errors import IndexingStoppedError, TransientError
-from airflow_reindex_provider.core.indexing import WRITES_AT_ONCE
 from airflow_reindex_provider.core.model import Batch, BatchResult, Counts, Format, Transform
 from airflow_reindex_provider.core.planning import Sizes
+from airflow_reindex_provider.core.running.indexing import WRITES_AT_ONCE
+from airflow_reindex_provider.databases.postgres.connection import READER_TAG, WRITER_TAG
 from airflow_reindex_provider.sources.postgres import PostgresSource
 from airflow_reindex_provider.targets.postgres import PostgresTarget
 from airflow_reindex_provider.testing.memory import MemoryResumeLog

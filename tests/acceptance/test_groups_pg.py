@@ -14,9 +14,10 @@ import pytest
 
 from airflow_reindex_provider import ChangesSensor, PostgresSource, PostgresTarget, Stream
 from airflow_reindex_provider.core.errors import BatchesFailedError, ConfigurationError
-from airflow_reindex_provider.core.groups import known_groups, require_all
+from airflow_reindex_provider.core.groups import known_groups
 from airflow_reindex_provider.core.model import Mode
-from airflow_reindex_provider.core.sweeping import Difference
+from airflow_reindex_provider.core.running.settling_groups import require_all
+from airflow_reindex_provider.core.sweeping.records import Difference
 from airflow_reindex_provider.core.windows import Request
 from airflow_reindex_provider.testing.groups import GroupRunner
 from airflow_reindex_provider.testing.postgres import Database

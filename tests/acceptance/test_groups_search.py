@@ -7,7 +7,8 @@ from datetime import timedelta
 import pytest
 
 from airflow_reindex_provider import PostgresSource, Stream
-from airflow_reindex_provider.core.groups import known_groups, require_all
+from airflow_reindex_provider.core.groups import known_groups
+from airflow_reindex_provider.core.running.settling_groups import require_all
 from airflow_reindex_provider.targets.elasticsearch import ElasticsearchTarget
 from airflow_reindex_provider.targets.opensearch import OpenSearchTarget
 from airflow_reindex_provider.targets.search.target import SearchTarget

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from airflow_reindex_provider.core.errors import ConfigurationError
-from airflow_reindex_provider.core.settling import require_complete
+from airflow_reindex_provider.core.running.settling import require_complete
 from airflow_reindex_provider.sources.postgres import PostgresSource
 from airflow_reindex_provider.targets.postgres import PostgresTarget
 from airflow_reindex_provider.testing.postgres import Database

@@ -19,8 +19,9 @@ from airflow.providers.postgres.hooks.postgres import PostgresHook  # noqa: F401
 
 from airflow_reindex_provider.core.keys import KeyRange
 from airflow_reindex_provider.core.model import Checkpoint, Counts, Position
-from airflow_reindex_provider.core.repairing import RepairResult
-from airflow_reindex_provider.core.sweeping import Comparison, Difference, SweepReport
+from airflow_reindex_provider.core.sweeping.comparing import Comparison
+from airflow_reindex_provider.core.sweeping.records import Difference, SweepReport
+from airflow_reindex_provider.core.sweeping.repairing import RepairResult
 from airflow_reindex_provider.sources.postgres import PostgresSource
 from airflow_reindex_provider.sources.postgres import session as postgres_session  # noqa: F401 - by the source otherwise
 from airflow_reindex_provider.targets.postgres import PostgresTarget

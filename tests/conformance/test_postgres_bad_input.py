@@ -31,7 +31,8 @@ from airflow_reindex_provider.core.errors import (
 from airflow_reindex_provider.core.model import Checkpoint, Mode, Position
 from airflow_reindex_provider.core.windows import Request
 from airflow_reindex_provider.sources.postgres import PostgresSource
-from airflow_reindex_provider.sources.postgres import session as postgres_session
+from airflow_reindex_provider.sources.postgres import horizon as horizons
+from airflow_reindex_provider.sources.postgres.relations import Relations
 from airflow_reindex_provider.targets.postgres import PostgresTarget
 from airflow_reindex_provider.testing.postgres import Database, EmbeddedPostgres
 from airflow_reindex_provider.testing.runs import Runner
@@ -386,7 +387,7 @@ def test_a_holder_is_named(database: Database, db: psycopg.Connection[Any], monk
     with database.connect(application_name="batch job") as holder, holder.transaction():
         holder.execute("SELECT 1")
         assert runner(database).plan().warnings == ()
-        monkeypatch.setattr(postgres_session, "NAMED_AFTER_S", 0.0)
+        monkeypatch.setattr(horizons, "NAMED_AFTER_S", 0.0)
         (warning,) = runner(database).plan().warnings
         pid = str(holder.info.backend_pid)
 
@@ -457,7 +458,7 @@ def test_an_integer_cursor_waits_for_late_commits(
     run = runner(database, table="counted", cursor_field="seq")
     assert run.run().counts.created == 1
 
-    monkeypatch.setattr(postgres_session, "INTEGER_WAIT_S", 0.3)
+    monkeypatch.setattr(horizons, "INTEGER_WAIT_S", 0.3)
     with database.connect() as late:
         with late.transaction():
             late.execute("INSERT INTO counted (id) VALUES (2)")
@@ -466,7 +467,7 @@ def test_an_integer_cursor_waits_for_late_commits(
             assert outcome.counts.processed == 0
             assert str(late.info.backend_pid) in (outcome.plan.held_by or "")
             assert outcome.checkpoint_after == outcome.checkpoint_before
-        monkeypatch.setattr(postgres_session, "INTEGER_WAIT_S", 30.0)
+        monkeypatch.setattr(horizons, "INTEGER_WAIT_S", 30.0)
         late.execute("BEGIN")
         late.execute("INSERT INTO counted (id) VALUES (4)")
         db.execute("INSERT INTO counted (id) VALUES (5)")
@@ -481,15 +482,14 @@ def test_a_transaction_prepared_meanwhile_holds_an_integer_cursor(
     """It leaves the list of open transactions without having ended."""
     db.execute("CREATE TABLE counted (id int PRIMARY KEY, seq bigint NOT NULL)")
     db.execute("INSERT INTO counted VALUES (2, 2)")
-    monkeypatch.setattr(postgres_session, "INTEGER_WAIT_S", 0.3)
+    monkeypatch.setattr(horizons, "INTEGER_WAIT_S", 0.3)
     run = runner(database, table="counted", cursor_field="seq")
-    with run.source.open() as source:
-        source.schema()
-        with database.connect() as late:
-            late.execute("BEGIN")
-            late.execute("INSERT INTO counted VALUES (1, 1)")
-            late.execute("PREPARE TRANSACTION 'number one'")
-        horizon = source._integer_horizon()  # type: ignore[attr-defined]
+    found = Relations.described(run.source, db)
+    with database.connect() as late:
+        late.execute("BEGIN")
+        late.execute("INSERT INTO counted VALUES (1, 1)")
+        late.execute("PREPARE TRANSACTION 'number one'")
+    horizon = horizons.integer_horizon(run.source, found.changes, db)
     db.execute("ROLLBACK PREPARED 'number one'")
 
     assert horizon.cursor is None

@@ -11,6 +11,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from airflow_reindex_provider.control.tombstones import purge_tombstones
 from airflow_reindex_provider.core.errors import ConfigurationError, TransientError
 from airflow_reindex_provider.core.groups import GROUPS
 from airflow_reindex_provider.core.model import Batch, Checkpoint, Format, Mode, Position, Transform, Window
@@ -24,7 +25,6 @@ from airflow_reindex_provider.testing.postgres import Database
 from airflow_reindex_provider.testing.runs import Runner
 from airflow_reindex_provider.testing.source_conformance import Made
 from airflow_reindex_provider.testing.sweeps import Sweeper
-from airflow_reindex_provider.tombstones import purge_tombstones
 from tests.conformance.test_postgres import COMPOSITE, TEXT, UUID, Keys, PostgresSourceConformance, PostgresTable
 
 FORMATS = [

@@ -22,7 +22,6 @@ from hypothesis.stateful import (
     rule,
 )
 
-from airflow_reindex_provider.core import settling
 from airflow_reindex_provider.core.cursors import CursorType
 from airflow_reindex_provider.core.errors import (
     CheckpointConflictError,
@@ -31,7 +30,6 @@ from airflow_reindex_provider.core.errors import (
     TransientError,
     WindowError,
 )
-from airflow_reindex_provider.core.indexing import index_batch
 from airflow_reindex_provider.core.model import (
     BatchResult,
     Checkpoint,
@@ -45,6 +43,8 @@ from airflow_reindex_provider.core.model import (
 )
 from airflow_reindex_provider.core.planning import Sizes, current_generation, make_plan
 from airflow_reindex_provider.core.progress import Progress
+from airflow_reindex_provider.core.running import settling
+from airflow_reindex_provider.core.running.indexing import index_batch
 from airflow_reindex_provider.core.windows import Request
 from airflow_reindex_provider.testing.memory import (
     MemoryCheckpoint,

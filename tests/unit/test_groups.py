@@ -24,8 +24,6 @@ from airflow_reindex_provider.core.groups import (
     known_groups,
     list_groups,
     plan_groups,
-    require_all,
-    settle_groups,
 )
 from airflow_reindex_provider.core.model import (
     Batch,
@@ -37,7 +35,8 @@ from airflow_reindex_provider.core.model import (
     Position,
     Window,
 )
-from airflow_reindex_provider.core.settling import Outcome
+from airflow_reindex_provider.core.running.settling import Outcome
+from airflow_reindex_provider.core.running.settling_groups import require_all, settle_groups
 from airflow_reindex_provider.core.windows import Request
 from airflow_reindex_provider.targets.opensearch import OpenSearchTarget
 from airflow_reindex_provider.testing.memory import MemoryCheckpoint, MemorySource

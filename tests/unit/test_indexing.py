@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from airflow_reindex_provider.core.errors import IndexingStoppedError, TooManyFailuresError, TransientError
-from airflow_reindex_provider.core.indexing import choose_format, index_batch
 from airflow_reindex_provider.core.model import (
     Batch,
     BatchResult,
@@ -23,6 +22,7 @@ from airflow_reindex_provider.core.model import (
     Window,
 )
 from airflow_reindex_provider.core.progress import Progress
+from airflow_reindex_provider.core.running.indexing import choose_format, index_batch
 from airflow_reindex_provider.testing.memory import (
     MemoryReporter,
     MemoryResumeLog,

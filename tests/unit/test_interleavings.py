@@ -10,8 +10,8 @@ from hypothesis import Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 from interleavings import COMMON, KIND, Interleavings, Run, place_of
 
-from airflow_reindex_provider.core import settling
 from airflow_reindex_provider.core.model import Counts, Document, Horizon, Key, Plan, Position
+from airflow_reindex_provider.core.running import settling
 from airflow_reindex_provider.testing.memory import MemorySource, MemoryTarget
 
 

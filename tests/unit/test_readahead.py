@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from airflow_reindex_provider.core.model import Chunk, Document, Format, Position
-from airflow_reindex_provider.core.readahead import read_ahead
+from airflow_reindex_provider.core.running.readahead import read_ahead
 
 MEGABYTES = 1_000_000
 

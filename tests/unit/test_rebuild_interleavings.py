@@ -19,15 +19,18 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule, run_state_machine_as_test
 from interleavings import BATCH_ROWS, COMMON, KEYS, KIND, MICROSECONDS, STREAM, Interleavings, Kill, Run
 
-from airflow_reindex_provider.core import rebuilding, repairing, settling
 from airflow_reindex_provider.core.errors import ConfigurationError, ReindexError, TransientError
-from airflow_reindex_provider.core.indexing import index_batch
 from airflow_reindex_provider.core.keys import KeyRange
 from airflow_reindex_provider.core.model import Batch, BatchResult, Checkpoint, Format, Key, Mode, Plan, Position
 from airflow_reindex_provider.core.planning import Sizes, make_plan
 from airflow_reindex_provider.core.progress import Progress
 from airflow_reindex_provider.core.protocols import SourceSession
-from airflow_reindex_provider.core.sweeping import RepairJob, SweepPlan, allow
+from airflow_reindex_provider.core.rebuilding import steps as rebuilding
+from airflow_reindex_provider.core.running import settling
+from airflow_reindex_provider.core.running.indexing import index_batch
+from airflow_reindex_provider.core.sweeping import repairing
+from airflow_reindex_provider.core.sweeping.allowing import allow
+from airflow_reindex_provider.core.sweeping.records import RepairJob, SweepPlan
 from airflow_reindex_provider.testing.memory import MemoryReporter, MemoryResumeLog, MemorySource
 from airflow_reindex_provider.testing.memory_source import MemorySourceSession, Row
 from airflow_reindex_provider.testing.runs import Runner

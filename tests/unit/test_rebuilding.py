@@ -9,7 +9,7 @@ import pytest
 
 from airflow_reindex_provider.core.errors import ConfigurationError, GenerationGoneError, VerificationError
 from airflow_reindex_provider.core.model import Checkpoint, Document
-from airflow_reindex_provider.core.throttle import Throttle
+from airflow_reindex_provider.core.running.throttle import Throttle
 from airflow_reindex_provider.testing.memory import MemorySource, MemoryTarget
 from airflow_reindex_provider.testing.rebuilds import Rebuilder
 from airflow_reindex_provider.testing.runs import Runner

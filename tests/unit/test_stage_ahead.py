@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from airflow_reindex_provider.core.model import Chunk, Format, Position
-from airflow_reindex_provider.core.readahead import stage_ahead
+from airflow_reindex_provider.core.running.readahead import stage_ahead
 
 
 def chunks(count: int) -> Iterator[Chunk]:

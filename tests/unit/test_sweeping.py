@@ -10,23 +10,21 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from airflow_reindex_provider.core import repairing, sweeping
 from airflow_reindex_provider.core.cursors import CursorType
 from airflow_reindex_provider.core.errors import ConfigurationError, SourceIncompleteError, TooManyDeletesError
 from airflow_reindex_provider.core.keys import KeyKind, KeyRange, Listed, in_order, placing
 from airflow_reindex_provider.core.model import Chunk, Document, Format, Guarantee, Key, Position
 from airflow_reindex_provider.core.planning import Sizes, current_generation
-from airflow_reindex_provider.core.sweeping import (
+from airflow_reindex_provider.core.sweeping import comparing, repairing
+from airflow_reindex_provider.core.sweeping.allowing import allow, deletion_version, require_absent
+from airflow_reindex_provider.core.sweeping.records import (
     Compare,
     Difference,
     RepairJob,
     SweepPlan,
     SweepRange,
     SweepReport,
-    allow,
     coalesced,
-    deletion_version,
-    require_absent,
 )
 from airflow_reindex_provider.testing.memory import MemorySource, MemorySourceSession, MemoryTarget, MemoryTargetSession
 from airflow_reindex_provider.testing.runs import Runner
@@ -182,9 +180,9 @@ def small_pieces() -> Iterator[None]:
     """Every limit is met with a handful of keys."""
     with pytest.MonkeyPatch.context() as patch:
         for module, name, value in (
-            (sweeping, "LEAF_ROWS", 1),
-            (sweeping, "FAN_OUT", 2),
-            (sweeping, "TOLD_ROWS", 2),
+            (comparing, "LEAF_ROWS", 1),
+            (comparing, "FAN_OUT", 2),
+            (comparing, "TOLD_ROWS", 2),
             (repairing, "COLLECTED", 2),
             (repairing, "AT_ONCE", 1),
         ):
@@ -208,7 +206,7 @@ def test_planted_mistakes_are_caught(mistake: str, monkeypatch: pytest.MonkeyPat
     elif mistake == "horizon after the look-up":
         monkeypatch.setattr(repairing.Repair, "_delete", _horizon_last)
     else:
-        monkeypatch.setattr(sweeping.Comparison, "_judge", _blind)
+        monkeypatch.setattr(comparing.Comparison, "_judge", _blind)
     with pytest.raises(AssertionError):
         PLAIN(given(**STORIES)(play))()
 
@@ -222,10 +220,10 @@ def _horizon_last(self: repairing.Repair, orphans: tuple[Key, ...]) -> repairing
     return repairing.RepairResult()
 
 
-_judge = sweeping.Comparison._judge
+_judge = comparing.Comparison._judge
 
 
-def _blind(self: sweeping.Comparison, row: Listed | None, document: Listed | None) -> Difference | None:
+def _blind(self: comparing.Comparison, row: Listed | None, document: Listed | None) -> Difference | None:
     return None if row is not None and row.gone else _judge(self, row, document)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from airflow_reindex_provider.common.postgres import READER_TAG, WRITER_TAG
+from airflow_reindex_provider.databases.postgres.connection import READER_TAG, WRITER_TAG
 
 if TYPE_CHECKING:
     import psycopg

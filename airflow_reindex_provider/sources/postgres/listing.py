@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from psycopg import sql
 
-from airflow_reindex_provider.common.postgres import converted, is_binary_safe, portable_type
-from airflow_reindex_provider.common.postgres_listing import PAGE_ROWS, KeyColumn, KeyList
 from airflow_reindex_provider.core.keys import key_kinds
 from airflow_reindex_provider.core.model import Key, Schema
+from airflow_reindex_provider.databases.postgres.listing import PAGE_ROWS, KeyColumn, KeyList
+from airflow_reindex_provider.databases.postgres.types import converted, is_binary_safe, portable_type
 from airflow_reindex_provider.sources.postgres.sql import Relation
 
 if TYPE_CHECKING:

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import KW_ONLY, dataclass, fields, replace
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
 
-from airflow_reindex_provider.common.postgres import READER_TAG, connect, split_name
 from airflow_reindex_provider.core.errors import ConfigurationError
 from airflow_reindex_provider.core.model import Format, Key
+from airflow_reindex_provider.databases.postgres.connection import READER_TAG, connect
+from airflow_reindex_provider.sources.postgres.definition import PostgresDefinition
 
 if TYPE_CHECKING:
     from airflow_reindex_provider.sources.postgres.session import PostgresSourceSession
     from airflow_reindex_provider.sources.postgres.tombstones import Tombstones
 
-_MAX_TOMBSTONES_BYTES = 63 - len("_truncate")
-
 
 @dataclass(frozen=True, slots=True)
-class PostgresSource:
+class PostgresSource(PostgresDefinition):
     """A Postgres table or query whose rows carry their time of change.
 
     What keeps rows from being skipped is the *horizon*: the start of the oldest transaction that is open in the database,
@@ -57,69 +55,7 @@ class PostgresSource:
     :param cursor_timezone: TimeZone of the writers' sessions, for ``timestamp`` and ``date`` cursors.
     """
 
-    conn_id: str
-    _: KW_ONLY
-    primary_key: str | tuple[str, ...]
-    cursor_field: str
-    table: str | None = None
-    query: str | None = None
-    columns: tuple[str, ...] | None = None
-    soft_delete_column: str | None = None
-    row_filter: str | None = None
-    group_by: str | None = None
-    group: str | None = None
-    tombstones: bool | str = False
-    lag: timedelta | int | None = None
-    margin: timedelta = timedelta(seconds=2)
-    cursor_timezone: str | None = None
-
     formats: ClassVar[tuple[Format, ...]] = (Format.PG_COPY, Format.BULK, Format.ROWS)
-
-    def __post_init__(self) -> None:
-        key = (self.primary_key,) if isinstance(self.primary_key, str) else tuple(self.primary_key)
-        object.__setattr__(self, "primary_key", key)
-        if self.columns is not None:
-            object.__setattr__(self, "columns", tuple(self.columns))
-        if (self.table is None) == (self.query is None):
-            raise ConfigurationError(f"PostgresSource on {self.conn_id!r}: give either table or query.")
-        if not key or not all(key) or len(set(key)) < len(key):
-            raise ConfigurationError(f"{self.label}: primary_key needs one or several different columns, not {key!r}.")
-        if self.table is not None:
-            split_name(self.table)
-        elif self.tombstones:
-            raise ConfigurationError(f"{self.label}: tombstones need a table, since a query has no triggers.")
-        if self.tombstone_table and len(split_name(self.tombstone_table)[1].encode()) > _MAX_TOMBSTONES_BYTES:
-            raise ConfigurationError(
-                f"{self.label}: {self.tombstone_table!r} is too long a name, since triggers are called after it: name the"
-                f" tombstones' table yourself, with at most {_MAX_TOMBSTONES_BYTES} bytes, tombstones='schema.name'."
-            )
-        if isinstance(self.lag, timedelta) and self.lag < timedelta(0):
-            raise ConfigurationError(f"{self.label}: lag cannot be negative.")
-        if self.group is not None and self.group_by is None:
-            raise ConfigurationError(
-                f"{self.label}: group={self.group!r} needs group_by, the column that it is a value of."
-            )
-
-    @property
-    def key(self) -> tuple[str, ...]:
-        """The primary key's columns."""
-        return cast("tuple[str, ...]", self.primary_key)
-
-    @property
-    def has_groups(self) -> bool:
-        return self.group_by is not None and self.group is None
-
-    def of_group(self, value: str) -> PostgresSource:
-        return replace(self, group=value)
-
-    @property
-    def label(self) -> str:
-        return f"{self.table or 'query'} on connection {self.conn_id!r}"
-
-    @property
-    def tombstone_table(self) -> str | None:
-        """Name of the tombstones' table; None without tombstones."""
-        return f"{self.table}_tombstones" if self.tombstones is True else self.tombstones or None
 
     def tombstone_ddl(self) -> str:
         """The statements of :meth:`install_tombstones`, to be run by hand by the table's owner."""
@@ -155,14 +91,6 @@ class PostgresSource:
             raise ConfigurationError(f"{self.label}: the source reads no tombstones. Give it tombstones=True.")
         with self.open() as session:
             return session.tombstones()
-
-    def serialize(self) -> dict[str, Any]:
-        """The arguments that make an equal source again."""
-        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "_"}
-
-    @classmethod
-    def deserialize(cls, value: Mapping[str, Any]) -> PostgresSource:
-        return cls(**value)
 
     @contextmanager
     def open(self) -> Iterator[PostgresSourceSession]:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 from psycopg import sql
 
-from airflow_reindex_provider.common.postgres import identifier
 from airflow_reindex_provider.core.cursors import CursorType
 from airflow_reindex_provider.core.model import Key, Position, Schema, Window
+from airflow_reindex_provider.databases.postgres.names import identifier
 from airflow_reindex_provider.sources.postgres.tombstones import MARK, Tombstones
 
 if TYPE_CHECKING:
-    from airflow_reindex_provider.sources.postgres.source import PostgresSource
+    from airflow_reindex_provider.sources.postgres.definition import PostgresDefinition
 
 # Cursor values as integers (see CursorType.ordinal). Postgres' least finite value stands in for -infinity.
 _VERSION = {
@@ -43,7 +43,7 @@ class Relation:
     @classmethod
     def of(
         cls,
-        source: PostgresSource,
+        source: PostgresDefinition,
         schema: Schema,
         own_types: Mapping[str, str],
         *,

@@ -13,14 +13,16 @@ from typing import TYPE_CHECKING
 
 from psycopg import sql
 
-from airflow_reindex_provider.common.postgres import connect, explained, render, split_name
 from airflow_reindex_provider.core.cursors import CursorType
 from airflow_reindex_provider.core.errors import ConfigurationError
 from airflow_reindex_provider.core.model import Key
+from airflow_reindex_provider.databases.postgres.connection import connect
+from airflow_reindex_provider.databases.postgres.errors import explained
+from airflow_reindex_provider.databases.postgres.names import render, split_name
 
 if TYPE_CHECKING:
     from airflow_reindex_provider.sources.postgres.catalog import Catalogue
-    from airflow_reindex_provider.sources.postgres.source import PostgresSource
+    from airflow_reindex_provider.sources.postgres.definition import PostgresDefinition
 
 MARK = "reindex_tombstone"
 """Column of what is read: true for a tombstone, false for a row."""
@@ -81,7 +83,7 @@ COMMIT;
 class Tombstones:
     """What the source's options and the catalogue make of them. ``schema`` is that of the table."""
 
-    source: PostgresSource
+    source: PostgresDefinition
     catalogue: Catalogue
     schema: str
     cursor_type: CursorType
@@ -89,7 +91,7 @@ class Tombstones:
     """The role that reads the source."""
 
     @classmethod
-    def of(cls, source: PostgresSource, catalogue: Catalogue, cursor_type: CursorType, reader: str) -> Tombstones:
+    def of(cls, source: PostgresDefinition, catalogue: Catalogue, cursor_type: CursorType, reader: str) -> Tombstones:
         """:raises ConfigurationError: this source cannot have them."""
         if catalogue.kind not in ("r", "p"):
             raise ConfigurationError(

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 from psycopg import sql
 
-from airflow_reindex_provider.common.postgres_listing import KeyColumn, KeyList
 from airflow_reindex_provider.core.errors import ConfigurationError
 from airflow_reindex_provider.core.keys import KeyKind, key_kinds
 from airflow_reindex_provider.core.model import Schema
+from airflow_reindex_provider.databases.postgres.listing import KeyColumn, KeyList
 from airflow_reindex_provider.targets.postgres.statements import DELETED, VERSION
 
 

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from psycopg import errors, sql
 
-from airflow_reindex_provider.common.postgres import explained, fits, split_name
-from airflow_reindex_provider.common.postgres_listing import KeyList
 from airflow_reindex_provider.core.errors import ConfigurationError, GenerationGoneError
 from airflow_reindex_provider.core.keys import Checksum, KeyRange, Listed
 from airflow_reindex_provider.core.model import Document, Format, Generation, Key, Schema
+from airflow_reindex_provider.databases.postgres.errors import explained
+from airflow_reindex_provider.databases.postgres.listing import KeyList
+from airflow_reindex_provider.databases.postgres.names import split_name
+from airflow_reindex_provider.databases.postgres.types import fits
 from airflow_reindex_provider.targets.postgres.carrying import carry_over, hold_writes
 from airflow_reindex_provider.targets.postgres.listing import key_list
 from airflow_reindex_provider.targets.postgres.statements import DELETED, VERSION
@@ -25,7 +27,7 @@ from airflow_reindex_provider.targets.postgres.writer import PostgresWriter
 if TYPE_CHECKING:
     import psycopg
 
-    from airflow_reindex_provider.targets.postgres.target import FullText, PostgresTarget
+    from airflow_reindex_provider.targets.postgres.definition import FullText, PostgresIndexDefinition
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +58,7 @@ WHERE a.attrelid = to_regclass(%(table)s) AND a.attnum > 0 AND NOT a.attisdroppe
 class PostgresTargetSession:
     """See :class:`~airflow_reindex_provider.core.protocols.TargetSession`."""
 
-    def __init__(self, target: PostgresTarget, stream: str, connection: psycopg.Connection[Any]) -> None:
+    def __init__(self, target: PostgresIndexDefinition, stream: str, connection: psycopg.Connection[Any]) -> None:
         self._target = target
         self._stream = stream
         self._connection = connection
@@ -208,7 +210,7 @@ class PostgresTargetSession:
                 raise ConfigurationError(
                     f"{self._target.label}: column {name!r} is a {kind} in generation {generation!r}, and by now a"
                     f" {at_source[name].type} at the source, whose values do not all fit. Rebuild the index, or declare the"
-                    f" type: PostgresTarget(columns={{{name!r}: {kind!r}}})."
+                    f" type: PostgresIndexDefinition(columns={{{name!r}: {kind!r}}})."
                 )
         missing = [n for n in at_source if n not in held]
         if self._primary_key(generation) != set(schema.primary_key):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from psycopg import sql
 
-from airflow_reindex_provider.common.postgres import converted
+from airflow_reindex_provider.databases.postgres.types import converted
 
 VERSION = "_reindex_version"
 DELETED = "_reindex_deleted"

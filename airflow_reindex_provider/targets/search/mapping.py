@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from airflow_reindex_provider.common.postgres import fits
 from airflow_reindex_provider.core.model import Schema
+from airflow_reindex_provider.databases.postgres.types import fits
 
 LONGEST_KEYWORD = 8191
 """Characters of a keyword that is searchable; longer ones stay in ``_source``. Lucene takes 32,766 bytes."""

@@ -16,8 +16,9 @@ from airflow_reindex_provider.core.protocols import (
     SourceSession,
     TargetSession,
 )
-from airflow_reindex_provider.core.rebuilding import rebuilding
-from airflow_reindex_provider.core.sweeping import Comparison, Difference, Finding, SweepPlan
+from airflow_reindex_provider.core.rebuilding.steps import rebuilding
+from airflow_reindex_provider.core.sweeping.comparing import Comparison
+from airflow_reindex_provider.core.sweeping.records import Difference, Finding, SweepPlan
 
 SAMPLE = 100
 _SHOWN = 3

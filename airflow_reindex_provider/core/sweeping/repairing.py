@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any
 
 from airflow_reindex_provider.core.errors import IndexingStoppedError, TooManyDeletesError
-from airflow_reindex_provider.core.indexing import index_batch
 from airflow_reindex_provider.core.keys import KeyRange
 from airflow_reindex_provider.core.model import (
     Batch,
@@ -24,15 +23,10 @@ from airflow_reindex_provider.core.model import (
     Window,
 )
 from airflow_reindex_provider.core.progress import Progress, Status
-from airflow_reindex_provider.core.sweeping import (
-    Comparison,
-    Difference,
-    Finding,
-    RepairJob,
-    SweepPlan,
-    deletion_version,
-    require_absent,
-)
+from airflow_reindex_provider.core.running.indexing import index_batch
+from airflow_reindex_provider.core.sweeping.allowing import deletion_version, require_absent
+from airflow_reindex_provider.core.sweeping.comparing import Comparison
+from airflow_reindex_provider.core.sweeping.records import Difference, Finding, RepairJob, SweepPlan
 
 COLLECTED = 2_000
 """Keys that are held at once."""

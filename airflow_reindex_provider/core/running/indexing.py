@@ -27,7 +27,7 @@ from airflow_reindex_provider.core.model import (
 from airflow_reindex_provider.core.parking import MAX_REASON_CHARS
 from airflow_reindex_provider.core.progress import Progress, Status
 from airflow_reindex_provider.core.protocols import ResumeLog, SourceSession, StagingWriter, TargetSession, Writer
-from airflow_reindex_provider.core.readahead import read_ahead, stage_ahead
+from airflow_reindex_provider.core.running.readahead import read_ahead, stage_ahead
 
 log = logging.getLogger(__name__)
 
@@ -104,7 +104,7 @@ def index_batch(
 
     :param resume: cleared at the end, so that a task cleared by hand does all of its work again.
     :param should_stop: looked at between chunks.
-    :param pace: told after each chunk how many documents it had; may wait, see ``core.throttle``.
+    :param pace: told after each chunk how many documents it had; may wait, see ``core.running.throttle``.
     :raises IndexingStoppedError: asked to stop.
     :raises TooManyFailuresError: more than ``max_failures`` documents of the batch were refused.
     """

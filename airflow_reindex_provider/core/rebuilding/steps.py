@@ -1,4 +1,4 @@
-"""A rebuild, step by step: a new generation beside the live one, copied, caught up, verified (``core.verifying``), promoted.
+"""A rebuild, step by step: a new generation beside the live one, copied, caught up, verified (``verifying``), promoted.
 
 begin --> copy (batches) --> catch up, window after window --> verify --> catch up --> promote --> retire
   \\-- horizon first                                                        \\-- the checkpoint is saved before the swap
@@ -21,7 +21,7 @@ from airflow_reindex_provider.core.model import Batch, BatchResult, Counts, Guar
 from airflow_reindex_provider.core.planning import Sizes, make_plan
 from airflow_reindex_provider.core.progress import utc_now
 from airflow_reindex_provider.core.protocols import CheckpointStore, RebuildingTarget, SourceSession, TargetSession
-from airflow_reindex_provider.core.settling import require_complete, settle
+from airflow_reindex_provider.core.running.settling import require_complete, settle
 from airflow_reindex_provider.core.windows import Request
 
 log = logging.getLogger(__name__)

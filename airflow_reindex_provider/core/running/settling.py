@@ -18,12 +18,10 @@ from airflow_reindex_provider.core.errors import (
 from airflow_reindex_provider.core.model import BatchResult, Checkpoint, Counts, Mode, Plan, Position
 from airflow_reindex_provider.core.planning import is_superseded
 from airflow_reindex_provider.core.progress import utc_now
-from airflow_reindex_provider.core.protocols import CheckpointStore, TargetSession
+from airflow_reindex_provider.core.protocols import SAVE_TRIES, CheckpointStore, TargetSession
 from airflow_reindex_provider.core.windows import is_forward
 
 log = logging.getLogger(__name__)
-
-SAVE_TRIES = 5
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,1 +1,0 @@
-"""What several sources, targets and stores of one system share."""

@@ -1,0 +1,1 @@
+"""What is done to a stream outside of its runs."""

@@ -1,0 +1,34 @@
+"""The nouns: what a run plans, reads, writes and remembers. All are immutable and turn into small JSON."""
+
+from airflow_reindex_provider.core.model.checkpoints import Checkpoint, Parked
+from airflow_reindex_provider.core.model.plans import Batch, BatchResult, Generation, Plan
+from airflow_reindex_provider.core.model.rows import Chunk, Counts, Document, Field, Rejection, Schema, WriteResult
+from airflow_reindex_provider.core.model.surveys import Groups, Horizon, Slices, Survey
+from airflow_reindex_provider.core.model.words import Format, Guarantee, Key, Mode, Position, Transform, Window
+
+__all__ = [
+    "Batch",
+    "BatchResult",
+    "Checkpoint",
+    "Chunk",
+    "Counts",
+    "Document",
+    "Field",
+    "Format",
+    "Generation",
+    "Groups",
+    "Guarantee",
+    "Horizon",
+    "Key",
+    "Mode",
+    "Parked",
+    "Plan",
+    "Position",
+    "Rejection",
+    "Schema",
+    "Slices",
+    "Survey",
+    "Transform",
+    "Window",
+    "WriteResult",
+]

@@ -1,0 +1,113 @@
+"""Columns, documents, chunks, and how documents fared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+from airflow_reindex_provider.core.cursors import CursorType
+from airflow_reindex_provider.core.model.words import Format, Key, Position
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A column of the source.
+
+    ``type`` is what a target of the same kind should give it, ``wire_type`` what its values are cast to on the wire of
+    ``Format.PG_COPY``: the same for all built-in types, text for types that another server need not have.
+    """
+
+    name: str
+    type: str
+    wire_type: str
+    nullable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """The columns that a stream carries, primary key included."""
+
+    fields: tuple[Field, ...]
+    primary_key: tuple[str, ...]
+    cursor_type: CursorType
+    cursor_timezone: str | None = None
+    """Zone of the local times that a ``timestamp`` or ``date`` cursor holds."""
+    has_deletes: bool = False
+    """Whether reads can yield deletions (a soft-delete column or a row filter)."""
+
+    def field(self, name: str) -> Field:
+        return next(f for f in self.fields if f.name == name)
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One document for a target in the rows format; no ``fields`` means that it must leave the index."""
+
+    key: Key
+    version: int
+    fields: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """What a target writes and acknowledges at once.
+
+    ``payload`` holds a list of documents (``Format.ROWS``) or an iterable of bytes that can be walked once. Once it is
+    acknowledged, the batch goes on at ``end``: every row of the batch before that place is in this or an earlier chunk.
+    """
+
+    end: Position
+    format: Format
+    payload: Sequence[Document] | Iterable[bytes]
+    weight: int = 0
+    """Bytes that a list of documents holds, as far as the source knows; 0 where it does not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """A document that the target refused, and why."""
+
+    key: Key
+    reason: str
+
+    def to_json(self) -> dict[str, Any]:
+        return {"key": list(self.key), "reason": self.reason}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Rejection:
+        return cls(tuple(value["key"]), value["reason"])
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How documents fared, in the words of the search engines' task APIs; ``processed`` is the sum of the others."""
+
+    created: int = 0
+    updated: int = 0
+    deleted: int = 0
+    noops: int = 0
+    version_conflicts: int = 0
+    failures: int = 0
+
+    @property
+    def processed(self) -> int:
+        return sum(getattr(self, f.name) for f in fields(self))
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+
+    def to_json(self) -> dict[str, int]:
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Counts:
+        return cls(**{f.name: value[f.name] for f in fields(cls)})
+
+
+@dataclass(frozen=True, slots=True)
+class WriteResult:
+    """A target's answer to one chunk, which is thereby acknowledged."""
+
+    counts: Counts
+    rejected: tuple[Rejection, ...] = ()

@@ -1,0 +1,1 @@
+"""A rebuild: another generation beside the live one, verified and swapped in."""

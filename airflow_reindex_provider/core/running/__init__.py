@@ -1,0 +1,1 @@
+"""One run: the chunk loop, reading ahead of it, and closing the run."""

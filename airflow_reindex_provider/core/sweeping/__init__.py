@@ -1,0 +1,1 @@
+"""A sweep: what differs between source and index, and its repair."""

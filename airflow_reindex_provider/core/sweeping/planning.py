@@ -1,0 +1,59 @@
+"""The bound of a sweep, and the ranges of keys that its tasks compare."""
+
+from __future__ import annotations
+
+from airflow_reindex_provider.core.errors import ConfigurationError
+from airflow_reindex_provider.core.keys import KeyRange
+from airflow_reindex_provider.core.model import Guarantee
+from airflow_reindex_provider.core.planning import Sizes, current_generation
+from airflow_reindex_provider.core.protocols import (
+    CheckpointStore,
+    SourceSession,
+    TargetSession,
+)
+from airflow_reindex_provider.core.sweeping.records import Compare, SweepPlan, SweepRange
+from airflow_reindex_provider.core.sweeping.sides import comparing_target, listing_source, listing_target
+
+
+def plan_sweep(
+    stream: str,
+    *,
+    source: SourceSession,
+    target: TargetSession,
+    store: CheckpointStore,
+    sizes: Sizes,
+    guarantee: Guarantee,
+    max_delete_fraction: float = 0.05,
+    dry_run: bool = False,
+    compare: Compare = Compare.VERSIONS,
+) -> tuple[SweepPlan, tuple[SweepRange, ...]]:
+    """The bound and the ranges. Nothing is written.
+
+    :raises ConfigurationError: one of the two cannot be swept, or nothing has been indexed yet.
+    """
+    if not 0 <= max_delete_fraction <= 1:
+        raise ConfigurationError(
+            f"max_delete_fraction is a part of the index, from 0 to 1, and not {max_delete_fraction}."
+        )
+    reading, writing = listing_source(source, stream), listing_target(target, stream)
+    if guarantee is not Guarantee.VERSIONED and not dry_run:
+        raise ConfigurationError(
+            f"Stream {stream!r}: the target keeps the last write, whatever its version ({guarantee}). A deletion could take a"
+            " row that has come back meanwhile, so only a dry run can sweep it."
+        )
+    if compare is Compare.CONTENT:
+        comparing_target(target, stream)
+    generation = current_generation(target)
+    position = store.load(stream, generation).position if generation else None
+    if generation is None or position is None:
+        raise ConfigurationError(
+            f"Stream {stream!r} has no checkpoint yet, and a sweep judges only what lies below it: let an incremental run"
+            " finish first."
+        )
+    survey = source.survey()
+    writing.fields(generation, survey.schema)
+    parts = reading.key_ranges(KeyRange(), rows=sizes.batch_rows, max_ranges=sizes.max_batches)
+    plan = SweepPlan(
+        stream, generation, position.cursor, survey.schema.cursor_type, float(max_delete_fraction), dry_run, compare
+    )
+    return plan, tuple(SweepRange(n, len(parts), part, rows) for n, (part, rows) in enumerate(parts))

@@ -1,0 +1,1 @@
+"""What the source, the target and the checkpoint store of one database share."""

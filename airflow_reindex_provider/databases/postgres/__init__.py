@@ -1,0 +1,1 @@
+"""Postgres: sessions, names, types, errors and listings, used from both sides."""

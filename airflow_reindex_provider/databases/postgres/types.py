@@ -1,0 +1,60 @@
+"""Types of columns: which travel in binary, and which hold every value of another."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from psycopg import sql
+
+
+BINARY_SAFE_TYPES = frozenset(
+    {
+        *("boolean", "smallint", "integer", "bigint", "real", "double precision", "numeric"),
+        *("text", "bytea", "uuid", "json", "jsonb", "tsvector", "bit varying", "inet", "cidr", "macaddr", "macaddr8"),
+        *("date", "time without time zone", "time with time zone", "interval"),
+        *("timestamp without time zone", "timestamp with time zone"),
+        *("point", "int4range", "int8range", "numrange", "tsrange", "tstzrange", "daterange"),
+    }
+)
+"""Built-in types whose binary form is the same on every supported server; all others travel as text."""
+
+
+_AS_TEXT = {"character varying": "text", "character": "text", "name": "text", "bit": "bit varying"}
+
+
+_WIDENINGS = {
+    "smallint": {"integer", "bigint", "numeric", "real", "double precision"},
+    "integer": {"bigint", "numeric", "double precision"},
+    "bigint": {"numeric"},
+    "real": {"double precision"},
+    "json": {"jsonb"},
+    "cidr": {"inet"},
+}
+
+
+def portable_type(name: str) -> str:
+    """The type without what limits it (a length), so that a longer value at the source later still fits."""
+    element, brackets = (name[:-2], "[]") if name.endswith("[]") else (name, "")
+    return _AS_TEXT.get(element, element) + brackets
+
+
+def is_binary_safe(name: str) -> bool:
+    return name.removesuffix("[]") in BINARY_SAFE_TYPES
+
+
+def fits(source_type: str, target_type: str) -> bool:
+    """Whether every value of the one has the same value in the other. Text holds all."""
+    if source_type == target_type or target_type == "text":
+        return True
+    if source_type.endswith("[]") and target_type.endswith("[]"):
+        return fits(source_type[:-2], target_type[:-2])
+    return target_type in _WIDENINGS.get(source_type, ())
+
+
+def converted(value: sql.Composable, type: str, to: str) -> sql.Composed:
+    """The value of one type as another. A real goes by the digits that it shows, as it does in rows."""
+    from psycopg import sql
+
+    by_text = "::text" if type.removesuffix("[]") == "real" else ""
+    return sql.SQL("({})" + by_text + "::{}").format(value, sql.SQL(to)) if type != to else sql.Composed([value])

@@ -1,0 +1,26 @@
+"""Statements about a source, whose errors name it and the grant that it lacks."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import Any
+
+import psycopg
+
+from airflow_reindex_provider.databases.postgres.errors import explained
+from airflow_reindex_provider.databases.postgres.names import identifier, quoted, render, split_name
+from airflow_reindex_provider.sources.postgres.definition import PostgresDefinition
+
+
+def asking(source: PostgresDefinition, connection: psycopg.Connection[Any]) -> AbstractContextManager[None]:
+    return explained(f"Source {source.label}", grant=_grant(source, connection.info.user))
+
+
+def _grant(source: PostgresDefinition, user: str) -> str:
+    if source.table is None:
+        return "GRANT SELECT on what the query reads to the connection's role"
+    schema, _ = split_name(source.table)
+    role = quoted([user])
+    usage = f"GRANT USAGE ON SCHEMA {quoted([schema])} TO {role}; " if schema else ""
+    tables = ", ".join(render(identifier(t)) for t in (source.table, source.tombstone_table) if t)
+    return f"{usage}GRANT SELECT ON {tables} TO {role};"

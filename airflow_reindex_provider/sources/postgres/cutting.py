@@ -1,0 +1,94 @@
+"""Cuts windows into batches, and batches into chunks, at rows of the source: no row leaves it for that."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+
+from airflow_reindex_provider.core.errors import ConfigurationError
+from airflow_reindex_provider.core.model import Batch, Position, Slices, Window
+from airflow_reindex_provider.sources.postgres.relations import Relations
+
+HOPS_PER_BATCH = 25
+"""A part is joined from whole hops: with 25 to a batch, rounding leaves the parts equal within 1/25. More cost time."""
+CHUNK_BYTES = 32 * 1024 * 1024
+"""Of a table's mean rows; keeps acknowledgements and progress coming where documents are large."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cutting:
+    relations: Relations
+    connection: psycopg.Connection[Any]
+
+    def slices(self, window: Window, *, batch_rows: int, max_slices: int, fresh: bool = False) -> Slices:
+        """See ``PlanningSource.slices``."""
+        step = max(1, batch_rows // HOPS_PER_BATCH)
+        nullable = not self.relations.description.cursor_is_not_null
+        self._refuse_duplicates(window)
+        starts, nulls = self._starts(window, step, count_nulls=nullable, fresh=fresh)
+        if not starts:
+            return Slices((), nulls)
+        last = Window(starts[-1], window.end)
+        row = self.connection.execute(self.relations.of(fresh=fresh).count(last)).fetchone()
+        assert row is not None
+        return Slices(_join(window, starts, step, row[0], batch_rows, max_slices), nulls)
+
+    def chunks(self, batch: Batch, chunk_rows: int) -> list[Window]:
+        """The batch's window cut at every ``chunk_rows`` rows, sooner where rows are wide.
+
+        Without an index each cut costs a scan of the table, so the batch is one chunk then."""
+        window, described = batch.window, self.relations.description
+        if described.catalogue.row_bytes:
+            chunk_rows = max(1, min(chunk_rows, int(CHUNK_BYTES / described.catalogue.row_bytes)))
+        # The rows of a group that no index has together are found among those that one has in order, in one go.
+        indexed = described.is_indexed(fresh=batch.fresh) or described.is_indexed()
+        if batch.keys or batch.rows <= chunk_rows or not indexed:
+            return [window]
+        starts, _ = self._starts(window, chunk_rows, count_nulls=False, fresh=batch.fresh)
+        cuts = [window.start, *starts[1:]]
+        return [Window(cut, after or window.end) for cut, after in zip(cuts, [*cuts[1:], None], strict=True)]
+
+    def _starts(self, window: Window, step: int, *, count_nulls: bool, fresh: bool) -> tuple[list[Position], int]:
+        """Every ``step``-th row of the window, the first included, and how many rows of the table have no cursor value."""
+        described = self.relations.description
+        # Each hop would pass all tombstones that rows hide; numbering passes them once.
+        hop = described.is_indexed(fresh=fresh) and (fresh or not described.definition.tombstones)
+        statement = self.relations.of(fresh=fresh).starts(window, step, hop=hop, count_nulls=count_nulls)
+        starts: list[Position] = []
+        nulls = 0
+        for cursor, *key, count in self.connection.execute(statement):
+            if count is None:
+                starts.append(Position(cursor, tuple(key)))
+            else:
+                nulls = count
+        return starts, nulls
+
+    def _refuse_duplicates(self, window: Window) -> None:
+        described = self.relations.description
+        if described.keeps_keys_unique:
+            return
+        row = self.connection.execute(self.relations.changes.duplicate(window)).fetchone()
+        if row:
+            raise ConfigurationError(
+                f"{described.definition.label}: key {'/'.join(row[:-1])} stands for {row[-1]} rows in {window}. Two rows would"
+                " be one document: name a key that is unique, or make the query give one row a key."
+            )
+
+
+def _join(
+    window: Window, starts: list[Position], step: int, last_rows: int, batch_rows: int, max_slices: int
+) -> tuple[tuple[Window, int], ...]:
+    # The rows after the last hop may have moved on before they were counted.
+    last_rows = max(1, last_rows)
+    rows = (len(starts) - 1) * step + last_rows
+    parts = min(max_slices, -(-rows // batch_rows))
+    cuts = [len(starts) * i // parts for i in range(parts)]
+    ends = [*cuts[1:], len(starts)]
+    joined = []
+    for number, (cut, end) in enumerate(zip(cuts, ends, strict=True)):
+        final = number == parts - 1
+        part = Window(starts[cut] if number else window.start, window.end if final else starts[end])
+        joined.append((part, (end - cut) * step - (step - last_rows if final else 0)))
+    return tuple(joined)

@@ -1,0 +1,88 @@
+"""What a Postgres source says: the table or query, its key and cursor, and how rows leave. Data alone, without a connection."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass, fields, replace
+from datetime import timedelta
+from typing import Any, Self, cast
+
+from airflow_reindex_provider.core.errors import ConfigurationError
+from airflow_reindex_provider.databases.postgres.names import split_name
+
+_MAX_TOMBSTONES_BYTES = 63 - len("_truncate")
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresDefinition:
+    """The fields of a :class:`~airflow_reindex_provider.sources.postgres.source.PostgresSource`, which documents them."""
+
+    conn_id: str
+    _: KW_ONLY
+    primary_key: str | tuple[str, ...]
+    cursor_field: str
+    table: str | None = None
+    query: str | None = None
+    columns: tuple[str, ...] | None = None
+    soft_delete_column: str | None = None
+    row_filter: str | None = None
+    group_by: str | None = None
+    group: str | None = None
+    tombstones: bool | str = False
+    lag: timedelta | int | None = None
+    margin: timedelta = timedelta(seconds=2)
+    cursor_timezone: str | None = None
+
+    def __post_init__(self) -> None:
+        key = (self.primary_key,) if isinstance(self.primary_key, str) else tuple(self.primary_key)
+        object.__setattr__(self, "primary_key", key)
+        if self.columns is not None:
+            object.__setattr__(self, "columns", tuple(self.columns))
+        if (self.table is None) == (self.query is None):
+            raise ConfigurationError(f"PostgresSource on {self.conn_id!r}: give either table or query.")
+        if not key or not all(key) or len(set(key)) < len(key):
+            raise ConfigurationError(f"{self.label}: primary_key needs one or several different columns, not {key!r}.")
+        if self.table is not None:
+            split_name(self.table)
+        elif self.tombstones:
+            raise ConfigurationError(f"{self.label}: tombstones need a table, since a query has no triggers.")
+        if self.tombstone_table and len(split_name(self.tombstone_table)[1].encode()) > _MAX_TOMBSTONES_BYTES:
+            raise ConfigurationError(
+                f"{self.label}: {self.tombstone_table!r} is too long a name, since triggers are called after it: name the"
+                f" tombstones' table yourself, with at most {_MAX_TOMBSTONES_BYTES} bytes, tombstones='schema.name'."
+            )
+        if isinstance(self.lag, timedelta) and self.lag < timedelta(0):
+            raise ConfigurationError(f"{self.label}: lag cannot be negative.")
+        if self.group is not None and self.group_by is None:
+            raise ConfigurationError(
+                f"{self.label}: group={self.group!r} needs group_by, the column that it is a value of."
+            )
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """The primary key's columns."""
+        return cast("tuple[str, ...]", self.primary_key)
+
+    @property
+    def has_groups(self) -> bool:
+        return self.group_by is not None and self.group is None
+
+    def of_group(self, value: str) -> Self:
+        return replace(self, group=value)
+
+    @property
+    def label(self) -> str:
+        return f"{self.table or 'query'} on connection {self.conn_id!r}"
+
+    @property
+    def tombstone_table(self) -> str | None:
+        """Name of the tombstones' table; None without tombstones."""
+        return f"{self.table}_tombstones" if self.tombstones is True else self.tombstones or None
+
+    def serialize(self) -> dict[str, Any]:
+        """The arguments that make an equal source again."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "_"}
+
+    @classmethod
+    def deserialize(cls, value: Mapping[str, Any]) -> Self:
+        return cls(**value)

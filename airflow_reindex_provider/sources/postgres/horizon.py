@@ -1,0 +1,123 @@
+"""The bound below which no row of the source can still appear or change unseen, and what holds it back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+
+from airflow_reindex_provider.core.cursors import CursorType
+from airflow_reindex_provider.core.errors import HorizonError
+from airflow_reindex_provider.core.model import Horizon, Survey
+from airflow_reindex_provider.databases.postgres.names import quoted
+from airflow_reindex_provider.sources.postgres.asking import asking
+from airflow_reindex_provider.sources.postgres.catalog import STILL_OPEN
+from airflow_reindex_provider.sources.postgres.definition import PostgresDefinition
+from airflow_reindex_provider.sources.postgres.description import Description
+from airflow_reindex_provider.sources.postgres.sql import Relation
+
+NAMED_AFTER_S = 60.0
+INTEGER_WAIT_S = 10.0
+
+
+def survey(description: Description, relation: Relation, connection: psycopg.Connection[Any]) -> Survey:
+    """:raises HorizonError: what the horizon rests on cannot be seen, and no lag is stated."""
+    source, facts, schema = description.definition, description.catalogue.facts, description.schema
+    kind = schema.cursor_type
+    warnings = tuple(_warnings(description))
+    _require_clock(source, kind, facts)
+    if kind is CursorType.INTEGER:
+        horizon = integer_horizon(source, relation, connection)
+        return Survey(schema, _held_by_prepared(source, facts) or horizon, None, warnings)
+    suffix = {CursorType.TIMESTAMPTZ: "", CursorType.TIMESTAMP: "_local", CursorType.DATE: "_date"}[kind]
+    horizon = Horizon(facts["safe" + suffix], _basis(source))
+    if horizon.cursor == "-infinity":
+        horizon = Horizon(None, _basis(source), "the standby, which has replayed no transaction since it started")
+    return Survey(schema, _held_by_prepared(source, facts) or horizon, facts["now" + suffix], warnings)
+
+
+def _warnings(description: Description) -> Iterator[str]:
+    source, facts = description.definition, description.catalogue.facts
+    if source.table is not None and description.keeps_keys_unique and not description.is_indexed():
+        columns = quoted((source.cursor_field, *source.key))
+        yield (
+            f"{source.label} has no index on ({columns}): every run reads the whole table."
+            f" CREATE INDEX CONCURRENTLY ON {description.table} ({columns});"
+        )
+    if source.group_by and description.keeps_keys_unique and not description.is_indexed(fresh=True):
+        columns = quoted((source.group_by, source.cursor_field, *source.key))
+        yield (
+            f"{source.label} has no index on ({columns}): the first load, a rebuild and a sweep of each group read the whole"
+            f" table. CREATE INDEX CONCURRENTLY ON {description.table} ({columns});"
+        )
+    holder = facts["holder"]
+    if holder and holder["age_s"] > NAMED_AFTER_S and source.lag is None:
+        yield (
+            f"{source.label}: the horizon is held back {holder['age_s']:.0f} s by the {holder['state'] or holder['kind']}"
+            f" transaction of user {holder['user']!r}, pid {holder['pid']} ({holder['application'] or 'no name'})."
+            f" Changes since then wait for it to end."
+        )
+
+
+def _basis(source: PostgresDefinition) -> str:
+    if source.lag is not None:
+        return f"lag of {source.lag} stated for the stream"
+    return f"oldest open transaction, less {source.margin.total_seconds():g} s"
+
+
+def _require_clock(source: PostgresDefinition, kind: CursorType, facts: dict[str, Any]) -> None:
+    """:raises HorizonError: what the horizon rests on cannot be seen, and no lag is stated."""
+    if source.lag is not None:
+        return
+    unit = "a number of values" if kind is CursorType.INTEGER else "a timedelta"
+    or_lag = f", or state lag ({unit} after which no change stays invisible)"
+    if facts["standby"]:
+        raise HorizonError(
+            f"{source.label} is a standby, which does not know the primary's open transactions: point the connection"
+            f" at the primary{or_lag}."
+        )
+    if not facts["sees_all"]:
+        raise HorizonError(
+            f"{source.label}: role {facts['role']!r} cannot see other sessions' transactions, so a late commit would be"
+            f" skipped. GRANT pg_read_all_stats TO {quoted([facts['role']])};{or_lag}."
+        )
+    if facts["untracked"]:
+        session = facts["untracked"][0]
+        raise HorizonError(
+            f"{source.label}: the session of user {session['user']!r}, pid {session['pid']}, has track_activities off,"
+            f" so nobody sees its transactions. ALTER ROLE {quoted([session['user']])} SET track_activities = on; and let it"
+            f" reconnect{or_lag}."
+        )
+
+
+def _held_by_prepared(source: PostgresDefinition, facts: dict[str, Any]) -> Horizon | None:
+    prepared = facts["prepared"]
+    if not prepared or source.lag is not None:
+        return None
+    return Horizon(
+        None,
+        "prepared transaction",
+        f"prepared transaction {prepared['gid']!r} of user {prepared['user']!r}, open for {prepared['age_s']:.0f} s,"
+        " whose rows cannot be dated: COMMIT PREPARED or ROLLBACK PREPARED it",
+    )
+
+
+def integer_horizon(source: PostgresDefinition, relation: Relation, connection: psycopg.Connection[Any]) -> Horizon:
+    with asking(source, connection):
+        row = connection.execute(relation.greatest_cursor()).fetchone()
+    assert row is not None
+    greatest, at = row
+    if greatest is None:
+        return Horizon(None, "no row has a cursor value")
+    if source.lag is not None:
+        assert isinstance(source.lag, int)
+        return Horizon(str(int(greatest) - source.lag), _basis(source))
+    deadline = time.monotonic() + INTEGER_WAIT_S
+    while holder := connection.execute(STILL_OPEN, {"at": at}).fetchone():
+        if time.monotonic() > deadline:
+            what, age_s = holder
+            return Horizon(None, "transactions open", f"the {what}, open for {age_s:.0f} s")
+        time.sleep(0.1)
+    return Horizon(str(int(greatest) + 1), "greatest value, after all transactions open then had ended")
