@@ -1,5 +1,5 @@
 """Whole Dags from a stream: what most authors need."""
 
-from airflow_reindex_provider.dags.reindex import WINDOW_PARAMS
+from airflow_reindex_provider.dags.forms import WINDOW_PARAMS
 
 __all__ = ["WINDOW_PARAMS"]

@@ -2,17 +2,93 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 import pendulum
+from airflow.sdk import DAG, Param
 
-from airflow_reindex_provider.operators.base import DEFAULT_RETRIES
+from airflow_reindex_provider.operators.base import DEFAULT_RETRIES, RETRY_POLICY
+from airflow_reindex_provider.operators.index import MAP_INDEX_TEMPLATE
+from airflow_reindex_provider.stream import Stream
 
 FIRST_DAY = pendulum.datetime(2000, 1, 1, tz="UTC")
 """Start of a Dag that names none: any range of the last decades can be backfilled, and nothing is caught up."""
+MAX_ACTIVE_BATCHES = 16
+"""Tasks that copy from one database to one index at the same time."""
 
 
-def common_arguments(task_args: dict[str, Any] | None) -> dict[str, Any]:
-    """Of every operator, the author's over ours."""
-    return {"retries": DEFAULT_RETRIES, "retry_delay": timedelta(seconds=30), **(task_args or {})}
+@dataclass(frozen=True, kw_only=True)
+class Tasks:
+    """What the tasks of a stream are made with: the author's arguments over ours."""
+
+    stream: Stream
+    max_active: int
+    pool: str | None = None
+    task_args: dict[str, Any] | None = None
+
+    @property
+    def all(self) -> dict[str, Any]:
+        """Arguments of every operator."""
+        return {"stream": self.stream, **self.plain}
+
+    @property
+    def plain(self) -> dict[str, Any]:
+        """The same without the stream."""
+        return {"retries": DEFAULT_RETRIES, "retry_delay": timedelta(seconds=30), **(self.task_args or {})}
+
+    @property
+    def mapped(self) -> dict[str, Any]:
+        """Of one that is mapped, and does the work: the scheduler reads them before the operator is made."""
+        return {
+            "map_index_template": MAP_INDEX_TEMPLATE,
+            "max_active_tis_per_dagrun": self.max_active,
+            "retry_policy": RETRY_POLICY,
+            **self.all,
+            **({"pool": self.pool} if self.pool else {}),
+        }
+
+
+class StreamDag(DAG):
+    """A Dag for one stream, with its tasks in it; it registers itself.
+
+    :param stream: what it is for.
+    :param dag_id: default ``reindex_``, ``rebuild_`` or ``sweep_`` and the stream's name.
+    :param schedule: whatever a Dag takes. Default: by hand only.
+    :param start_date: default 2000-01-01. :param catchup: default False: one run brings all that was missed.
+    :param pool: pool of the mapped tasks; default: Airflow's.
+    :param task_args: further arguments of all operators, like ``retries`` or ``queue``.
+    :param kwargs: further arguments of the Dag; ``max_active_runs`` is 1 unless given, ``params`` and ``tags`` are added to
+        its own.
+    """
+
+    def __init__(
+        self,
+        stream: Stream,
+        *,
+        dag_id: str | None = None,
+        schedule: Any = None,
+        start_date: datetime = FIRST_DAY,
+        catchup: bool = False,
+        pool: str | None = None,
+        task_args: dict[str, Any] | None = None,
+        prefix: str,
+        form: dict[str, Param],
+        max_active: int,
+        make_tasks: Callable[[Tasks], object],
+        **kwargs: Any,
+    ) -> None:
+        kwargs.setdefault("max_active_runs", 1)
+        super().__init__(
+            dag_id=dag_id or f"{prefix}_{stream.name}",
+            schedule=schedule,
+            start_date=start_date,
+            catchup=catchup,
+            tags={"reindex", *kwargs.pop("tags", ())},
+            params={**form, **kwargs.pop("params", {})},
+            **kwargs,
+        )
+        with self:
+            make_tasks(Tasks(stream=stream, max_active=max_active, pool=pool, task_args=task_args))

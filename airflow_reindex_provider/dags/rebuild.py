@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
-from airflow.sdk import DAG, Param, TriggerRule, task_group
+from airflow.sdk import TriggerRule, task_group
 
 from airflow_reindex_provider.core.leases import DEFAULT_LEASE
-from airflow_reindex_provider.dags.common import FIRST_DAY, common_arguments
-from airflow_reindex_provider.operators.base import RETRY_POLICY
-from airflow_reindex_provider.operators.groups import GROUPS_PARAM, ListGroupsOperator
+from airflow_reindex_provider.dags.common import MAX_ACTIVE_BATCHES, StreamDag, Tasks
+from airflow_reindex_provider.dags.forms import GROUP_REBUILD_PARAMS, REBUILD_PARAMS
+from airflow_reindex_provider.operators.groups import ListGroupsOperator
 from airflow_reindex_provider.operators.index import MAP_INDEX_TEMPLATE
 from airflow_reindex_provider.operators.rebuild import (
-    ALL,
     PER_GROUP,
-    WAIT,
     ApproveSwapOperator,
     CatchUpOperator,
     CopyBatchOperator,
@@ -33,62 +31,12 @@ from airflow_reindex_provider.operators.rebuild_groups import (
 )
 from airflow_reindex_provider.stream import Stream
 
-REBUILD_PARAMS: dict[str, Param] = {
-    "promote": Param(
-        "automatic",
-        enum=["automatic", "wait"],
-        title="Promote",
-        description="wait: a person approves the swap, once the new index is verified.",
-    ),
-    "max_lag_s": Param(
-        None,
-        type=["number", "null"],
-        exclusiveMinimum=0,
-        title="Lag in seconds",
-        description="Catching up ends with a window that took no longer than this. Empty: as the Dag says.",
-    ),
-    "throttle_docs_per_s": Param(
-        0,
-        type="number",
-        minimum=0,
-        title="Documents a second",
-        description="Of all tasks of the copy together, at the most. 0: as fast as it goes.",
-    ),
-    "rollback_to": Param(
-        None,
-        type=["string", "null"],
-        title="Roll back to",
-        description="previous, or the name of a generation that was served: bring it up to date and serve it again, instead of"
-        " a rebuild.",
-    ),
-}
-"""Trigger form of a rebuild."""
-
-GROUP_REBUILD_PARAMS: dict[str, Param] = {
-    **REBUILD_PARAMS,
-    "promote": Param(
-        PER_GROUP,
-        enum=[PER_GROUP, ALL, WAIT],
-        title="Promote",
-        description="per_group: each group as soon as it is verified. all: none before all are. wait: the same, and a person"
-        " approves.",
-    ),
-    "groups": GROUPS_PARAM,
-    "rollback_to": Param(
-        None,
-        enum=[None, "previous"],
-        title="Roll back to",
-        description="previous: bring each group's generation before the live one up to date and serve it again, instead of a"
-        " rebuild.",
-    ),
-}
-"""Trigger form of a rebuild of a stream with groups."""
-
 _ROLLBACK_TO = "{{ params.get('rollback_to') or '' }}"
 _RATE = "{{ params.get('throttle_docs_per_s') or 0 }}"
+_LABEL: dict[str, Any] = {"map_index_template": MAP_INDEX_TEMPLATE}
 
 
-class RebuildDag(DAG):
+class RebuildDag(StreamDag):
     """Makes one stream's index anew beside the live one, and swaps it in without losing a write; the Dag registers itself.
 
     ``prepare -> copy (mapped) -> catch_up -> verify -> approve -> promote -> retire``. The stream's ReindexDag keeps serving
@@ -96,175 +44,141 @@ class RebuildDag(DAG):
     dags trigger rebuild_products --conf '{"rollback_to": "previous"}'``.
 
     :param stream: what to rebuild.
-    :param dag_id: default ``rebuild_{stream.name}``. :param schedule: default: by hand only.
     :param max_lag: how long the last window before the swap may have taken; default a minute. The form can say otherwise.
     :param min_size_ratio: the new index must have this part of the live one's documents; default 0.5.
     :param retain: generations kept for a rollback, beside the live one; default 1.
     :param lease: how long a run that died keeps others out; default 15 minutes.
     :param approval_timeout: how long a person is waited for; default a day.
     :param max_active_batches: mapped tasks of one run at the same time; default 16.
-    :param pool: pool of the mapped tasks. :param task_args: further arguments of all operators.
-    :param kwargs: further arguments of the Dag; ``params`` are added to the trigger form.
+    :param kwargs: see :class:`~airflow_reindex_provider.dags.common.StreamDag`.
     """
 
     def __init__(
         self,
         stream: Stream,
         *,
-        dag_id: str | None = None,
-        schedule: Any = None,
-        start_date: datetime = FIRST_DAY,
-        catchup: bool = False,
         max_lag: timedelta = timedelta(minutes=1),
         min_size_ratio: float = 0.5,
         retain: int = 1,
         lease: timedelta = DEFAULT_LEASE,
         approval_timeout: timedelta = timedelta(days=1),
-        max_active_batches: int = 16,
-        pool: str | None = None,
-        task_args: dict[str, Any] | None = None,
+        max_active_batches: int = MAX_ACTIVE_BATCHES,
         **kwargs: Any,
     ) -> None:
-        kwargs.setdefault("max_active_runs", 1)
         kwargs.setdefault("description", f"Rebuilds {stream.target.label} beside the live one")
+
+        def make_tasks(of: Tasks) -> None:
+            make = _group_tasks if stream.has_groups else _tasks
+            make(
+                _Rebuild(
+                    of=of,
+                    max_lag=max_lag,
+                    min_size_ratio=min_size_ratio,
+                    retain=retain,
+                    lease=lease,
+                    approval_timeout=approval_timeout,
+                )
+            )
+
         super().__init__(
-            dag_id=dag_id or f"rebuild_{stream.name}",
-            schedule=schedule,
-            start_date=start_date,
-            catchup=catchup,
-            tags={"reindex", *kwargs.pop("tags", ())},
-            params={**(GROUP_REBUILD_PARAMS if stream.has_groups else REBUILD_PARAMS), **kwargs.pop("params", {})},
+            stream,
+            prefix="rebuild",
+            form=GROUP_REBUILD_PARAMS if stream.has_groups else REBUILD_PARAMS,
+            max_active=max_active_batches,
+            make_tasks=make_tasks,
             **kwargs,
         )
-        arguments = _Arguments(
-            stream=stream,
-            task_args=common_arguments(task_args),
-            pool={"pool": pool} if pool else {},
-            max_lag_s=f"{{{{ params.get('max_lag_s') or {max_lag.total_seconds()} }}}}",
-            min_size_ratio=min_size_ratio,
-            retain=retain,
-            lease=lease,
-            approval_timeout=approval_timeout,
-            max_active_batches=max_active_batches,
-        )
-        with self:
-            if stream.has_groups:
-                _group_tasks(arguments)
-            else:
-                _tasks(arguments)
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Arguments:
-    """What the tasks of a rebuild are made of."""
+class _Rebuild:
+    """What the tasks of a rebuild are made with."""
 
-    stream: Stream
-    task_args: dict[str, Any]
-    pool: dict[str, str]
-    max_lag_s: str
+    of: Tasks
+    max_lag: timedelta
     min_size_ratio: float
     retain: int
     lease: timedelta
     approval_timeout: timedelta
-    max_active_batches: int
 
     @property
-    def of_all(self) -> dict[str, Any]:
-        return {"stream": self.stream, "lease": self.lease, **self.task_args}
+    def all(self) -> dict[str, Any]:
+        return {"lease": self.lease, **self.of.all}
+
+    @property
+    def copying(self) -> dict[str, Any]:
+        rate = {"throttle_docs_per_s": _RATE, "share": self.of.max_active}
+        return {"lease": self.lease, **rate, **self.of.mapped}
 
     @property
     def later(self) -> dict[str, Any]:
+        max_lag_s = f"{{{{ params.get('max_lag_s') or {self.max_lag.total_seconds()} }}}}"
         # A rollback copies and verifies nothing: what is skipped holds nothing up.
-        return {**self.of_all, "max_lag_s": self.max_lag_s, "trigger_rule": TriggerRule.NONE_FAILED}
+        return {**self.all, "max_lag_s": max_lag_s, "trigger_rule": TriggerRule.NONE_FAILED}
 
     @property
-    def mapped(self) -> dict[str, Any]:
-        return {
-            "map_index_template": MAP_INDEX_TEMPLATE,
-            "max_active_tis_per_dagrun": self.max_active_batches,
-            "retry_policy": RETRY_POLICY,
-        }
+    def verifying(self) -> dict[str, Any]:
+        return {**self.later, "min_size_ratio": self.min_size_ratio, "hold": self.approval_timeout}
+
+    @property
+    def closing(self) -> dict[str, Any]:
+        return {**self.later, "retain": self.retain, "trigger_rule": TriggerRule.ALL_DONE}
+
+    @property
+    def approving(self) -> dict[str, Any]:
+        # A person who has rejected is not asked again.
+        return {**self.of.plain, "retries": 0, "response_timeout": self.approval_timeout}
 
 
-def _tasks(of: _Arguments) -> None:
-    prepare = PrepareRebuildOperator(task_id="prepare", rollback_to=_ROLLBACK_TO, **of.of_all)
-    copy = CopyBatchOperator.partial(
-        task_id="copy", throttle_docs_per_s=_RATE, share=of.max_active_batches, **of.mapped, **of.of_all, **of.pool
-    ).expand(batch=prepare.output)
-    later = {"prepare_task_id": prepare.task_id, "copy_task_id": copy.task_id, **of.later}
-    catch_up = CatchUpOperator(task_id="catch_up", **later)
-    check = VerifyOperator(
-        task_id="verify",
-        min_size_ratio=of.min_size_ratio,
-        promote="{{ params.get('promote', 'automatic') }}",
-        hold=of.approval_timeout,
-        **later,
-    )
-    approve = ApproveSwapOperator(
-        task_id="approve", response_timeout=of.approval_timeout, trigger_rule=TriggerRule.NONE_FAILED
-    )
-    swap = PromoteOperator(task_id="promote", **later)
-    close = RetireOperator(
-        task_id="retire",
-        promote_task_id=swap.task_id,
-        retain=of.retain,
-        **{**later, "trigger_rule": TriggerRule.ALL_DONE},
-    )
+def _tasks(rebuild: _Rebuild) -> None:
+    prepare = PrepareRebuildOperator(task_id="prepare", rollback_to=_ROLLBACK_TO, **rebuild.all)
+    copy = CopyBatchOperator.partial(task_id="copy", **rebuild.copying).expand(batch=prepare.output)
+    ids: dict[str, Any] = {"prepare_task_id": prepare.task_id, "copy_task_id": copy.task_id}
+    catch_up = CatchUpOperator(task_id="catch_up", **ids, **rebuild.later)
+    promote = "{{ params.get('promote', 'automatic') }}"
+    check = VerifyOperator(task_id="verify", promote=promote, **ids, **rebuild.verifying)
+    approve = ApproveSwapOperator(task_id="approve", **{**rebuild.approving, "trigger_rule": TriggerRule.NONE_FAILED})
+    swap = PromoteOperator(task_id="promote", **ids, **rebuild.later)
+    close = RetireOperator(task_id="retire", promote_task_id=swap.task_id, **ids, **rebuild.closing)
     prepare >> copy >> catch_up >> check >> approve >> swap >> close
 
 
-def _group_tasks(of: _Arguments) -> None:
+def _group_tasks(rebuild: _Rebuild) -> None:
     """See ``operators.rebuild_groups``."""
-    label: dict[str, Any] = {"map_index_template": MAP_INDEX_TEMPLATE}
     promote: dict[str, Any] = {"promote": f"{{{{ params.get('promote', '{PER_GROUP}') }}}}"}
-    closing = {"retain": of.retain, **label, **of.later, "trigger_rule": TriggerRule.ALL_DONE}
-    ids: dict[str, Any] = {"prepare_task_id": "each.prepare", "copy_task_id": "each.copy"}
+    ids: dict[str, Any] = {"prepare_task_id": "each.prepare", "copy_task_id": "each.copy", **_LABEL}
 
     @task_group(group_id="each")
     def each(group: Any) -> None:
-        prepare = PrepareRebuildOperator(task_id="prepare", group=group, rollback_to=_ROLLBACK_TO, **label, **of.of_all)
-        copy = CopyGroupOperator(
-            task_id="copy",
-            group=group,
-            prepare_task_id=prepare.task_id,
-            throttle_docs_per_s=_RATE,
-            share=of.max_active_batches,
-            **of.mapped,
-            **of.of_all,
-            **of.pool,
+        prepare = PrepareRebuildOperator(
+            task_id="prepare", group=group, rollback_to=_ROLLBACK_TO, **_LABEL, **rebuild.all
         )
-        later = {"group": group, **ids, **label, **of.later}
-        catch_up = CatchUpOperator(task_id="catch_up", **later)
-        check = VerifyOperator(
-            task_id="verify", min_size_ratio=of.min_size_ratio, hold=of.approval_timeout, **promote, **later
-        )
-        swap = PromoteGroupOperator(task_id="promote", **promote, **later)
+        copy = CopyGroupOperator(task_id="copy", group=group, prepare_task_id=prepare.task_id, **rebuild.copying)
+        of = {"group": group, **ids}
+        catch_up = CatchUpOperator(task_id="catch_up", **of, **rebuild.later)
+        check = VerifyOperator(task_id="verify", **of, **promote, **rebuild.verifying)
+        swap = PromoteGroupOperator(task_id="promote", **of, **promote, **rebuild.later)
         close = CloseGroupOperator(
             task_id="close",
-            group=group,
             catch_up_task_id=catch_up.task_id,
             verify_task_id=check.task_id,
             promote_task_id=swap.task_id,
-            **ids,
+            **of,
             **promote,
-            **closing,
+            **rebuild.closing,
         )
         prepare >> copy >> catch_up >> check >> swap >> close
 
     @task_group(group_id="serve")
     def serve(group: Any) -> None:
-        swap = PromoteOperator(task_id="promote", group=group, **ids, **label, **of.later)
-        close = RetireOperator(task_id="retire", group=group, promote_task_id=swap.task_id, **ids, **closing)
+        of = {"group": group, **ids}
+        swap = PromoteOperator(task_id="promote", **of, **rebuild.later)
+        close = RetireOperator(task_id="retire", promote_task_id=swap.task_id, **of, **rebuild.closing)
         swap >> close
 
-    groups = ListGroupsOperator(task_id="groups", stream=of.stream, **of.task_args)
+    groups = ListGroupsOperator(task_id="groups", **rebuild.of.all)
     ready = GroupsReadyOperator(
-        task_id="ready",
-        stream=of.stream,
-        groups_task_id=groups.task_id,
-        close_task_id="each.close",
-        **promote,
-        **of.task_args,
+        task_id="ready", groups_task_id=groups.task_id, group_task_id="each.close", **promote, **rebuild.of.all
     )
-    approve = ApproveSwapOperator(task_id="approve", response_timeout=of.approval_timeout)
+    approve = ApproveSwapOperator(task_id="approve", **rebuild.approving)
     each.expand(group=groups.output) >> ready >> approve >> serve.expand(group=ready.output)

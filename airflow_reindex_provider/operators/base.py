@@ -1,20 +1,26 @@
-"""What the operators of one stream share: which errors are worth a retry, and the messages around them."""
+"""What the operators of one stream share: which errors are worth a retry, how they stop, and the messages around them."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator, ExceptionRetryPolicy, RetryAction, RetryRule
 from airflow.sdk.exceptions import AirflowSkipException
 
 from airflow_reindex_provider.core.errors import ConfigurationError, GenerationGoneError
+from airflow_reindex_provider.core.leases import DEFAULT_LEASE, Keeper
 from airflow_reindex_provider.core.model import Batch, Mode
 from airflow_reindex_provider.core.planning import is_superseded
 from airflow_reindex_provider.core.protocols import TargetSession
 from airflow_reindex_provider.stream import Stream
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+    from airflow.sdk import Context
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +39,8 @@ DEFAULT_RETRIES = 3
 class StreamOperator(BaseOperator):
     """A task of a stream. Retries three times by default, but not when a person has to act first."""
 
+    _stopping = False
+
     def __init__(self, *, stream: Stream, **kwargs: Any) -> None:
         kwargs.setdefault("retries", DEFAULT_RETRIES)
         kwargs.setdefault("retry_policy", RETRY_POLICY)
@@ -43,6 +51,47 @@ class StreamOperator(BaseOperator):
     def stream_of(self, group: str | None) -> Stream:
         """The stream of one group; None is for a stream without groups."""
         return self.stream if group is None else self.stream.of_group(group)
+
+    def on_kill(self) -> None:
+        self._stopping = True
+
+    def should_stop(self) -> bool:
+        """Whether somebody has marked the task while it runs: asked between two chunks."""
+        return self._stopping
+
+    def should_stop_keeping(self, keeper: Keeper) -> Callable[[], bool]:
+        """The same, for whoever works under a lease: to be asked before every write, since whoever has lost it writes no
+        more."""
+
+        def should_stop() -> bool:
+            keeper.keep()
+            return self._stopping
+
+        return should_stop
+
+
+def lease_of(stream: Stream, context: Context, purpose: Mode, ttl: timedelta = DEFAULT_LEASE) -> Keeper:
+    """Of the stream's lease, which all tasks of a run share: no other rebuild or sweep runs beside it."""
+    ti = context["ti"]
+    return Keeper(stream.checkpoint, stream.name, holder=f"{ti.dag_id} {ti.run_id}", purpose=str(purpose), ttl=ttl)
+
+
+def name_instance(context: Context, label: str | None) -> None:
+    """Name the mapped task instance, by ``operators.index.MAP_INDEX_TEMPLATE``."""
+    context["batch_label"] = label  # type: ignore[typeddict-unknown-key]  # the template reads it
+
+
+def results_of(found: Any) -> list[dict[str, Any]]:
+    """What the instances of a mapped task returned, as it is pulled; those that did not finish have returned nothing. One
+    alone comes without a list."""
+    if isinstance(found, dict):
+        found = [found]
+    return [value for value in found or () if value is not None]
+
+
+def is_true(value: bool | str) -> bool:
+    """Of a template that renders a flag: anything but ``true`` is false."""
+    return str(value).strip().lower() == "true"
 
 
 @contextmanager

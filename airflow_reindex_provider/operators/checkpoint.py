@@ -15,7 +15,7 @@ from airflow_reindex_provider.core.model import BatchResult, Plan
 from airflow_reindex_provider.core.running.settling import Outcome, require_complete, settle
 from airflow_reindex_provider.core.running.settling_groups import GroupOutcomes, require_all, settle_groups
 from airflow_reindex_provider.hooks.progress import ReindexProgressHook
-from airflow_reindex_provider.operators.base import StreamOperator
+from airflow_reindex_provider.operators.base import StreamOperator, results_of
 from airflow_reindex_provider.operators.extract import PLAN_KEY
 
 if TYPE_CHECKING:
@@ -24,6 +24,12 @@ if TYPE_CHECKING:
     from airflow_reindex_provider.stream import Stream
 
 OUTCOME_KEY = "reindex_run"
+
+
+def settled(stream: Stream, plan: Plan, results: Sequence[BatchResult], *, run: str) -> Outcome:
+    """What :func:`settle` makes of a run of the stream."""
+    with stream.target.open(stream.name) as target:
+        return settle(plan, results, store=stream.checkpoint, target=target, run=run, max_failures=stream.max_failures)
 
 
 class CheckpointOperator(StreamOperator):
@@ -58,7 +64,8 @@ class CheckpointOperator(StreamOperator):
         if plan.dry_run:
             ti.xcom_push(key=OUTCOME_KEY, value=planned)
             raise AirflowSkipException(f"Dry run: {plan.rows:,} rows in {planned['batches']} batches would be indexed.")
-        results = self._results(ti)
+        found: Any = ti.xcom_pull(task_ids=self.index_task_id)
+        results = [BatchResult.from_json(value) for value in results_of(found)]
         finished = {result.batch for result in results}
         for number, batch in enumerate(plan.batches):
             if batch not in finished:
@@ -83,25 +90,9 @@ class CheckpointOperator(StreamOperator):
         return report
 
     def _settle(self, plan: Plan, results: Sequence[BatchResult], *, run: str) -> Outcome:
-        stream = self.stream_of(plan.group)
-        with stream.target.open(stream.name) as target:
-            outcome = settle(
-                plan,
-                results,
-                store=stream.checkpoint,
-                target=target,
-                run=run,
-                max_failures=stream.max_failures,
-            )
+        outcome = settled(self.stream_of(plan.group), plan, results, run=run)
         self._tell(outcome)
         return outcome
-
-    def _results(self, ti: Any) -> list[BatchResult]:
-        """What the batches returned; those that did not finish have returned nothing. One alone comes without a list."""
-        found = ti.xcom_pull(task_ids=self.index_task_id)
-        if isinstance(found, dict):
-            found = [found]
-        return [BatchResult.from_json(result) for result in found or () if result is not None]
 
     def _tell(self, outcome: Outcome) -> None:
         counts = ", ".join(f"{n:,} {what}" for what, n in outcome.counts.to_json().items() if n) or "nothing to do"

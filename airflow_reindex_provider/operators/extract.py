@@ -14,7 +14,7 @@ from airflow_reindex_provider.core.model import Mode, Plan, Slices, Window
 from airflow_reindex_provider.core.planning import make_plan
 from airflow_reindex_provider.core.protocols import PlanningSource, SourceSession
 from airflow_reindex_provider.core.windows import Request
-from airflow_reindex_provider.operators.base import StreamOperator
+from airflow_reindex_provider.operators.base import StreamOperator, is_true
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -107,7 +107,7 @@ class ExtractChangesOperator(StreamOperator):
         return plans
 
     def _request(self, context: Context) -> Request:
-        dry_run = str(self.plan_only).strip().lower() == "true"
+        dry_run = is_true(self.plan_only)
         start, end = (_given(bound) for bound in (self.window_start, self.window_end))
         if start is not None or end is not None:
             return Request(Mode.BACKFILL, start, end, dry_run)

@@ -1,29 +1,21 @@
-"""What the rebuild and the sweep of a stream with groups share: which groups, and a task for one of them."""
+"""What the rebuild and the sweep of a stream with groups share: which groups, a task for one of them, and how all fared."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import Param
+from airflow.sdk import TriggerRule
+from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_reindex_provider.core.errors import ConfigurationError
 from airflow_reindex_provider.core.groups import known_groups
-from airflow_reindex_provider.operators.base import StreamOperator
+from airflow_reindex_provider.operators.base import StreamOperator, name_instance
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_reindex_provider.stream import Stream
-
-GROUPS_PARAM = Param(
-    None,
-    type=["array", "null"],
-    items={"type": "string"},
-    title="Groups",
-    description="Values, one a line. Empty: all groups that are served.",
-)
-"""Field ``groups`` of a trigger form."""
 
 
 class ListGroupsOperator(StreamOperator):
@@ -66,7 +58,7 @@ class OfGroupOperator(StreamOperator):
         self.group = group
 
     def pre_execute(self, context: Any) -> None:
-        context["batch_label"] = self.group
+        name_instance(context, self.group)
         super().pre_execute(context)
 
     @property
@@ -80,3 +72,25 @@ class OfGroupOperator(StreamOperator):
         if self.group is None:
             return ti.xcom_pull(task_ids=task_id, key=key)
         return ti.xcom_pull(task_ids=task_id, key=key, map_indexes=ti.map_index)
+
+
+class AllGroupsOperator(StreamOperator):
+    """Runs after the work on each group, whatever became of it.
+
+    :param groups_task_id: which groups. :param group_task_id: what ends the work on each.
+    """
+
+    def __init__(self, *, groups_task_id: str, group_task_id: str, **kwargs: Any) -> None:
+        kwargs.setdefault("trigger_rule", TriggerRule.ALL_DONE)
+        super().__init__(**kwargs)
+        self.groups_task_id = groups_task_id
+        self.group_task_id = group_task_id
+
+    def by_group(self, context: Context) -> dict[str, Any]:
+        """What each of them returned; nothing where it did not finish."""
+        ti: Any = context["ti"]
+        groups: Any = ti.xcom_pull(task_ids=self.groups_task_id)
+        if not groups:
+            raise AirflowFailException(f"Task {self.groups_task_id!r} listed no groups; its log says why.")
+        found = ti.xcom_pull(task_ids=self.group_task_id, map_indexes=range(len(groups)))
+        return dict(zip(groups, found, strict=True))

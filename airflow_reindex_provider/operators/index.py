@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from airflow_reindex_provider.core.model import Batch
+from airflow_reindex_provider.core.model import Batch, BatchResult
+from airflow_reindex_provider.core.progress import Progress
+from airflow_reindex_provider.core.protocols import ResumeLog, SourceSession, TargetSession
 from airflow_reindex_provider.core.running.indexing import choose_format, index_batch
 from airflow_reindex_provider.hooks.progress import ReindexProgressHook
-from airflow_reindex_provider.operators.base import StreamOperator, skipped_if_superseded
+from airflow_reindex_provider.operators.base import StreamOperator, name_instance, skipped_if_superseded
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -38,6 +39,33 @@ class _TaskStateResumeLog:
         self._store.delete(_RESUME_KEY)
 
 
+def index_into(
+    stream: Stream,
+    batch: Batch,
+    *,
+    source: SourceSession,
+    target: TargetSession,
+    progress: Progress,
+    resume: ResumeLog,
+    should_stop: Callable[[], bool],
+    pace: Callable[[int], None],
+) -> BatchResult:
+    """One batch of the stream, as the stream says."""
+    return index_batch(
+        batch,
+        source=source,
+        target=target,
+        format=choose_format(stream.source.formats, stream.target.formats, stream.transform),
+        chunk_rows=stream.target.chunk_rows,
+        max_failures=stream.max_failures,
+        progress=progress,
+        resume=resume,
+        transform=stream.transform,
+        should_stop=should_stop,
+        pace=pace,
+    )
+
+
 class IndexBatchOperator(StreamOperator):
     """Writes one batch into the index; a new try goes on after the last chunk that the target acknowledged.
 
@@ -58,7 +86,6 @@ class IndexBatchOperator(StreamOperator):
     def __init__(self, *, stream: Stream, batch: dict[str, Any], **kwargs: Any) -> None:
         super().__init__(stream=stream, **kwargs)
         self.batch = batch
-        self._stop = threading.Event()
 
     def execute(self, context: Context) -> dict[str, Any]:
         return self.index(context, Batch.from_json(self.batch))
@@ -66,24 +93,20 @@ class IndexBatchOperator(StreamOperator):
     def index(self, context: Context, batch: Batch) -> dict[str, Any]:
         """One batch, and what became of it."""
         stream = self.stream_of(batch.group)
-        context["batch_label"] = batch.label  # type: ignore[typeddict-unknown-key]  # the map index template reads it
-        progress = ReindexProgressHook(context["ti"]).track(batch)
+        name_instance(context, batch.label)
         with (
             stream.source.open() as source,
             stream.target.open(stream.name) as target,
             skipped_if_superseded(batch, target),
         ):
-            result = index_batch(
+            result = index_into(
+                stream,
                 batch,
                 source=source,
                 target=target,
-                format=choose_format(stream.source.formats, stream.target.formats, stream.transform),
-                chunk_rows=stream.target.chunk_rows,
-                max_failures=stream.max_failures,
-                progress=progress,
+                progress=ReindexProgressHook(context["ti"]).track(batch),
                 resume=_TaskStateResumeLog(context["task_state_store"]),
-                transform=stream.transform,
-                should_stop=self._stop.is_set,
+                should_stop=self.should_stop,
                 pace=self.pace(context),
             )
         self.log.info(
@@ -102,6 +125,3 @@ class IndexBatchOperator(StreamOperator):
     def pace(self, context: Context) -> Callable[[int], None]:
         """What is told after each chunk how many documents it had, and may wait."""
         return lambda documents: None
-
-    def on_kill(self) -> None:
-        self._stop.set()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -23,13 +22,14 @@ from airflow_reindex_provider.core.rebuilding.steps import (
     retire,
 )
 from airflow_reindex_provider.core.rebuilding.verifying import verify
-from airflow_reindex_provider.core.running.indexing import choose_format, index_batch
-from airflow_reindex_provider.core.running.settling import require_complete, settle
+from airflow_reindex_provider.core.running.settling import require_complete
 from airflow_reindex_provider.core.running.throttle import Throttle
 from airflow_reindex_provider.hooks.progress import ReindexProgressHook
+from airflow_reindex_provider.operators.base import lease_of, results_of
+from airflow_reindex_provider.operators.checkpoint import settled
 from airflow_reindex_provider.operators.extract import PLAN_KEY
 from airflow_reindex_provider.operators.groups import OfGroupOperator
-from airflow_reindex_provider.operators.index import IndexBatchOperator
+from airflow_reindex_provider.operators.index import IndexBatchOperator, index_into
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -55,14 +55,6 @@ class _NoResume:
     def clear(self) -> None: ...
 
 
-def lease_of(stream: Stream, context: Context, lease: timedelta = DEFAULT_LEASE) -> Keeper:
-    """Of the stream's lease, which all tasks of a run share."""
-    ti = context["ti"]
-    return Keeper(
-        stream.checkpoint, stream.name, holder=f"{ti.dag_id} {ti.run_id}", purpose=str(Mode.REBUILD), ttl=lease
-    )
-
-
 class PrepareRebuildOperator(OfGroupOperator):
     """Takes the stream's lease and plans: makes the new generation and returns the batches of its copy. With ``rollback_to``
     it chooses a generation that was served before, and returns none.
@@ -84,7 +76,7 @@ class PrepareRebuildOperator(OfGroupOperator):
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
         stream, ti = self.own, context["ti"]
-        lease_of(stream, context, self.lease).keep()
+        lease_of(stream, context, Mode.REBUILD, self.lease).keep()
         to = (self.rollback_to or "").strip()
         if to and to != "None":
             with stream.target.open(stream.name) as target:
@@ -144,11 +136,11 @@ class CopyBatchOperator(IndexBatchOperator):
 
     def pace(self, context: Context) -> Callable[[int], None]:
         batch = Batch.from_json(self.batch)
-        keeper = lease_of(self.stream_of(batch.group), context, self.lease)
+        keeper = lease_of(self.stream_of(batch.group), context, Mode.REBUILD, self.lease)
         keeper.keep()
         rate = float(self.throttle_docs_per_s or 0)
         tasks = self.share if batch.group is not None else min(self.share, batch.of)
-        throttle = Throttle(rate / tasks, should_stop=self._stop.is_set) if rate > 0 else None
+        throttle = Throttle(rate / tasks, should_stop=self.should_stop) if rate > 0 else None
 
         def paced(documents: int) -> None:
             keeper.keep()
@@ -182,10 +174,6 @@ class RebuildOperator(OfGroupOperator):
         self.copy_task_id = copy_task_id
         self.lease = lease
         self.max_lag_s = max_lag_s
-        self._stop = threading.Event()
-
-    def on_kill(self) -> None:
-        self._stop.set()
 
     def generation(self, context: Context) -> str:
         found = self.pull(context, self.prepare_task_id, GENERATION_KEY)
@@ -203,7 +191,7 @@ class RebuildOperator(OfGroupOperator):
         return Plan.from_json(planned, batches) if planned else None
 
     def keeper(self, context: Context) -> Keeper:
-        return lease_of(self.own, context, self.lease)
+        return lease_of(self.own, context, Mode.REBUILD, self.lease)
 
     def bring_up_to_date(self, context: Context) -> CaughtUp:
         stream, keeper = self.own, self.keeper(context)
@@ -212,17 +200,14 @@ class RebuildOperator(OfGroupOperator):
         with stream.source.open() as source, stream.target.open(stream.name) as target:
 
             def index(batch: Batch) -> BatchResult:
-                return index_batch(
+                return index_into(
+                    stream,
                     batch,
                     source=source,
                     target=target,
-                    format=choose_format(stream.source.formats, stream.target.formats, stream.transform),
-                    chunk_rows=stream.target.chunk_rows,
-                    max_failures=stream.max_failures,
                     progress=hook.track(batch),
                     resume=_NoResume(),
-                    transform=stream.transform,
-                    should_stop=self._stop.is_set,
+                    should_stop=self.should_stop,
                     pace=lambda documents: keeper.keep(),
                 )
 
@@ -247,22 +232,12 @@ class CatchUpOperator(RebuildOperator):
     """Saves the new generation's checkpoint after the copy, and brings it up to date while the live one serves on."""
 
     def execute(self, context: Context) -> dict[str, Any]:
-        stream, plan = self.own, self.plan(context)
+        plan = self.plan(context)
         self.keeper(context).keep()
         if plan is not None:
-            found = self.pull(context, self.copy_task_id)
-            found = [found] if isinstance(found, dict) else found or ()
-            results = [BatchResult.from_json(result) for result in found if result is not None]
-            with stream.target.open(stream.name) as target:
-                outcome = settle(
-                    plan,
-                    results,
-                    store=stream.checkpoint,
-                    target=target,
-                    run=str(context["run_id"]),
-                    max_failures=stream.max_failures,
-                )
-            require_complete(outcome)
+            copied = results_of(self.pull(context, self.copy_task_id))
+            results = [BatchResult.from_json(result) for result in copied]
+            require_complete(settled(self.own, plan, results, run=str(context["run_id"])))
         return self.bring_up_to_date(context).to_json()
 
 

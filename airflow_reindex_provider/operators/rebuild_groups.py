@@ -11,17 +11,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import TriggerRule
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-from airflow_reindex_provider.core.model import Batch
-from airflow_reindex_provider.operators.base import StreamOperator
+from airflow_reindex_provider.core.model import Batch, Mode
+from airflow_reindex_provider.operators.base import lease_of
+from airflow_reindex_provider.operators.groups import AllGroupsOperator
 from airflow_reindex_provider.operators.rebuild import (
     PER_GROUP,
     CopyBatchOperator,
     PromoteOperator,
     RetireOperator,
-    lease_of,
 )
 
 if TYPE_CHECKING:
@@ -95,38 +94,31 @@ class CloseGroupOperator(RetireOperator):
         return super().execute(context)
 
 
-class GroupsReadyOperator(StreamOperator):
+class GroupsReadyOperator(AllGroupsOperator):
     """The barrier: passes once all groups are ready, and returns them to be served; none where each was served on its own.
 
     Fails where a group has failed, and names it. With ``promote`` other than ``per_group`` nothing is served then.
 
-    :param groups_task_id: which groups. :param close_task_id: what ends each. :param promote: the form's. A template.
+    :param promote: the form's. A template.
     """
 
     template_fields: Sequence[str] = ("promote",)
 
-    def __init__(self, *, groups_task_id: str, close_task_id: str, promote: str, **kwargs: Any) -> None:
-        kwargs.setdefault("trigger_rule", TriggerRule.ALL_DONE)
+    def __init__(self, *, promote: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.groups_task_id = groups_task_id
-        self.close_task_id = close_task_id
         self.promote = promote
 
     def execute(self, context: Context) -> list[str]:
-        ti: Any = context["ti"]
-        groups: Any = ti.xcom_pull(task_ids=self.groups_task_id)
-        if not groups:
-            raise AirflowFailException(f"Task {self.groups_task_id!r} listed no groups; its log says why.")
-        closed = ti.xcom_pull(task_ids=self.close_task_id, map_indexes=range(len(groups)))
-        failed = [group for group, result in zip(groups, closed, strict=True) if not result]
+        closed = self.by_group(context)
+        failed = [group for group, result in closed.items() if not result]
         each = self.promote == PER_GROUP
         if not failed:
-            return [] if each else list(groups)
+            return [] if each else list(closed)
         if not each:
-            for group in groups:
-                lease_of(self.stream.of_group(group), context).release()
+            for group in closed:
+                lease_of(self.stream.of_group(group), context, Mode.REBUILD).release()
         rest = "The others are served." if each else "None is served: the live indexes are as they were."
         raise AirflowFailException(
-            f"Stream {self.stream.name!r}: {len(failed)} of {len(groups)} groups failed: {', '.join(map(repr, failed))}. {rest}"
+            f"Stream {self.stream.name!r}: {len(failed)} of {len(closed)} groups failed: {', '.join(map(repr, failed))}. {rest}"
             " The failed tasks' logs say why; clear them with what is downstream to go on with what is there."
         )

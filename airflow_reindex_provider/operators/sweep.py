@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import TriggerRule
 from airflow.sdk.exceptions import AirflowFailException
 
-from airflow_reindex_provider.core.errors import IndexingStoppedError, TooManyDeletesError
-from airflow_reindex_provider.core.leases import Keeper
-from airflow_reindex_provider.core.model import Batch, Counts, Mode, Position, Window
-from airflow_reindex_provider.core.progress import Progress, Status
-from airflow_reindex_provider.core.running.indexing import choose_format
+from airflow_reindex_provider.core.errors import TooManyDeletesError
+from airflow_reindex_provider.core.model import Mode
+from airflow_reindex_provider.core.progress import Progress
 from airflow_reindex_provider.core.sweeping.allowing import allow
-from airflow_reindex_provider.core.sweeping.comparing import opened
 from airflow_reindex_provider.core.sweeping.planning import plan_sweep
 from airflow_reindex_provider.core.sweeping.records import (
     Compare,
@@ -25,26 +21,30 @@ from airflow_reindex_provider.core.sweeping.records import (
     SweepRange,
     SweepReport,
 )
-from airflow_reindex_provider.core.sweeping.repairing import Repair, RepairResult
+from airflow_reindex_provider.core.sweeping.repairing import RepairResult
 from airflow_reindex_provider.hooks.progress import ReindexProgressHook
-from airflow_reindex_provider.operators.base import StreamOperator
+from airflow_reindex_provider.operators.base import StreamOperator, is_true, lease_of, name_instance, results_of
+from airflow_reindex_provider.operators.groups import OfGroupOperator
+from airflow_reindex_provider.operators.sweeping import (
+    Compared,
+    compare_range,
+    repair_range,
+    shown,
+    shown_as,
+    sums,
+)
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from airflow_reindex_provider.core.leases import Keeper
     from airflow_reindex_provider.stream import Stream
 
 SWEEP_PLAN_KEY = "reindex_sweep_plan"
 SWEEP_KEY = "reindex_sweep"
 
 
-def lease_of(stream: Stream, context: Context) -> Keeper:
-    """Of the stream's lease, which all tasks of a run share: neither a rebuild nor another sweep runs beside it."""
-    ti: Any = context["ti"]
-    return Keeper(stream.checkpoint, stream.name, holder=f"{ti.dag_id} {ti.run_id}", purpose=str(Mode.SWEEP))
-
-
-class PlanSweepOperator(StreamOperator):
+class PlanSweepOperator(OfGroupOperator):
     """Fixes the bound of a sweep, the checkpoint, and cuts the keys into ranges for a mapped :class:`CompareKeysOperator`.
     Takes the stream's lease, unless it is a dry run.
 
@@ -56,29 +56,45 @@ class PlanSweepOperator(StreamOperator):
     :param compare: ``versions``, or ``content`` as well. A template.
     """
 
-    template_fields: Sequence[str] = ("max_delete_fraction", "report_only", "compare")
+    template_fields: Sequence[str] = ("group", "max_delete_fraction", "report_only", "compare")
 
     def __init__(
         self,
         *,
-        stream: Stream,
         max_delete_fraction: float | str = 0.05,
         report_only: bool | str = False,
         compare: str = "versions",
         **kwargs: Any,
     ) -> None:
-        super().__init__(stream=stream, **kwargs)
+        super().__init__(**kwargs)
         self.max_delete_fraction = max_delete_fraction
         self.report_only = report_only
         self.compare = compare
 
-    def execute(self, context: Context) -> list[dict[str, Any]]:
-        stream = self.stream
-        report_only = str(self.report_only).strip().lower() == "true"
-        if not report_only:
-            lease_of(stream, context).keep()
+    def execute(self, context: Context) -> Any:
+        """The ranges, as JSON."""
+        if not is_true(self.report_only):
+            self.keeper(context).keep()
+        plan, ranges = self.plan()
+        self.log.info(
+            "Stream %r%s: %s rows in %d ranges are compared with generation %s, below the checkpoint %s.",
+            plan.stream,
+            ", dry run" if plan.dry_run else "",
+            f"{sum(part.rows for part in ranges):,}",
+            len(ranges),
+            plan.generation,
+            plan.bound,
+        )
+        context["ti"].xcom_push(key=SWEEP_PLAN_KEY, value=plan.to_json())
+        return [part.to_json() for part in ranges]
+
+    def keeper(self, context: Context) -> Keeper:
+        return lease_of(self.own, context, Mode.SWEEP)
+
+    def plan(self) -> tuple[SweepPlan, tuple[SweepRange, ...]]:
+        stream = self.own
         with stream.source.open() as source, stream.target.open(stream.name) as target:
-            plan, ranges = plan_sweep(
+            return plan_sweep(
                 stream.name,
                 source=source,
                 target=target,
@@ -86,21 +102,9 @@ class PlanSweepOperator(StreamOperator):
                 sizes=stream.sizes,
                 guarantee=stream.target.guarantee,
                 max_delete_fraction=float(self.max_delete_fraction),
-                dry_run=report_only,
+                dry_run=is_true(self.report_only),
                 compare=Compare(self.compare),
             )
-        rows = sum(part.rows for part in ranges)
-        self.log.info(
-            "Stream %r%s: %s rows in %d ranges are compared with generation %s, below the checkpoint %s.",
-            stream.name,
-            ", dry run" if plan.dry_run else "",
-            f"{rows:,}",
-            len(ranges),
-            plan.generation,
-            plan.bound,
-        )
-        context["ti"].xcom_push(key=SWEEP_PLAN_KEY, value=plan.to_json())
-        return [part.to_json() for part in ranges]
 
 
 class SweepOperator(StreamOperator):
@@ -109,10 +113,6 @@ class SweepOperator(StreamOperator):
     def __init__(self, *, stream: Stream, plan_task_id: str, **kwargs: Any) -> None:
         super().__init__(stream=stream, **kwargs)
         self.plan_task_id = plan_task_id
-        self._stop = threading.Event()
-
-    def on_kill(self) -> None:
-        self._stop.set()
 
     def plan(self, context: Context) -> SweepPlan:
         planned: Any = context["ti"].xcom_pull(task_ids=self.plan_task_id, key=SWEEP_PLAN_KEY)
@@ -123,10 +123,11 @@ class SweepOperator(StreamOperator):
             )
         return SweepPlan.from_json(planned)
 
+    def keeper(self, context: Context) -> Keeper:
+        return lease_of(self.stream, context, Mode.SWEEP)
+
     def progress(self, context: Context, plan: SweepPlan, part: SweepRange, total: int) -> Progress:
-        window = Window(None, Position(plan.bound))
-        batch = Batch(plan.stream, plan.generation, part.number, part.of, window, total, mode=Mode.SWEEP)
-        return ReindexProgressHook(context["ti"]).track(batch)
+        return ReindexProgressHook(context["ti"]).track(shown_as(plan, total, number=part.number, of=part.of))
 
 
 class CompareKeysOperator(SweepOperator):
@@ -142,25 +143,12 @@ class CompareKeysOperator(SweepOperator):
         self.part = part
 
     def execute(self, context: Context) -> dict[str, Any]:
-        stream, plan, part = self.stream, self.plan(context), SweepRange.from_json(self.part)
-        context["batch_label"] = part.label  # type: ignore[typeddict-unknown-key]  # the map index template reads it
+        plan, part = self.plan(context), SweepRange.from_json(self.part)
+        name_instance(context, part.label)
         progress = self.progress(context, plan, part, part.rows)
-        report = SweepReport()
-        keeper = lease_of(stream, context)
-        progress.start()
-        try:
-            with opened(plan, source=stream.source, target=stream.target, transform=stream.transform) as comparison:
-                for rows, found in comparison.report(part.keys, part.rows):
-                    report = report + found
-                    progress.add(Counts(noops=rows))
-                    if not plan.dry_run:
-                        keeper.keep()
-                    if self._stop.is_set():
-                        raise IndexingStoppedError("Stopped; a retry compares the range anew.")
-        except BaseException as error:
-            progress.finish(Status.FAILED, str(error)[:300])
-            raise
-        progress.finish(Status.COMPLETED)
+        should_stop = self.should_stop if plan.dry_run else self.should_stop_keeping(self.keeper(context))
+        with shown(progress):
+            report = compare_range(self.stream, plan, part, progress=progress, should_stop=should_stop)
         self.log.info("%s: %s.", part.label, _said(report))
         return {"range": part.to_json(), **report.to_json()}
 
@@ -203,26 +191,15 @@ class RepairKeysOperator(SweepOperator):
         self.job = job
 
     def execute(self, context: Context) -> dict[str, Any]:
-        stream, plan, job = self.stream, self.plan(context), RepairJob.from_json(self.job)
-        keeper = lease_of(stream, context)
-        context["batch_label"] = job.label  # type: ignore[typeddict-unknown-key]  # the map index template reads it
-
-        def should_stop() -> bool:
-            # Asked before every write: whoever has lost the lease writes no more.
-            keeper.keep()
-            return self._stop.is_set()
-
-        with opened(plan, source=stream.source, target=stream.target, transform=stream.transform) as comparison:
-            result = Repair(
-                plan=plan,
-                comparison=comparison,
-                format=choose_format(stream.source.formats, stream.target.formats, stream.transform),
-                chunk_rows=stream.target.chunk_rows,
-                max_failures=stream.max_failures,
-                progress=self.progress(context, plan, job.range, job.repairs),
-                transform=stream.transform,
-                should_stop=should_stop,
-            ).run(job)
+        plan, job = self.plan(context), RepairJob.from_json(self.job)
+        name_instance(context, job.label)
+        result = repair_range(
+            self.stream,
+            plan,
+            job,
+            progress=self.progress(context, plan, job.range, job.repairs),
+            should_stop=self.should_stop_keeping(self.keeper(context)),
+        )
         for rejection in result.rejected:
             self.log.warning("Refused: key %s: %s", "/".join(rejection.key), rejection.reason)
         return result.to_json()
@@ -244,33 +221,24 @@ class SweepReportOperator(SweepOperator):
         self.repair_task_id = repair_task_id
 
     def execute(self, context: Context) -> dict[str, Any]:
-        lease_of(self.stream, context).release()
+        self.keeper(context).release()
         plan = self.plan(context)
         ranges: Any = context["ti"].xcom_pull(task_ids=self.plan_task_id)
         jobs: Any = context["ti"].xcom_pull(task_ids=self.allow_task_id)
         compared = _compared(context, self.compare_task_id)
-        repaired = [RepairResult.from_json(value) for value in _mapped(context, self.repair_task_id)]
-        found = sum((report for _, report in compared), SweepReport())
-        done = sum(repaired, RepairResult())
+        pulled: Any = context["ti"].xcom_pull(task_ids=self.repair_task_id)
+        repaired = [RepairResult.from_json(value) for value in results_of(pulled)]
         complete = len(compared) == len(ranges) and jobs is not None and len(repaired) == len(jobs)
         report = {
             **plan.to_json(),
             "status": "completed" if complete else "failed",
-            "rows": sum(part["rows"] for part in ranges),
             "ranges": len(ranges),
             "ranges_compared": len(compared),
             "ranges_differing": sum(bool(report.differing) for _, report in compared),
-            "indexed": found.indexed,
-            "listed": found.listed,
-            **{str(d): found.count(d) for d in Difference},
-            "examples": found.to_json()["examples"],
-            "repairs": done.counts.processed,
-            **done.counts.to_json(),
-            "spared": done.spared,
-            "rejected": [rejection.to_json() for rejection in done.rejected[:10]],
+            **sums(sum(part["rows"] for part in ranges), compared, repaired),
         }
         context["ti"].xcom_push(key=SWEEP_KEY, value=report)
-        self._tell(compared, found, done)
+        self._tell(compared, sum(repaired, RepairResult()))
         if not complete:
             raise AirflowFailException(
                 f"Stream {plan.stream!r}: the sweep is not complete, {len(compared)} of {len(ranges)} ranges were compared and"
@@ -278,12 +246,13 @@ class SweepReportOperator(SweepOperator):
             )
         return report
 
-    def _tell(self, compared: Sequence[tuple[SweepRange, SweepReport]], found: SweepReport, done: RepairResult) -> None:
+    def _tell(self, compared: Compared, done: RepairResult) -> None:
         line = "%-48s %12s" + " %10s" * len(Difference)
         self.log.info(line, "range", "rows", *Difference)
         for part, report in compared:
             if report.differences:
                 self.log.info(line, part.label[:48], f"{part.rows:,}", *(f"{report.count(d):,}" for d in Difference))
+        found = sum((report for _, report in compared), SweepReport())
         rows = sum(part.rows for part, _ in compared)
         self.log.info(line, "all", f"{rows:,}", *(f"{found.count(d):,}" for d in Difference))
         for difference, keys in found.examples.items():
@@ -292,16 +261,9 @@ class SweepReportOperator(SweepOperator):
         self.log.info("Repairs: %s; %d orphans had come back.", counts, done.spared)
 
 
-def _compared(context: Context, task_id: str) -> list[tuple[SweepRange, SweepReport]]:
-    return [(SweepRange.from_json(value["range"]), SweepReport.from_json(value)) for value in _mapped(context, task_id)]
-
-
-def _mapped(context: Context, task_id: str) -> list[dict[str, Any]]:
-    """What the mapped instances returned; those that did not finish have returned nothing. One alone comes without a list."""
+def _compared(context: Context, task_id: str) -> Compared:
     found: Any = context["ti"].xcom_pull(task_ids=task_id)
-    if isinstance(found, dict):
-        found = [found]
-    return [value for value in found or () if value is not None]
+    return [(SweepRange.from_json(value["range"]), SweepReport.from_json(value)) for value in results_of(found)]
 
 
 def _said(report: SweepReport) -> str:

@@ -7,7 +7,7 @@ import json
 import re
 import shlex
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -188,9 +188,24 @@ def test_every_public_name_is_documented() -> None:
 @pytest.mark.parametrize("name", [n for n in airflow_reindex_provider.__all__ if n != "__version__"])
 def test_every_argument_is_documented(name: str) -> None:
     """The table of a section has exactly the arguments of its class, and marks those that can be given by place."""
-    section = _sections()[name].split("\n## ")[0]
-    rows = re.findall(r"^\| `([*\w]+)` \| (.*?) \|", section, re.M)
     parameters = inspect.signature(getattr(airflow_reindex_provider, name)).parameters.values()
+    _expect_table(_sections()[name].split("\n## ")[0], parameters)
+
+
+def test_every_argument_of_all_dags_is_documented() -> None:
+    """The table before those of the three Dags has what all of them take."""
+    from airflow_reindex_provider.dags.common import StreamDag
+
+    shared = inspect.signature(StreamDag).parameters
+    of_subclass = {name for name, p in shared.items() if p.default is p.empty and p.kind is p.KEYWORD_ONLY}
+    assert of_subclass == {"prefix", "form", "max_active", "make_tasks"}
+    before = TEXT["docs/api.md"].partition("\n## Dags\n")[2].partition("\n### ")[0]
+    _expect_table(before, [p for name, p in shared.items() if name not in of_subclass])
+
+
+def _expect_table(section: str, parameters: Iterable[inspect.Parameter]) -> None:
+    rows = re.findall(r"^\| `([*\w]+)` \| (.*?) \|", section, re.M)
+    parameters = list(parameters)
     expected = {p.name for p in parameters if p.kind is not p.VAR_KEYWORD}
     assert {row for row, _ in rows} - {"**kwargs"} == expected
     by_place = {p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD}
