@@ -13,6 +13,7 @@ from airflow_reindex_provider.core.groups import LEAST_ROOM, group_name
 from airflow_reindex_provider.core.model import Transform
 from airflow_reindex_provider.core.planning import Sizes
 from airflow_reindex_provider.core.protocols import CheckpointStore, GroupingSource, GroupingTarget, Source, Target
+from airflow_reindex_provider.core.stable_text import stable_text
 
 if TYPE_CHECKING:
     from airflow.sdk import Asset
@@ -53,6 +54,10 @@ class Stream:
     batch_size: int = 50_000
     max_batches: int = 64
     max_failures: int = 100
+
+    def __repr__(self) -> str:
+        # Airflow keeps it as part of the Dag: any difference between two processes is a new version of the Dag.
+        return stable_text(self)
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):

@@ -1,0 +1,231 @@
+"""A Dag file with every option of every public class, and every kind of value that an author may give. See test_dag_versions."""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import partial
+
+import attrs
+from airflow.sdk import DAG, Asset, CronDataIntervalTimetable, ExceptionRetryPolicy, Param, RetryAction, RetryRule, task
+
+from airflow_reindex_provider import (
+    AssetCheckpoint,
+    ChangesSensor,
+    CheckpointOperator,
+    ElasticsearchTarget,
+    ExtractChangesOperator,
+    FullText,
+    IndexBatchOperator,
+    OpenSearchTarget,
+    PostgresSource,
+    PostgresTarget,
+    RebuildDag,
+    ReindexDag,
+    ReindexTaskGroup,
+    Stream,
+    SweepDag,
+    TableCheckpoint,
+    VariableCheckpoint,
+)
+from airflow_reindex_provider.dags import WINDOW_PARAMS
+
+CONN = "shop_db"
+
+
+def source(**options):
+    return PostgresSource(conn_id=CONN, primary_key=("id", "sku"), cursor_field="updated_at", **options)
+
+
+TABLE = source(
+    table="public.products",
+    columns=("title", "price"),
+    soft_delete_column="deleted_at",
+    row_filter="price > 0",
+    tombstones="public.gone",
+    lag=timedelta(minutes=5),
+    margin=timedelta(seconds=1),
+)
+QUERY = source(query="SELECT * FROM products", cursor_timezone="Europe/Berlin", lag=timedelta(hours=1))
+POSTGRES = PostgresTarget(
+    conn_id="search_db",
+    index="public.products",
+    columns={"price": "numeric"},
+    full_text=FullText(columns=("title",), config="simple", name="words"),
+    indexes=("USING gin (search)",),
+    chunk_rows=10,
+)
+SEARCH = {
+    "index": "products",
+    "mappings": {"properties": {"title": {"type": "text"}}},
+    "settings": {"index": {"number_of_shards": 1}},
+    "chunk_rows": 10,
+    "compress": True,
+    "timeout_s": 5,
+}
+
+
+def keep(row, *, words=()):
+    return row
+
+
+def nested():
+    def inner(row):
+        return row
+
+    return inner
+
+
+class Maker:
+    def __call__(self, row):
+        return row
+
+    def method(self, row):
+        return row
+
+    @classmethod
+    def of_class(cls, row):
+        return row
+
+
+@dataclass(frozen=True)
+class Configured:
+    words: frozenset = frozenset({"some", "words", "in", "a", "set"})
+    helper: object = field(default_factory=Maker)
+
+    def __call__(self, row):
+        return row
+
+
+class OwnStore:
+    """A store of the author's, which says nothing of itself."""
+
+    def __init__(self):
+        self.names = {"an", "order", "by", "hash"}
+
+
+@attrs.frozen
+class OwnTarget:
+    """A target of the author's, made another way than ours."""
+
+    words: frozenset = frozenset({"some", "words", "in", "a", "set"})
+    made_by: object = attrs.field(factory=nested)
+    options: dict = attrs.field(factory=lambda: {"how": {"some", "more"}, "helper": Maker()})
+    label: str = "an index"
+    guarantee: str = "versioned"
+
+
+TRANSFORMS = {
+    "function": keep,
+    "lambda": lambda row: row,
+    "nested": nested(),
+    "partial": partial(keep, words={"one", "two", "three"}),
+    "bound": Maker().method,
+    "of_class": Maker.of_class,
+    "object": Maker(),
+    "configured": Configured(),
+    "builtin": dict,
+}
+STORES = {
+    "variable": VariableCheckpoint(prefix="kept"),
+    "table": TableCheckpoint(conn_id="search_db", table="public.kept"),
+    "asset": AssetCheckpoint(asset=Asset("kept")),
+    "asset_by_name": AssetCheckpoint("kept"),
+    "own": OwnStore(),
+}
+TARGETS = {
+    "postgres": POSTGRES,
+    "opensearch": OpenSearchTarget(conn_id="opensearch", **SEARCH),
+    "elasticsearch": ElasticsearchTarget(conn_id="elasticsearch", **SEARCH),
+    "own": OwnTarget(),
+}
+STREAMS = {
+    **{f"by_{name}": Stream(name=name, source=TABLE, target=POSTGRES, transform=t) for name, t in TRANSFORMS.items()},
+    **{f"in_{name}": Stream(name=name, source=QUERY, target=POSTGRES, checkpoint=c) for name, c in STORES.items()},
+    **{f"to_{name}": Stream(name=name, source=TABLE, target=t) for name, t in TARGETS.items()},
+    "grouped": Stream(
+        name="grouped",
+        source=source(table="public.products", group_by="tenant"),
+        target=PostgresTarget("search_db", index="public.products_{group}"),
+        transform=Configured(),
+    ),
+    "full": Stream(
+        name="full",
+        source=TABLE,
+        target=POSTGRES,
+        checkpoint=OwnStore(),
+        transform=Configured(),
+        initial_value=datetime(2026, 1, 1, tzinfo=UTC),
+        batch_size=10,
+        max_batches=5,
+        max_failures=0,
+    ),
+}
+PATIENT = ExceptionRetryPolicy(rules=[RetryRule(exception=ValueError, action=RetryAction.RETRY, reason="again")])
+EVERY = {
+    "start_date": datetime(2026, 1, 1, tzinfo=UTC),
+    "catchup": True,
+    "pool": "narrow",
+    "task_args": {
+        "retries": 5,
+        "retry_policy": PATIENT,
+        "retry_delay": timedelta(minutes=1),
+        "queue": "indexing",
+        "on_failure_callback": lambda context: None,
+        "pre_execute": nested(),
+        "executor_config": {"labels": {"some", "of", "them"}},
+        "outlets": [Asset("more")],
+    },
+    "params": {"more": Param("value", type="string")},
+    "tags": {"some", "tags", "in", "a", "set"},
+    "default_args": {"owner": "somebody", "retry_policy": PATIENT},
+    "on_failure_callback": [keep, lambda context: None],
+    "user_defined_macros": {"keep": keep},
+}
+
+for name, stream in STREAMS.items():
+    ReindexDag(stream, dag_id=f"reindex_{name}", schedule="@hourly", max_active_batches=2, **EVERY)
+for name in ("grouped", "full"):
+    RebuildDag(
+        STREAMS[name],
+        dag_id=f"rebuild_{name}",
+        schedule=timedelta(days=7),
+        max_lag=timedelta(seconds=5),
+        min_size_ratio=0.1,
+        retain=3,
+        lease=timedelta(minutes=1),
+        approval_timeout=timedelta(hours=1),
+        max_active_batches=2,
+        **EVERY,
+    )
+    SweepDag(
+        STREAMS[name],
+        dag_id=f"sweep_{name}",
+        schedule=[STREAMS[name].asset],
+        max_delete_fraction=0.5,
+        compare="content",
+        max_active_ranges=2,
+        **EVERY,
+    )
+
+with DAG("by_hand", schedule=CronDataIntervalTimetable("@daily", timezone="UTC"), params=WINDOW_PARAMS):
+    stream = STREAMS["full"]
+    waited = ChangesSensor(task_id="wait", stream=stream, deferrable=True, poke_interval=5)
+    waited_for = ChangesSensor.partial(task_id="wait_for", deferrable=True).expand(
+        stream=[STREAMS["by_lambda"], STREAMS["in_own"]]
+    )
+    extract = ExtractChangesOperator(
+        task_id="extract", stream=stream, window_start="{{ ds }}", window_end="{{ ds }}", plan_only=True
+    )
+    index = IndexBatchOperator.partial(task_id="index", stream=stream, retry_policy=PATIENT).expand(
+        batch=extract.output
+    )
+    waited >> waited_for >> extract >> index
+    index >> CheckpointOperator(task_id="checkpoint", stream=stream, extract_task_id="extract", index_task_id="index")
+
+    @task
+    def say(run):
+        return run
+
+    group = ReindexTaskGroup(
+        stream, group_id="in_group", max_active_batches=2, pool="narrow", task_args=EVERY["task_args"]
+    )
+    say(group.checkpoint.output)
