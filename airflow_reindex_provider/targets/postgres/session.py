@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -20,18 +19,18 @@ from airflow_reindex_provider.databases.postgres.names import split_name
 from airflow_reindex_provider.databases.postgres.types import fits
 from airflow_reindex_provider.targets.postgres.carrying import carry_over, hold_writes
 from airflow_reindex_provider.targets.postgres.listing import key_list
+from airflow_reindex_provider.targets.postgres.marks import MARK, mark, mark_of, stream_of
 from airflow_reindex_provider.targets.postgres.statements import DELETED, VERSION
 from airflow_reindex_provider.targets.postgres.swap import dependents_named, swap_view
+from airflow_reindex_provider.targets.postgres.tables import columns_of, create_table, index_definitions, primary_key_of
 from airflow_reindex_provider.targets.postgres.writer import PostgresWriter
 
 if TYPE_CHECKING:
     import psycopg
 
-    from airflow_reindex_provider.targets.postgres.definition import FullText, PostgresIndexDefinition
+    from airflow_reindex_provider.targets.postgres.definition import PostgresIndexDefinition
 
 log = logging.getLogger(__name__)
-
-_MARK = "airflow_reindex_provider"
 
 _RELATIONS = """
 SELECT c.relname, c.relkind, obj_description(c.oid, 'pg_class'),
@@ -45,14 +44,6 @@ ORDER BY c.relname
 """
 _KINDS = {"v": "view", "m": "materialized view", "f": "foreign table", "S": "sequence", "i": "index", "c": "type"}
 """pg_class.relkind of what shares its names with views, tables apart."""
-_PRIMARY_KEY = """
-SELECT a.attname FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey)
-WHERE i.indrelid = to_regclass(%s) AND i.indisprimary
-"""
-_COLUMNS = """
-SELECT a.attname, format_type(a.atttypid, a.atttypmod), a.attgenerated <> '' FROM pg_attribute a
-WHERE a.attrelid = to_regclass(%(table)s) AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum
-"""
 
 
 class PostgresTargetSession:
@@ -72,18 +63,18 @@ class PostgresTargetSession:
     def generations(self) -> Sequence[Generation]:
         with self._explained():
             rows = self._connection.execute(
-                _RELATIONS, {"schema": _quoted(self._schema), "name": self._name, "mark": f'%"{_MARK}"%'}
+                _RELATIONS, {"schema": _quoted(self._schema), "name": self._name, "mark": f'%"{MARK}"%'}
             ).fetchall()
         behind_view: list[int] = []
         own: list[tuple[str, int, bool]] = []
         for name, kind, comment, reads, oid in rows:
-            stream = _stream_of(comment)
+            stream = stream_of(comment)
             if name == self._name:
                 if kind != "v" or stream != self._stream:
                     raise ConfigurationError(self._not_ours(kind, stream))
                 behind_view = reads or []
             elif stream == self._stream and name.startswith(f"{self._name}_"):
-                own.append((name, oid, bool(_mark_of(comment).get("served"))))
+                own.append((name, oid, bool(mark_of(comment).get("served"))))
         return [Generation(name, oid in behind_view, served or oid in behind_view) for name, oid, served in own]
 
     def create_first(self, name: str, schema: Schema) -> str:
@@ -91,7 +82,7 @@ class PostgresTargetSession:
             existing = self.generations()
             if existing:
                 return existing[0].name
-            self._connection.execute(self._create_table(name, schema))
+            create_table(self._connection, self._target, self._identifier(name), schema)
             self._mark("TABLE", name)
         log.info("Made generation %s of %s.", name, self._target.label)
         return name
@@ -99,7 +90,7 @@ class PostgresTargetSession:
     def create(self, name: str, schema: Schema) -> None:
         with self._explained(), self._alone():
             if all(g.name != name for g in self.generations()):
-                self._connection.execute(self._create_table(name, schema))
+                create_table(self._connection, self._target, self._identifier(name), schema)
                 self._mark("TABLE", name)
         log.info("Made generation %s of %s.", name, self._target.label)
 
@@ -166,9 +157,9 @@ class PostgresTargetSession:
             row = self._connection.execute(
                 "SELECT obj_description(to_regclass(%s), 'pg_class')", [table.as_string(None)]
             ).fetchone()
-            if _mark_of(row and row[0]).get("indexed"):
+            if mark_of(row and row[0]).get("indexed"):
                 return
-            for definition in self._index_definitions():
+            for definition in index_definitions(self._target):
                 log.info("Building an index on %s: %s", generation, definition)
                 self._connection.execute(sql.SQL("CREATE INDEX ON {} {}").format(table, sql.SQL(definition)))
             self._mark("TABLE", generation, indexed=True)
@@ -210,10 +201,12 @@ class PostgresTargetSession:
                 raise ConfigurationError(
                     f"{self._target.label}: column {name!r} is a {kind} in generation {generation!r}, and by now a"
                     f" {at_source[name].type} at the source, whose values do not all fit. Rebuild the index, or declare the"
-                    f" type: PostgresIndexDefinition(columns={{{name!r}: {kind!r}}})."
+                    f" type: PostgresTarget(columns={{{name!r}: {kind!r}}})."
                 )
         missing = [n for n in at_source if n not in held]
-        if self._primary_key(generation) != set(schema.primary_key):
+        with self._explained():
+            key = primary_key_of(self._connection, self._identifier(generation))
+        if key != set(schema.primary_key):
             raise ConfigurationError(
                 f"{self._target.label}: generation {generation!r} was made for another primary key than"
                 f" ({', '.join(schema.primary_key)}). Rebuild the index."
@@ -293,61 +286,21 @@ class PostgresTargetSession:
 
     # -- pieces
 
-    def _create_table(self, name: str, schema: Schema) -> sql.Composed:
-        declared = dict(self._target.columns)
-        columns = [
-            sql.SQL("{} {}{}").format(
-                sql.Identifier(f.name),
-                sql.SQL(declared.pop(f.name, "") or self._known_type(f.type)),
-                sql.SQL(" NOT NULL" if f.name in schema.primary_key else ""),
-            )
-            for f in schema.fields
-        ]
-        columns += [sql.SQL("{} {}").format(sql.Identifier(n), sql.SQL(kind)) for n, kind in declared.items()]
-        columns.append(sql.SQL("{} bigint NOT NULL").format(sql.Identifier(VERSION)))
-        columns.append(sql.SQL("{} boolean NOT NULL").format(sql.Identifier(DELETED)))
-        if self._target.full_text:
-            columns.append(_full_text_column(self._target.full_text))
-        key = sql.SQL(", ").join(map(sql.Identifier, schema.primary_key))
-        return sql.SQL("CREATE TABLE {} ({}, PRIMARY KEY ({}))").format(
-            self._identifier(name), sql.SQL(", ").join(columns), key
-        )
-
-    def _known_type(self, name: str) -> str:
-        """An extension's type where this server has the extension, text where it has not."""
-        base = name.partition("(")[0]
-        row = self._connection.execute("SELECT to_regtype(%s) IS NOT NULL", [base]).fetchone()
-        return name if row and row[0] else "text"
-
-    def _index_definitions(self) -> list[str]:
-        own = list(self._target.indexes)
-        if self._target.full_text:
-            own.append(sql.SQL("USING gin ({})").format(sql.Identifier(self._target.full_text.name)).as_string(None))
-        return own
-
-    def _primary_key(self, generation: str) -> set[str]:
-        with self._explained():
-            rows = self._connection.execute(_PRIMARY_KEY, [self._identifier(generation).as_string(None)]).fetchall()
-        return {name for (name,) in rows}
-
     def _columns(self, generation: str) -> dict[str, str]:
         with self._explained():
-            rows = self._connection.execute(
-                _COLUMNS, {"table": self._identifier(generation).as_string(None)}
-            ).fetchall()
-        return {name: kind for name, kind, _ in rows}
+            return columns_of(self._connection, self._identifier(generation))
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """In one transaction, and only one at a time for this index."""
         with self._connection.transaction():
             self._connection.execute(
-                "SELECT pg_advisory_xact_lock(hashtext(%s))", [f"{_MARK} {self._schema}.{self._name}"]
+                "SELECT pg_advisory_xact_lock(hashtext(%s))", [f"{MARK} {self._schema}.{self._name}"]
             )
             yield
 
     def _mark(self, kind: str, name: str, **facts: bool) -> None:
-        comment = json.dumps({_MARK: {"stream": self._stream, **facts}})
+        comment = mark(self._stream, **facts)
         self._connection.execute(
             sql.SQL("COMMENT ON {} {} IS {}").format(sql.SQL(kind), self._identifier(name), sql.Literal(comment))
         )
@@ -384,27 +337,5 @@ class PostgresTargetSession:
         )
 
 
-def _full_text_column(full_text: FullText) -> sql.Composed:
-    texts = sql.SQL(" || ' ' || ").join(
-        sql.SQL("coalesce({}::text, '')").format(sql.Identifier(name)) for name in full_text.columns
-    )
-    return sql.SQL("{} tsvector GENERATED ALWAYS AS (to_tsvector({}::regconfig, {})) STORED").format(
-        sql.Identifier(full_text.name), sql.Literal(full_text.config), texts
-    )
-
-
 def _quoted(name: str) -> str:
     return sql.Identifier(name).as_string(None)
-
-
-def _stream_of(comment: str | None) -> str | None:
-    stream = _mark_of(comment).get("stream")
-    return None if stream is None else str(stream)
-
-
-def _mark_of(comment: str | None) -> dict[str, Any]:
-    try:
-        mark = json.loads(comment or "")[_MARK]
-    except (ValueError, KeyError, TypeError):
-        return {}
-    return mark if isinstance(mark, dict) else {}

@@ -1,0 +1,78 @@
+"""The table of a generation: its columns and types, its key, and the indexes that wait for the end of the load."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from airflow_reindex_provider.core.model import Schema
+from airflow_reindex_provider.targets.postgres.definition import FullText, PostgresIndexDefinition
+from airflow_reindex_provider.targets.postgres.statements import DELETED, VERSION
+
+_PRIMARY_KEY = """
+SELECT a.attname FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey)
+WHERE i.indrelid = to_regclass(%s) AND i.indisprimary
+"""
+_COLUMNS = """
+SELECT a.attname, format_type(a.atttypid, a.atttypmod), a.attgenerated <> '' FROM pg_attribute a
+WHERE a.attrelid = to_regclass(%(table)s) AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum
+"""
+
+
+def create_table(
+    connection: psycopg.Connection[Any], target: PostgresIndexDefinition, table: sql.Identifier, schema: Schema
+) -> None:
+    """Empty, with one column for each field, those that a transform fills, and ours."""
+    declared = dict(target.columns)
+    columns = [
+        sql.SQL("{} {}{}").format(
+            sql.Identifier(f.name),
+            sql.SQL(declared.pop(f.name, "") or _known_type(connection, f.type)),
+            sql.SQL(" NOT NULL" if f.name in schema.primary_key else ""),
+        )
+        for f in schema.fields
+    ]
+    columns += [sql.SQL("{} {}").format(sql.Identifier(n), sql.SQL(kind)) for n, kind in declared.items()]
+    columns.append(sql.SQL("{} bigint NOT NULL").format(sql.Identifier(VERSION)))
+    columns.append(sql.SQL("{} boolean NOT NULL").format(sql.Identifier(DELETED)))
+    if target.full_text:
+        columns.append(_full_text_column(target.full_text))
+    key = sql.SQL(", ").join(map(sql.Identifier, schema.primary_key))
+    statement = sql.SQL("CREATE TABLE {} ({}, PRIMARY KEY ({}))")
+    connection.execute(statement.format(table, sql.SQL(", ").join(columns), key))
+
+
+def index_definitions(target: PostgresIndexDefinition) -> list[str]:
+    """What follows ``CREATE INDEX ON table``."""
+    own = list(target.indexes)
+    if target.full_text:
+        own.append(sql.SQL("USING gin ({})").format(sql.Identifier(target.full_text.name)).as_string(None))
+    return own
+
+
+def columns_of(connection: psycopg.Connection[Any], table: sql.Identifier) -> dict[str, str]:
+    """With their types; none where there is no such table."""
+    rows = connection.execute(_COLUMNS, {"table": table.as_string(None)}).fetchall()
+    return {name: kind for name, kind, _ in rows}
+
+
+def primary_key_of(connection: psycopg.Connection[Any], table: sql.Identifier) -> set[str]:
+    return {name for (name,) in connection.execute(_PRIMARY_KEY, [table.as_string(None)])}
+
+
+def _known_type(connection: psycopg.Connection[Any], name: str) -> str:
+    """An extension's type where this server has the extension, text where it has not."""
+    base = name.partition("(")[0]
+    row = connection.execute("SELECT to_regtype(%s) IS NOT NULL", [base]).fetchone()
+    return name if row and row[0] else "text"
+
+
+def _full_text_column(full_text: FullText) -> sql.Composed:
+    texts = sql.SQL(" || ' ' || ").join(
+        sql.SQL("coalesce({}::text, '')").format(sql.Identifier(name)) for name in full_text.columns
+    )
+    return sql.SQL("{} tsvector GENERATED ALWAYS AS (to_tsvector({}::regconfig, {})) STORED").format(
+        sql.Identifier(full_text.name), sql.Literal(full_text.config), texts
+    )
