@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Any, Self
 from airflow_reindex_provider.core.errors import ConfigurationError
 from airflow_reindex_provider.databases.postgres.connection import WRITER_TAG, connect
 from airflow_reindex_provider.databases.postgres.names import split_name
+from airflow_reindex_provider.targets.public_name import GROUP, PublicName
 
 if TYPE_CHECKING:
     import psycopg
 
 MAX_NAME_BYTES = 63
 """Postgres cuts longer identifiers off in silence."""
-STAMP_LENGTH = len("_YYYYMMDDtHHMMSS")
-GROUP = "{group}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +48,7 @@ class PostgresIndexDefinition:
     def __post_init__(self) -> None:
         if GROUP in (split_name(self.index)[0] or ""):
             raise ConfigurationError(f"{self.label}: {GROUP} belongs into the name, behind the schema.")
-        if len(self._fixed_name) > MAX_NAME_BYTES - STAMP_LENGTH:
-            raise ConfigurationError(
-                f"{self.label}: the name may have {MAX_NAME_BYTES - STAMP_LENGTH} bytes, so that generations can add a time."
-            )
+        self._public_name.require_room(self.label)
         if self.chunk_rows < 1:
             raise ConfigurationError(f"{self.label}: chunk_rows must be at least 1.")
 
@@ -62,19 +58,17 @@ class PostgresIndexDefinition:
 
     @property
     def group_room(self) -> int | None:
-        count = self.index.count(GROUP)
-        return (MAX_NAME_BYTES - STAMP_LENGTH - len(self._fixed_name)) // count if count else None
+        return self._public_name.group_room
 
     def of_group(self, name: str) -> Self:
         return replace(self, index=self.index.replace(GROUP, name))
 
-    @property
-    def _fixed_name(self) -> bytes:
-        """What of the name is the same for all groups."""
-        return split_name(self.index)[1].replace(GROUP, "").encode()
-
     def generation_name(self, stamp: str) -> str:
-        return f"{split_name(self.index)[1]}_{stamp}"
+        return self._public_name.generation(stamp)
+
+    @property
+    def _public_name(self) -> PublicName:
+        return PublicName(split_name(self.index)[1], MAX_NAME_BYTES)
 
     def connect(self) -> AbstractContextManager[psycopg.Connection[Any]]:
         return connect(self.conn_id, owner=f"Target {self.label}", tag=WRITER_TAG)

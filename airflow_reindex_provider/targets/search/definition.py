@@ -12,9 +12,9 @@ from typing import Any, ClassVar, Self
 
 from airflow_reindex_provider.core.errors import ConfigurationError
 from airflow_reindex_provider.core.model import Format, Guarantee
+from airflow_reindex_provider.targets.public_name import GROUP, PublicName
 
-MAX_NAME_BYTES = 255 - len("_YYYYMMDDtHHMMSS_write")
-GROUP = "{group}"
+MAX_NAME_BYTES = 255 - len("_write")
 _NAME = re.compile(r"[^A-Z\\/*?\"<>|\s,#:]+")
 
 
@@ -45,10 +45,7 @@ class SearchDefinition(ABC):
                 f'{self.label}: {self.engine_name} takes names in lower case, without spaces and any of \\ / * ? " < > | , # :,'
                 " and not with one of - _ + . in front."
             )
-        if len(self._fixed_name) > MAX_NAME_BYTES:
-            raise ConfigurationError(
-                f"{self.label}: the name may have {MAX_NAME_BYTES} bytes, so that generations can add a time."
-            )
+        self._public_name.require_room(self.label)
         if self.chunk_rows < 1:
             raise ConfigurationError(f"{self.label}: chunk_rows must be at least 1.")
 
@@ -58,19 +55,17 @@ class SearchDefinition(ABC):
 
     @property
     def group_room(self) -> int | None:
-        count = self.index.count(GROUP)
-        return (MAX_NAME_BYTES - len(self._fixed_name)) // count if count else None
+        return self._public_name.group_room
 
     def of_group(self, name: str) -> Self:
         return replace(self, index=self.index.replace(GROUP, name))
 
-    @property
-    def _fixed_name(self) -> bytes:
-        """What of the name is the same for all groups."""
-        return self.index.replace(GROUP, "").encode()
-
     def generation_name(self, stamp: str) -> str:
-        return f"{self.index}_{stamp}"
+        return self._public_name.generation(stamp)
+
+    @property
+    def _public_name(self) -> PublicName:
+        return PublicName(self.index, MAX_NAME_BYTES)
 
     @staticmethod
     @abstractmethod

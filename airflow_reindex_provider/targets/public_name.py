@@ -1,0 +1,40 @@
+"""The public name of an index: what generations and groups add to it must find room."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from airflow_reindex_provider.core.errors import ConfigurationError
+
+GROUP = "{group}"
+"""Stands in a public name for that of a group."""
+STAMP_LENGTH = len("_YYYYMMDDtHHMMSS")
+"""What a generation's name has behind the public one."""
+
+
+@dataclass(frozen=True, slots=True)
+class PublicName:
+    """:ivar text: the name, without a schema. :ivar max_bytes: of a generation's name, with all that the engine adds to it."""
+
+    text: str
+    max_bytes: int
+
+    def require_room(self, label: str) -> None:
+        """:raises ConfigurationError: the name is too long for generations to add a time."""
+        if self._left < 0:
+            raise ConfigurationError(
+                f"{label}: the name may have {self.max_bytes - STAMP_LENGTH} bytes, so that generations can add a time."
+            )
+
+    @property
+    def group_room(self) -> int | None:
+        """How many bytes the name of a group may have; None where the name holds no :data:`GROUP`."""
+        count = self.text.count(GROUP)
+        return self._left // count if count else None
+
+    def generation(self, stamp: str) -> str:
+        return f"{self.text}_{stamp}"
+
+    @property
+    def _left(self) -> int:
+        return self.max_bytes - STAMP_LENGTH - len(self.text.replace(GROUP, "").encode())
