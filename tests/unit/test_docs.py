@@ -129,11 +129,14 @@ def _anchors(text: str) -> set[str]:
 
 
 def test_paths_exist() -> None:
-    """Every path of the repository that a page names is there."""
+    """Every path of the repository that a page names is there, and the test in it, if it names one."""
     for page in TEXT:
         for name in re.findall(r"`([^`\s]+)`", _prose(page)):
             if name.startswith(_TOP) or name in ("docker-compose.yaml", "requirements.lock", "pyproject.toml"):
-                assert (ROOT / name.partition("::")[0]).exists(), f"{page} names {name}"
+                path, _, test = name.partition("::")
+                assert (ROOT / path).exists(), f"{page} names {name}"
+                named = test.rpartition("::")[2].partition("[")[0]
+                assert not test or f" {named}(" in (ROOT / path).read_text(), f"{page} names {name}"
 
 
 def test_dotted_names_exist() -> None:

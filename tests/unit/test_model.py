@@ -136,5 +136,7 @@ def test_a_label_says_what_the_batch_is_about() -> None:
     """It is the mapped task's name in Airflow's UI."""
     window = Window(Position("2026-01-01 10:11:12.123456+00", ("k",)), Position("2026-01-02"))
     assert Batch("s", "g", 0, 3, window, 50_000).label == "1/3: 50,000 rows from 2026-01-01 10:11:12"
+    for begin, shown in (("0044-03-15 12:00:00.5+00 BC", "0044-03-15 12:00:00 BC"), ("0044-03-15 BC", "0044-03-15 BC")):
+        assert Batch("s", "g", 0, 1, Window(Position(begin), window.end), 7).label == f"1/1: 7 rows from {shown}"
     assert Batch("s", "g", 1, 3, Window(None, window.end), 7).label == "2/3: 7 rows from the first one"
     assert Batch("s", "g", 2, 3, Window(None, window.end), 2, (("a",), ("b",))).label == "3/3: 2 parked"

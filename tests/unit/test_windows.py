@@ -91,7 +91,7 @@ def test_a_backfill_takes_an_interval_of_instants() -> None:
         (at(61), at(70), "in the future"),
         ("soon", at(70), "soon"),
         (at(10), "infinity", "infinity"),
-        ("0001-01-01T00:00:00+05:00", None, "0001-01-01"),
+        ("294250-01-01", None, "out of range"),
     ],
 )
 def test_a_window_that_makes_no_sense_is_refused(start: str | None, end: str | None, message: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 from airflow_reindex_provider.core.cursors import CursorType
 from airflow_reindex_provider.core.model.rows import Counts, Rejection
 from airflow_reindex_provider.core.model.words import Guarantee, Key, Mode, Position, Window
+
+_BEYOND_SECONDS = re.compile(r"(?<=:\d\d)(\.\d+)?\+00(:00)?(?= BC|$)|(?<=:\d\d)\.\d+(?= BC|$)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +39,7 @@ class Batch:
     def label(self) -> str:
         """Name of the mapped task instance in Airflow's UI."""
         begin = self.window.start
-        place = begin.cursor.partition(".")[0].removesuffix("+00") if begin else "the first one"
+        place = _BEYOND_SECONDS.sub("", begin.cursor) if begin else "the first one"
         what = f"{len(self.keys)} parked" if self.keys else f"{self.rows:,} rows from {place}"
         whose = "" if self.group is None else f"{self.group[:40]} "
         return f"{whose}{self.number + 1}/{self.of}: {what}"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from airflow_reindex_provider.sources.postgres.definition import PostgresDefinition
 
 # Cursor values as integers (see CursorType.ordinal). Postgres' least finite value stands in for -infinity.
-_VERSION = {
+VERSIONS = {
     CursorType.TIMESTAMPTZ: "(extract(epoch FROM greatest({c}, '4714-11-24 00:00:00+00 BC'::timestamptz)) * 1000000)::bigint",
     CursorType.TIMESTAMP: "(extract(epoch FROM greatest({c}, '4714-11-24 00:00:00 BC'::timestamp)) * 1000000)::bigint",
     CursorType.DATE: "(greatest({c}, '4714-11-24 BC'::date) - '1970-01-01'::date)::bigint",
@@ -76,7 +76,7 @@ class Relation:
             else:
                 gone.append(sql.SQL("({}) IS NOT TRUE").format(is_member))
         # A transaction id has no cast of its own to a number.
-        version = "{c}::text::bigint" if cursor_type == "xid8" else _VERSION[schema.cursor_type]
+        version = "{c}::text::bigint" if cursor_type == "xid8" else VERSIONS[schema.cursor_type]
         deleted: sql.Composable = sql.SQL(" OR ").join(gone) if gone else sql.SQL("false")
         if tombstones is not None:
             body = tombstones.body()
