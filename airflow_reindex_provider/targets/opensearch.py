@@ -75,7 +75,8 @@ class OpenSearchTarget(SearchTarget):
 
     @staticmethod
     def vector_field(dims: int) -> Mapping[str, Any]:
-        return {"type": "knn_vector", "dimension": dims}
+        # The engine that is a part of OpenSearch itself; the others have libraries of their own, and limits of theirs.
+        return {"type": "knn_vector", "dimension": dims, "method": {"name": "hnsw", "engine": "lucene"}}
 
 
 class _OpenSearch:

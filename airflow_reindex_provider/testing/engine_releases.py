@@ -20,8 +20,11 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Release:
+    """:ivar plugins: Maven's coordinates of plugins that it gets, beside those that the distribution has."""
+
     version: str
     least_java: int
+    plugins: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +57,17 @@ class Distribution:
 DISTRIBUTIONS = {
     "opensearch": Distribution(
         "opensearch",
-        (Release("3.6.0", least_java=21), Release("2.19.6", least_java=17)),
+        (
+            # The newest for which Maven Central has the k-NN plugin; it comes without the native libraries of faiss.
+            Release("3.5.0", least_java=21, plugins=("org.opensearch.plugin:opensearch-knn:3.5.0.0:zip",)),
+            Release("2.19.6", least_java=17),
+        ),
         variables="OPENSEARCH",
         image="opensearchproject/opensearch",
     ),
     "elasticsearch": Distribution(
         "elasticsearch",
-        (Release("9.1.4", least_java=21), Release("8.19.21", least_java=17)),
+        (Release("9.5.3", least_java=21), Release("8.19.21", least_java=17)),
         variables="ES",
         image="elasticsearch",
         settings=("xpack.security.enabled: false",),
@@ -107,18 +114,34 @@ def fetch(about: Distribution, release: Release) -> Path:
         home = cache / home.name
         if home.is_dir():
             return home
-    artifact = about.artifact(release)
     with tempfile.TemporaryDirectory(dir=cache) as folder:
-        command = ["mvn", "-q", "-B", "dependency:copy", f"-Dartifact={artifact}", f"-DoutputDirectory={folder}"]
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise RuntimeError(f"Maven cannot fetch {artifact}:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
-        with zipfile.ZipFile(Path(folder, f"{home.name}.zip")) as archive:
+        distribution = _copy(about.artifact(release), folder)
+        with zipfile.ZipFile(distribution) as archive:
             archive.extractall(folder)
         unpacked = Path(folder, home.name)
+        for artifact in release.plugins:
+            _install(_copy(artifact, folder), unpacked / "plugins")
         _open_to_all(unpacked)
         unpacked.rename(home)
     return home
+
+
+def _copy(artifact: str, folder: str) -> Path:
+    """The file of Maven's that has these coordinates, in the folder."""
+    command = ["mvn", "-q", "-B", "dependency:copy", f"-Dartifact={artifact}", f"-DoutputDirectory={folder}"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"Maven cannot fetch {artifact}:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+    _, name, version, _ = artifact.split(":")
+    return Path(folder, f"{name}-{version}.zip")
+
+
+def _install(plugin: Path, folder: Path) -> None:
+    """As the engine's own command does it, but for asking whether the plugin may have its privileges."""
+    with zipfile.ZipFile(plugin) as archive:
+        about = archive.read("plugin-descriptor.properties").decode()
+        name = next(line.partition("=")[2] for line in about.splitlines() if line.startswith("name="))
+        archive.extractall(folder / name.strip())
 
 
 def engine_user() -> int | None:

@@ -98,7 +98,9 @@ class SearchEngine:
     def documents(self, name: str) -> dict[str, dict[str, Any]] | None:
         """``_source`` by ``_id`` of all documents (10,000 at the most) of an index or alias; None where there is none."""
         self.call("POST", f"/{name}/_refresh")
-        found = self.call("POST", f"/{name}/_search", {"size": 10_000})
+        # Elasticsearch leaves vectors out by default, from 9.2 on.
+        whole = {"_source": {"exclude_vectors": False}} if self.name == "elasticsearch" else {}
+        found = self.call("POST", f"/{name}/_search", {"size": 10_000, **whole})
         return None if found is None else {hit["_id"]: hit["_source"] for hit in found["hits"]["hits"]}
 
     def connection_uri(self) -> str:

@@ -23,7 +23,7 @@ from airflow_reindex_provider.targets.opensearch import OpenSearchTarget
 from airflow_reindex_provider.targets.search.engine import Calls
 from airflow_reindex_provider.targets.search.pace import FIRST_BYTES, LEAST_BYTES, MOST_BYTES
 from airflow_reindex_provider.targets.search.target import SearchTarget
-from airflow_reindex_provider.targets.search.writer import SearchWriter
+from airflow_reindex_provider.targets.search.writer import LARGE_BYTES, MOST_HELD_BYTES, SearchWriter
 from airflow_reindex_provider.testing.target_conformance import text_schema
 
 TARGETS = {"opensearch": OpenSearchTarget, "elasticsearch": ElasticsearchTarget}
@@ -223,6 +223,90 @@ def test_patience_ends(engine: StandIn, writer: SearchWriter, clock: Clock):
 
     assert 300 <= clock.now - 1000 <= 345
     assert max(clock.waits) <= 30
+
+
+def pressed(operation: str, size: int, most: int = 50_000) -> dict[str, Any]:
+    """What both engines say of what is more than their limit for all that is indexed at once."""
+    reason = (
+        f"rejected execution of {operation} operation [coordinating_and_primary_bytes=0, replica_bytes=0, all_bytes=0,"
+        f" {operation}_operation_bytes={size}, max_{operation}_bytes={most}]"
+    )
+    return error("es_rejected_execution_exception", reason, 429)
+
+
+@pytest.mark.parametrize("answered", ["body", "document"])
+def test_what_the_engine_can_never_take_is_parked(engine: StandIn, writer: SearchWriter, clock: Clock, answered: str):
+    """A 429 that names a limit below what was sent: bodies are halved at once, a single document is parked with the setting;
+    nothing waits, and all others are in."""
+
+    def limit(request: Request) -> Reply | None:
+        if "_bulk" not in request.path or len(request.body) <= 50_000:
+            return None
+        pressure = pressed("coordinating" if answered == "body" else "primary", len(request.body))
+        if answered == "body":
+            return Reply(429, pressure)
+        return Reply(json=success(request, **{id: {"status": 429, "error": pressure["error"]} for id in request.ids}))
+
+    engine.script = limit
+    documents = [document(str(n), "w" * 1000) for n in range(100)]
+    result = writer.write(chunk(*documents[:50], document("huge", "w" * 60_000), b"".join(documents[50:])))
+
+    assert result.counts == Counts(created=100, failures=1)
+    (rejection,) = result.rejected
+    assert rejection.key == ("huge",)
+    assert "60," in rejection.reason
+    assert "indexing_pressure.memory.limit" in rejection.reason
+    assert clock.waits == []
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        Reply(429, error("circuit_breaking_exception", "[parent] Data too large", 429)),
+        Reply(503, error("unavailable", "no room", 503)),
+        Reply(hang_up=True),
+    ],
+    ids=["429", "503", "no answer"],
+)
+def test_what_the_engine_does_not_take_is_parked_after_the_others(
+    engine: StandIn, writer: SearchWriter, trouble: Reply
+):
+    """A large document that is refused for as long as patience lasts, by an engine that answers otherwise: the others went
+    through first, and a second one of the kind needs no patience of its own."""
+    huge = {"huge", "vast"}
+    engine.script = lambda request: trouble if "_bulk" in request.path and huge & set(request.ids) else None
+    large = "w" * LARGE_BYTES
+    result = writer.write(chunk(document("huge", large), document("vast", large), document("1"), document("2")))
+
+    assert result.counts == Counts(created=2, failures=2)
+    assert {r.key for r in result.rejected} == {("huge",), ("vast",)}
+    assert all(f"{LARGE_BYTES // 1000:,}"[:3] in r.reason for r in result.rejected)
+    assert sum(1 for request in engine.requests if huge & set(request.ids)) < 60
+
+
+@pytest.mark.parametrize(("size", "answers"), [(1000, True), (LARGE_BYTES, False)], ids=["small", "engine is not well"])
+def test_patience_ends_without_parking(engine: StandIn, writer: SearchWriter, size: int, answers: bool):
+    """A small document, or an engine that answers nothing else either: that is the engine's trouble, not the document's."""
+    engine.script = lambda request: None if answers and "_bulk" not in request.path else Reply(429, BUSY)
+    with pytest.raises(TransientError, match="queue is full"):
+        writer.write(chunk(document("1", "w" * size)))
+
+
+def test_what_is_held_is_bounded_by_bytes(engine: StandIn, writer: SearchWriter):
+    """Chunks that are staged and not answered hold so many bytes together, however many they are and however wide their rows;
+    what comes beyond is sent while it is read."""
+    sends = []
+    for number in range(6):
+        rows = (document(f"{number}-{n}", "w" * 1_000_000) for n in range(10))
+        sends.append(writer.stage(Chunk(Position(str(number)), Format.BULK, rows)))
+    sent = sum(len(request.body) for request in engine.requests)
+
+    assert 60_000_000 - sent < MOST_HELD_BYTES + MOST_BYTES
+    results = [send() for send in sends]
+    assert sum(r.counts.created for r in results) == 60
+    assert sorted(id for request in engine.requests for id in request.ids) == sorted(
+        f"{number}-{n}" for number in range(6) for n in range(10)
+    )
 
 
 def test_a_stopped_task_does_not_wait(engine: StandIn, target: SearchTarget):

@@ -12,7 +12,7 @@ import pytest
 
 from airflow_reindex_provider.core.bulk import key_of
 from airflow_reindex_provider.core.errors import ConfigurationError
-from airflow_reindex_provider.core.model import Chunk, Counts, Document, Format, Key, Position, Schema
+from airflow_reindex_provider.core.model import Chunk, Counts, Document, Format, Key, Position, Rejection, Schema
 from airflow_reindex_provider.core.planning import Sizes
 from airflow_reindex_provider.sources.postgres import PostgresSource
 from airflow_reindex_provider.targets.elasticsearch import ElasticsearchTarget
@@ -46,7 +46,8 @@ class SearchIndex:
     def chunk(self, documents: Sequence[Document], format: Format) -> Chunk:
         if format is Format.ROWS:
             return Chunk(Position("1"), format, list(documents))
-        lines, rejected = bulk_lines(documents)
+        rejected: list[Rejection] = []
+        lines = list(bulk_lines(documents, rejected))
         assert not rejected
         return Chunk(Position("1"), format, iter(lines))
 

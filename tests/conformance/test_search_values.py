@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any, cast
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -16,12 +17,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from nasty_values import TYPES, VALUES
 
-from airflow_reindex_provider.core.model import Batch, Document, Format, Position, Window
+from airflow_reindex_provider.core.errors import ConfigurationError
+from airflow_reindex_provider.core.model import Batch, Document, Format, Position, Rejection, Window
 from airflow_reindex_provider.sources.postgres import PostgresSource
 from airflow_reindex_provider.targets.elasticsearch import ElasticsearchTarget
 from airflow_reindex_provider.targets.opensearch import OpenSearchTarget
 from airflow_reindex_provider.targets.search.answers import documents as split
 from airflow_reindex_provider.targets.search.documents import bulk_lines
+from airflow_reindex_provider.targets.search.mapping import vector_fields
+from airflow_reindex_provider.targets.search.session import SearchTargetSession
 from airflow_reindex_provider.testing.postgres import Database, EmbeddedPostgres
 from airflow_reindex_provider.testing.runs import Runner
 from airflow_reindex_provider.testing.search_engine import SearchEngine
@@ -87,7 +91,8 @@ def either_way(table: str) -> tuple[list[Any], list[Any]]:
             for chunk in session.read(batch, format=Format.ROWS, fields=fields, chunk_rows=7)
             for document in cast("Sequence[Document]", chunk.payload)
         ]
-    made, refused = bulk_lines(rows)
+    refused: list[Rejection] = []
+    made = list(bulk_lines(rows, refused, vectors=vector_fields(schema)))
     assert refused == []
     return [read(lines) for lines in split(body)], [read(lines) for lines in made]
 
@@ -229,3 +234,102 @@ def test_an_engine_takes_every_type(engine: SearchEngine, database: Database) ->
     assert (bulk.counts.failures, made.counts.failures) == (1, 1)
     assert engine.documents("every") == engine.documents("every-row")
     assert bulk.counts.created == sum(map(len, values.values())) - 1
+
+
+VECTORS = {
+    "v": ("vector(3)", ["'[1,2,3]'", "'[0,0,0]'", "'[1e-30,-0.1,3e10]'", "'[0.1,0.333333343,16777217]'"]),
+    "h": ("halfvec(3)", ["'[1,2,3]'", "'[0,0,0]'", "'[0.1,65504,-6e-8]'"]),
+    "any_length": ("vector", ["'[1]'", "'[1.5,2]'", "'[0,0,0,0]'"]),
+    "any_half": ("halfvec", ["'[1]'", "'[0.1,2]'"]),
+    "sparse": ("sparsevec(5)", ["'{1:1,3:0.5}/5'", "'{}/5'"]),
+    "several": ("vector(3)[]", ["ARRAY['[1,2,3]','[0,0,0]']::vector(3)[]", "'{}'"]),
+    "named": ("direction", ["'[1,2,3]'"]),
+}
+"""Columns of pgvector's types, with values."""
+
+
+def make_vectors(connection: psycopg.Connection[Any], table: str) -> int:
+    """A row for each value, and one of NULLs; returns their number."""
+    connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
+    connection.execute("CREATE DOMAIN direction AS vector(3)")
+    columns = ", ".join(f"{name} {kind}" for name, (kind, _) in VECTORS.items())
+    connection.execute(
+        f"CREATE TABLE {table} (id serial PRIMARY KEY, gone boolean, updated_at timestamptz DEFAULT now(), {columns})"
+    )
+    connection.execute(f"INSERT INTO {table} DEFAULT VALUES")
+    for name, (_, values) in VECTORS.items():
+        for value in values:
+            connection.execute(f"INSERT INTO {table} ({name}) VALUES ({value})")
+    return 1 + sum(len(values) for _, values in VECTORS.values())
+
+
+def test_vectors(connection: psycopg.Connection[Any]) -> None:
+    """The dense ones stand in a document as arrays of numbers, digit by digit, whoever writes the lines; the others as text."""
+    count = make_vectors(connection, "vectors")
+
+    ours, theirs = either_way("vectors")
+
+    assert len(ours) == count
+    assert ours == theirs
+    held = [{name: value for name, value in line[1].items() if value is not None} for line in ours]
+    assert {"id": 5, "v": [Decimal("0.1"), Decimal("0.33333334"), 16777216]}.items() <= held[4].items()
+    kinds = {name: type(document[name]) for document in held for name in VECTORS if name in document}
+    assert kinds == {name: list if name in ("v", "h", "any_length", "any_half") else str for name in VECTORS}
+
+
+def has_knn(engine: SearchEngine) -> bool:
+    plugins = engine.call("GET", "/_nodes/plugins?filter_path=nodes.*.plugins.name")
+    return engine.name == "elasticsearch" or "opensearch-knn" in json.dumps(plugins)
+
+
+@pytest.mark.parametrize("transform", [None, dict], ids=["bulk", "rows"])
+def test_an_engine_takes_vectors(engine: SearchEngine, database: Database, transform: Any) -> None:
+    """All but those without a direction, which Elasticsearch parks, whoever writes the lines. What an index holds is what the
+    source has, up to rounding; and documents are carried over with their vectors."""
+    with database.connect() as connection:
+        count = make_vectors(connection, "vectors")
+    index = f"vectors-{uuid4().hex[:8]}"
+    run = Runner(
+        source=source("vectors", database.conn_id),
+        target=TARGETS[engine.name](engine.name, index=index),
+        transform=transform,
+    )
+    if not has_knn(engine):
+        with pytest.raises(ConfigurationError, match=r"'v', 'h' hold vectors.*k-NN plugin: install"):
+            run.run()
+        return
+
+    done = run.run()
+
+    parked = {p.key[0]: p.reason for p in run.store.load(run.stream, done.plan.generation).parked}
+    assert parked.keys() == ({"3", "7"} if engine.name == "elasticsearch" else set())
+    assert all("zero magnitude" in reason for reason in parked.values())
+    assert done.counts.created == count - len(parked)
+    documents = engine.documents(index)
+    assert documents is not None
+    assert documents["2"]["v"] == pytest.approx([1, 2, 3])
+    assert documents["5"]["v"] == pytest.approx([0.1, 0.333333343, 16777216])
+    assert documents["10"]["any_length"] == [1.5, 2]
+
+    session: SearchTargetSession
+    with run.source.open() as opened, run.target.open(run.stream) as session:
+        schema = opened.schema()
+        batch = Batch(run.stream, done.plan.generation, 0, 1, Window(None, Position("infinity")), 0)
+        rows = [
+            document
+            for chunk in opened.read(batch, format=Format.ROWS, fields=[f.name for f in schema.fields], chunk_rows=99)
+            for document in cast("Sequence[Document]", chunk.payload)
+        ]
+        assert session.differing(done.plan.generation, rows, schema) == []
+        off = [replace(row, fields={**(row.fields or {}), "v": "[1,2,3.1]"}) for row in rows if row.key == ("2",)]
+        assert session.differing(done.plan.generation, off, schema) == [(("2",), "v")]
+        second = run.target.generation_name("20270101t000000")
+        session.create(second, schema)
+        keys = [row.key for row in rows]
+        session.carry_over(keys, schema, from_generation=done.plan.generation, to_generation=second)
+        assert session.count(second) == count - len(parked)
+        assert session.differing(second, rows, schema) == []
+        session.promote(second)
+    carried = engine.documents(index)
+    assert carried is not None
+    assert carried["5"]["v"] == pytest.approx([0.1, 0.333333343, 16777216])

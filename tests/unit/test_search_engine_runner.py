@@ -60,7 +60,7 @@ def test_nothing_to_run_it_with(no_jdk: Path, name: str):
         assert part in str(caught.value)
 
 
-@pytest.mark.parametrize(("java", "version"), [({17}, "2.19.6"), ({17, 25}, "3.6.0"), ({21, 25}, "3.6.0")])
+@pytest.mark.parametrize(("java", "version"), [({17}, "2.19.6"), ({17, 25}, "3.5.0"), ({21, 25}, "3.5.0")])
 def test_the_newest_release_that_a_jdk_can_run(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, java: set[int], version: str
 ):
@@ -85,14 +85,14 @@ def test_docker_where_there_is_no_jdk(no_jdk: Path):
         url = engine.url
         engine.kill()
         engine.restart()
-        assert (engine.url, engine.version) == (url, "9.1.4")
+        assert (engine.url, engine.version) == (url, "9.5.3")
 
     first, kill, second = map(json.loads, (no_jdk / "calls").read_text().splitlines())
     assert first == second
     assert kill == ["kill", first[first.index("--name") + 1]]
     assert first[first.index("--publish") + 1] == f"{url.removeprefix('http://')}:9200"
     assert "xpack.security.enabled=false" in first
-    assert first[-1] == "elasticsearch:9.1.4"
+    assert first[-1] == "elasticsearch:9.5.3"
     pid = int((no_jdk / kill[1]).read_text())
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from psycopg import sql
 
-from airflow_reindex_provider.core.bulk import VERSION_TYPE
+from airflow_reindex_provider.core.bulk import VERSION_TYPE, is_vector
 from airflow_reindex_provider.core.model import Batch, Chunk, Format, Schema, Window
 from airflow_reindex_provider.sources.postgres.reading import copy_out
 
@@ -80,8 +80,3 @@ def _json_value(column: sql.Composable, wire_type: str, schema: Schema, name: st
     if is_vector(schema.field(name).type):
         return sql.SQL("{}::text::json").format(column)
     return sql.SQL("{}::{}").format(column, sql.SQL(wire_type))
-
-
-def is_vector(type: str) -> bool:
-    """Whether it is one of pgvector's dense types, whose text is a JSON array."""
-    return type.rpartition(".")[2].partition("(")[0] in ("vector", "halfvec")

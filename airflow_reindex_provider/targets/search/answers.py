@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -29,6 +30,18 @@ class Outcome:
     """Documents that the engine had no room for; they have to be sent again."""
     busy: str = ""
     """Why it had none."""
+    too_large: bool = False
+    """It will never have: they are too much for it at once."""
+
+
+_PRESSURE = re.compile(r"_operation_bytes=(\d+), max_\w+=(\d+)")
+
+
+def too_large(reason: str) -> bool:
+    """Whether a 429 says that what was sent is by itself more than the engine's limit for all that it indexes at once, so that
+    no waiting helps."""
+    match = _PRESSURE.search(reason)
+    return match is not None and int(match[1]) > int(match[2])
 
 
 class RefusedItemError(ConfigurationError):
@@ -68,6 +81,7 @@ def _read_items(body: bytes, answer: str, key_columns: int) -> Outcome:
         elif status in BUSY or kind in _BUSY_TYPES:
             outcome.again.append(document)
             outcome.busy = f"{status} {error_text(error)}"
+            outcome.too_large |= too_large(outcome.busy)
         elif status == 404:
             raise GenerationGoneError(error_text(error))
         elif status in (401, 403) or status >= 500 or kind in _NOT_THE_DOCUMENT:
@@ -99,6 +113,11 @@ def boundary(body: bytes, at: int) -> int:
         if end > at:
             return start or end
         start = end
+
+
+def is_one(body: bytes) -> bool:
+    """Whether it is a single document."""
+    return boundary(body, 0) == len(body)
 
 
 def _end(body: bytes, start: int) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
@@ -17,21 +17,26 @@ from airflow_reindex_provider.core.bulk import VERSION_TYPE, document_id, engine
 from airflow_reindex_provider.core.model import Document, Rejection
 
 _encode = msgspec.json.Encoder(decimal_format="number").encode
+_TOO_DEEP = "field {!r}: its values are nested too deeply"
+_numbers = msgspec.json.Decoder(list[float]).decode
 
 
-def bulk_lines(documents: Sequence[Document]) -> tuple[list[bytes], list[Rejection]]:
-    """The lines of each document, and those documents that hold what JSON has no form for."""
-    lines: list[bytes] = []
-    rejected: list[Rejection] = []
+def bulk_lines(
+    documents: Iterable[Document], rejected: list[Rejection], *, vectors: Collection[str] = ()
+) -> Iterator[bytes]:
+    """The lines of each document.
+
+    :param rejected: gets those documents that hold what JSON has no form for.
+    :param vectors: fields in which a vector may stand as its text, as Postgres gives it, for an array of numbers."""
     for document in documents:
         try:
-            lines.append(_lines(document))
-        except (TypeError, ValueError, RecursionError) as error:
-            rejected.append(Rejection(document.key, str(error)))
-    return lines, rejected
+            yield _lines(document, vectors)
+        # Whatever is wrong with one document, and a value's class may raise anything, the others are none the worse for it.
+        except Exception as error:
+            rejected.append(Rejection(document.key, str(error) or type(error).__name__))
 
 
-def _lines(document: Document) -> bytes:
+def _lines(document: Document, vectors: Collection[str]) -> bytes:
     name = {
         "_id": document_id(document.key),
         "version": engine_version(document.version),
@@ -39,20 +44,48 @@ def _lines(document: Document) -> bytes:
     }
     if document.fields is None:
         return _encode({"delete": name}) + b"\n"
-    return _encode({"index": name}) + b"\n" + _encode(_fields(document.fields)) + b"\n"
+    return _encode({"index": name}) + b"\n" + _content(_fields(document.fields, vectors)) + b"\n"
 
 
-def _fields(fields: Mapping[str, Any]) -> dict[str, Any]:
+def _content(fields: Mapping[str, Any]) -> bytes:
+    try:
+        return _encode(fields)
+    except (TypeError, ValueError, RecursionError):
+        # The encoder does not say where it is.
+        for name, value in fields.items():
+            try:
+                _encode(value)
+            except RecursionError as error:
+                raise ValueError(_TOO_DEEP.format(name)) from error
+            except (TypeError, ValueError) as error:
+                raise ValueError(f"field {name!r}: {error}") from error
+        raise
+
+
+def _fields(fields: Mapping[str, Any], vectors: Collection[str]) -> dict[str, Any]:
     content: dict[str, Any] = {}
     for name, value in fields.items():
         try:
-            content[name] = _json(value)
-            # Half a surrogate pair, say: the encoder names no field.
             if isinstance(value, str):
+                # Half a surrogate pair, say: the encoder names no field.
                 value.encode()
+                content[_name(name)] = _vector(value) if name in vectors else _json(value)
+            else:
+                content[_name(name)] = _json(value)
+        except RecursionError as error:
+            raise ValueError(_TOO_DEEP.format(name)) from error
         except (TypeError, ValueError) as error:
             raise ValueError(f"field {name!r}: {error}") from error
     return content
+
+
+def _vector(text: str) -> Any:
+    """Digit by digit as Postgres has it; what is no array of numbers is left for the engine to judge."""
+    try:
+        _numbers(text)
+    except msgspec.DecodeError:
+        return text
+    return msgspec.Raw(text.encode())
 
 
 def _json(value: Any) -> Any:

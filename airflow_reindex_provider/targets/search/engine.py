@@ -50,16 +50,22 @@ class Answer:
         try:
             error = json.loads(self.text)["error"]
         except (ValueError, KeyError, TypeError):
-            return self.text.strip()[:300] or f"status {self.status}"
+            return _plain(self.text[:300]) or f"status {self.status}"
         return error_text(error)
 
 
 def error_text(error: Any) -> str:
+    """An engine's error, without a full stop: what is said behind it begins with one."""
     if not isinstance(error, dict):
-        return str(error)
-    reason = str(error.get("reason") or error.get("type"))
-    cause = (error.get("caused_by") or {}).get("reason")
+        return _plain(str(error))
+    reason = _plain(str(error.get("reason") or error.get("type")))
+    cause = _plain(str((error.get("caused_by") or {}).get("reason") or ""))
     return f"{reason}: {cause}" if cause and cause not in reason else reason
+
+
+def _plain(reason: str) -> str:
+    # Behind "at [Source:" come the parser's place in the document, and in some versions the document.
+    return reason.partition("\n at [Source:")[0].rstrip(" .;\n")
 
 
 class Engine(Protocol):
@@ -156,12 +162,12 @@ class Calls:
             )
         if "more than one write index" in reason:
             # Answered as an error of the server; it is the other one of two creations at the same moment that has won.
-            return ConfigurationError(f"{start} refuses this ({status}): {reason}")
+            return ConfigurationError(f"{start} refuses this ({status}): {reason}.")
         if status in BUSY:
-            return EngineBusyError(f"{start} is busy ({status}): {reason}")
+            return EngineBusyError(f"{start} is busy ({status}): {reason}.")
         if status >= 500:
-            return TransientError(f"{start} failed ({status}): {reason}")
-        return ConfigurationError(f"{start} refuses this ({status}): {reason}")
+            return TransientError(f"{start} failed ({status}): {reason}.")
+        return ConfigurationError(f"{start} refuses this ({status}): {reason}.")
 
 
 def is_loopback(host: str) -> bool:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from airflow_reindex_provider.core.bulk import is_vector, vector_length
 from airflow_reindex_provider.core.model import Schema
 from airflow_reindex_provider.databases.postgres.types import fits
 
@@ -17,7 +17,8 @@ _KEYWORD = {"type": "keyword", "ignore_above": LONGEST_KEYWORD}
 # Postgres knows NaN, infinity and dates that no engine has: such a value stays in _source and is not searchable.
 _DOUBLE = {"type": "double", "ignore_malformed": True}
 _DATE = {"type": "date", "ignore_malformed": True}
-# Any JSON value may stand in a json column, and other values under one name in each document: none can be refused.
+# JSON values of any kind may stand in a json column, and other ones under one name in each document; so may vectors of any length
+# in a column that declares none.
 _JSON = {"type": "object", "enabled": False}
 
 _BY_TYPE: Mapping[str, Mapping[str, Any]] = {
@@ -38,7 +39,6 @@ _BY_TYPE: Mapping[str, Mapping[str, Any]] = {
     "jsonb": _JSON,
     "bytea": {"type": "binary"},
 }
-_VECTOR = re.compile(r"(?:\w+\.)?(?:half)?vec(?:tor)?\((\d+)\)")
 
 VectorField = Callable[[int], Mapping[str, Any]]
 """The engine's field for a vector of so many dimensions."""
@@ -46,9 +46,10 @@ VectorField = Callable[[int], Mapping[str, Any]]
 
 def field_mapping(type: str, vector: VectorField) -> Mapping[str, Any]:
     """What a column of this Postgres type becomes. An array is, to these engines, a field with several values."""
+    if is_vector(type):
+        length = vector_length(type)
+        return vector(length) if length else _JSON
     element = type.rstrip("[]")
-    if match := _VECTOR.fullmatch(element):
-        return vector(int(match[1]))
     return _BY_TYPE.get(element.partition("(")[0], _KEYWORD)
 
 
@@ -59,7 +60,14 @@ def index_mapping(schema: Schema, given: Mapping[str, Any], vector: VectorField)
 
 
 def has_vectors(mapping: Mapping[str, Any]) -> bool:
-    return any(p.get("type") == "knn_vector" for p in mapping.get("properties", {}).values())
+    """Whether there is a field, within an object too, for which OpenSearch wants ``index.knn``."""
+    fields = mapping.get("properties", {}).values()
+    return any(field.get("type") == "knn_vector" or has_vectors(field) for field in fields)
+
+
+def vector_fields(schema: Schema) -> frozenset[str]:
+    """Those that the source has as vectors, which stand in documents as arrays of numbers."""
+    return frozenset(f.name for f in schema.fields if is_vector(f.type))
 
 
 def still_fits(now: str, before: str, vector: VectorField) -> bool:

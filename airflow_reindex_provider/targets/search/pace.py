@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 log = logging.getLogger(__name__)
 
 FIRST_BYTES = 1024 * 1024
-MOST_BYTES = 16 * 1024 * 1024
+MOST_BYTES = 8 * 1024 * 1024
 LEAST_BYTES = 16 * 1024
 LONGEST_DELAY_S = 30.0
 _FLAT = 1.25

@@ -15,6 +15,7 @@ from airflow_reindex_provider.targets.search.copies import differing, lacking
 from airflow_reindex_provider.targets.search.indexes import Action, Index, Indexes, marked, path
 from airflow_reindex_provider.targets.search.listing import key_fields, pages
 from airflow_reindex_provider.targets.search.mapping import has_vectors, index_mapping, still_fits
+from airflow_reindex_provider.targets.search.refusals import remedy
 from airflow_reindex_provider.targets.search.writer import SearchWriter
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ class SearchTargetSession:
 
     def differing(self, generation: str, documents: Sequence[Document], schema: Schema) -> Sequence[tuple[Key, str]]:
         mapping, _ = self._held(generation)
-        return differing(self._calls, generation, documents, mapping)
+        return differing(self._calls, generation, documents, mapping, schema)
 
     # -- writing
 
@@ -210,7 +211,7 @@ class SearchTargetSession:
     def _make(self, name: str, schema: Schema, aliases: Mapping[str, Any]) -> None:
         target = self._target
         mapping = index_mapping(schema, target.given_mappings(), target.vector_field)
-        mark = {
+        mark: dict[str, Any] = {
             "stream": self._stream,
             "fields": {f.name: f.type for f in schema.fields},
             "primary_key": list(schema.primary_key),
@@ -224,9 +225,7 @@ class SearchTargetSession:
         try:
             self._calls.call("PUT", path(name), body)
         except ConfigurationError as error:
-            raise ConfigurationError(
-                f"{error} If that is about the mapping or the settings, mend mappings= or settings= of the target."
-            ) from error
+            raise ConfigurationError(f"{error} {remedy(str(error), mapping, mark['fields'])}") from error
         self._begin_load(name, mapping, mark)
         log.info("Made generation %s of %s.", name, target.label)
 
