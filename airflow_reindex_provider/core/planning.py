@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -19,6 +19,7 @@ from airflow_reindex_provider.core.model import (
     Survey,
     Window,
 )
+from airflow_reindex_provider.core.model.surveys import MOST_COUNTED
 from airflow_reindex_provider.core.parking import due
 from airflow_reindex_provider.core.progress import utc_now
 from airflow_reindex_provider.core.protocols import CheckpointStore, PlanningSource, TargetSession
@@ -110,12 +111,13 @@ def make_plan(
         rows=slices.rows,
         planned_at=now.isoformat(),
         null_cursors=slices.null_cursors,
+        ahead_cursors=slices.ahead_cursors,
         horizon=survey.horizon.cursor,
         horizon_basis=survey.horizon.basis,
         held_by=survey.horizon.held_by,
         guarantee=guarantee,
         dry_run=request.dry_run,
-        warnings=(*survey.warnings, *_cut(request, survey)),
+        warnings=(*survey.warnings, *_cut(request, survey), *_out_of_reach(slices, survey)),
         group=group,
     )
 
@@ -143,6 +145,24 @@ def _cut(request: Request, survey: Survey) -> tuple[str, ...]:
     if kind.ordinal(cursor_bound(survey, request.end)) <= kind.ordinal(horizon):
         return ()
     return (f"The window is cut at the horizon {horizon}; live runs bring the rows from there on.",)
+
+
+def _out_of_reach(slices: Slices, survey: Survey) -> Iterator[str]:
+    """Rows that neither this window nor a later one of an incremental run reads; those without a value are counted apart."""
+    if slices.ahead_cursors:
+        yield (
+            f"{_rows(slices.ahead_cursors)} a cursor value further ahead of the source's clock ({survey.now}) than clocks can"
+            " explain, 'infinity' perhaps. They are left out until that time comes: mend the values."
+        )
+    if slices.endless_cursors:
+        yield (
+            f"{_rows(slices.endless_cursors)} the cursor value '-infinity', which lies before every checkpoint: only a first"
+            " load, a rebuild or a sweep reads them. Give them a time."
+        )
+
+
+def _rows(count: int) -> str:
+    return "1 row has" if count == 1 else f"{count:,}{' rows or more' if count >= MOST_COUNTED else ' rows'} have"
 
 
 def _batches(

@@ -22,6 +22,7 @@ from airflow_reindex_provider.core.model import (
     Groups,
     Guarantee,
     Key,
+    Outliers,
     Schema,
     Slices,
     Survey,
@@ -68,6 +69,14 @@ class SourceSession(PlanningSource, Protocol):
     def cancel(self) -> None:
         """Make a read that another thread waits in end soon, with an error. Called when its rows are not wanted any more;
         the session is of no further use."""
+
+
+@runtime_checkable
+class CountingSource(SourceSession, Protocol):
+    """An open source whose rows may lie where no run reads them."""
+
+    def outliers(self) -> Outliers:
+        """How many do. It may read the whole table."""
 
 
 @runtime_checkable

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from airflow_reindex_provider.core.cursors import CursorType
 from airflow_reindex_provider.core.errors import CheckpointInvalidError, TransientError, WindowError
-from airflow_reindex_provider.core.model import Mode, Position, Survey, Window
+from airflow_reindex_provider.core.model import Counter, Mode, Position, Survey, Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +29,11 @@ def incremental_window(
 
     :param initial_value: where to start without a checkpoint; None is the first row.
     :param where: where the checkpoint is kept and how it is reset, for the error.
-    :raises CheckpointInvalidError: the checkpoint is no cursor value, or lies ahead of the source's clock.
+    :raises CheckpointInvalidError: the checkpoint is no cursor value, or lies ahead of the source's clock or counter.
     """
     kind = survey.schema.cursor_type
     horizon = survey.horizon.cursor
+    stored = checkpoint is not None
     if checkpoint is None and initial_value is not None:
         checkpoint = Position(cursor_bound(survey, initial_value))
     if checkpoint is not None:
@@ -47,9 +48,37 @@ def incremental_window(
                 f"The checkpoint {checkpoint.cursor} lies ahead of the source's clock ({survey.now}): it was edited, or"
                 f" the source was restored from a backup or set back. Rows before it would be skipped. {where}"
             )
+        if stored and survey.counter is not None:
+            _require_not_set_back(survey.counter, reached, where)
         if horizon is None or reached >= kind.ordinal(horizon):
             return None
     return None if horizon is None else Window(checkpoint, Position(horizon))
+
+
+def _require_not_set_back(counter: Counter, reached: int, where: str) -> None:
+    """:raises CheckpointInvalidError: rows may get values below the checkpoint from now on, or may have got some already."""
+    greatest = counter.greatest
+    stands = "no row has a value" if greatest is None else f"the greatest value of a row is {greatest}"
+    if counter.least is not None:
+        if counter.least >= reached:
+            return
+        why = f"{counter.what} hands out {counter.least} next, and {stands}"
+    elif greatest is not None and greatest >= reached - 1:
+        return
+    else:
+        why = f"{stands}, and what new rows will get cannot be seen ({counter.what})"
+    unless = (
+        ""
+        if counter.least is not None
+        else (
+            f" If nothing but the newest rows was deleted, set the cursor to {0 if greatest is None else greatest + 1}."
+        )
+    )
+    raise CheckpointInvalidError(
+        f"The checkpoint {reached} lies ahead of the source's counter: {why}. The table was restored, truncated or made anew, or"
+        " its sequence was set back, so rows would be skipped. Rebuild the index, which reads every row anew; or set the"
+        f" sequence past the checkpoint, and run a sweep for the rows that have come since.{unless} {where}"
+    )
 
 
 def backfill_window(survey: Survey, start_bound: object, end_bound: object) -> Window | None:

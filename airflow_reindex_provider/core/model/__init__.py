@@ -3,7 +3,7 @@
 from airflow_reindex_provider.core.model.checkpoints import Checkpoint, Parked
 from airflow_reindex_provider.core.model.plans import Batch, BatchResult, Generation, Plan
 from airflow_reindex_provider.core.model.rows import Chunk, Counts, Document, Field, Rejection, Schema, WriteResult
-from airflow_reindex_provider.core.model.surveys import Groups, Horizon, Slices, Survey
+from airflow_reindex_provider.core.model.surveys import Counter, Groups, Horizon, Outliers, Slices, Survey
 from airflow_reindex_provider.core.model.words import Format, Guarantee, Key, Mode, Position, Transform, Window
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "BatchResult",
     "Checkpoint",
     "Chunk",
+    "Counter",
     "Counts",
     "Document",
     "Field",
@@ -21,6 +22,7 @@ __all__ = [
     "Horizon",
     "Key",
     "Mode",
+    "Outliers",
     "Parked",
     "Plan",
     "Position",

@@ -134,6 +134,8 @@ class Plan:
     planned_at: str = "1970-01-01T00:00:00+00:00"
     """ISO 8601; the parked documents that were due then are the ones tried again."""
     null_cursors: int | None = None
+    ahead_cursors: int | None = None
+    """Rows further ahead of the source's clock than clocks can explain; None where counting them would read the table."""
     horizon: str | None = None
     horizon_basis: str = ""
     held_by: str | None = None
@@ -155,6 +157,7 @@ class Plan:
             "rows": self.rows,
             "planned_at": self.planned_at,
             "null_cursors": self.null_cursors,
+            "ahead_cursors": self.ahead_cursors,
             "horizon": self.horizon,
             "horizon_basis": self.horizon_basis,
             "held_by": self.held_by,
@@ -177,6 +180,7 @@ class Plan:
             rows=value["rows"],
             planned_at=value["planned_at"],
             null_cursors=value["null_cursors"],
+            ahead_cursors=value.get("ahead_cursors"),
             horizon=value["horizon"],
             horizon_basis=value["horizon_basis"],
             held_by=value["held_by"],

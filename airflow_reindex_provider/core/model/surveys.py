@@ -7,17 +7,34 @@ from dataclasses import dataclass
 from airflow_reindex_provider.core.model.rows import Schema
 from airflow_reindex_provider.core.model.words import Window
 
+MOST_COUNTED = 1000
+"""How far a plan counts rows that no window reaches; that many stand for more."""
+
 
 @dataclass(frozen=True, slots=True)
 class Horizon:
     """The bound below which no row of the source can still appear or change unseen.
 
-    ``cursor`` is None while nothing at all is safe (a prepared transaction is open, say); ``held_by`` then says why.
+    ``cursor`` is None while nothing at all is safe (a prepared transaction is open, say). ``held_by`` says who keeps it there,
+    or who has held it back for long.
     """
 
     cursor: str | None
     basis: str
     held_by: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Counter:
+    """Where an integer cursor stands.
+
+    :ivar greatest: the greatest value that a row has; None where no row has one. :ivar least: the least that a row may get
+        from now on, as what hands the values out says; None where that cannot be seen. :ivar what: hands them out, in words; or
+        why it cannot be seen."""
+
+    greatest: int | None
+    least: int | None
+    what: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +46,21 @@ class Survey:
     now: str | None
     """The source's clock as a cursor value; None where the cursor is not made of time."""
     warnings: tuple[str, ...] = ()
+    counter: Counter | None = None
+    """Of an integer cursor, which no clock bounds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outliers:
+    """Rows that runs do not reach, however much time passes.
+
+    :ivar nulls: without a value in the cursor field. :ivar ahead: further ahead of the source's clock than clocks can explain,
+        ``infinity`` included. :ivar endless: at ``-infinity``, before every checkpoint: only a load from the first row on reads
+        them."""
+
+    nulls: int = 0
+    ahead: int = 0
+    endless: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +70,10 @@ class Slices:
     parts: tuple[tuple[Window, int], ...]
     null_cursors: int | None = None
     """Rows left out because their cursor field is NULL; None where counting them would scan the table."""
+    ahead_cursors: int | None = None
+    """As ``Outliers.ahead``, at most ``MOST_COUNTED``; None where counting them would scan the table."""
+    endless_cursors: int | None = None
+    """As ``Outliers.endless``, likewise."""
 
     @property
     def rows(self) -> int:

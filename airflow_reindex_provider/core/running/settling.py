@@ -54,6 +54,7 @@ class Outcome:
             **self.counts.to_json(),
             "parked": self.parked,
             "null_cursors": plan.null_cursors,
+            "ahead_cursors": plan.ahead_cursors,
             "checkpoint_before": self.checkpoint_before.to_json() if self.checkpoint_before else None,
             "checkpoint_after": self.checkpoint_after.to_json() if self.checkpoint_after else None,
             "horizon": plan.horizon,

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import logging
+
 from airflow_reindex_provider.core.errors import ConfigurationError
 from airflow_reindex_provider.core.keys import KeyRange
 from airflow_reindex_provider.core.model import Guarantee
 from airflow_reindex_provider.core.planning import Sizes, current_generation
 from airflow_reindex_provider.core.protocols import (
     CheckpointStore,
+    CountingSource,
     SourceSession,
     TargetSession,
 )
 from airflow_reindex_provider.core.sweeping.records import Compare, SweepPlan, SweepRange
 from airflow_reindex_provider.core.sweeping.sides import comparing_target, listing_source, listing_target
+
+log = logging.getLogger(__name__)
 
 
 def plan_sweep(
@@ -53,7 +58,24 @@ def plan_sweep(
     survey = source.survey()
     writing.fields(generation, survey.schema)
     parts = reading.key_ranges(KeyRange(), rows=sizes.batch_rows, max_ranges=sizes.max_batches)
+    outliers = source.outliers() if isinstance(source, CountingSource) else None
+    if outliers and (outliers.nulls or outliers.ahead):
+        log.warning(
+            "Stream %r: %d rows without a cursor value and %d rows that are ahead of the source's clock are in no run, and this"
+            " sweep does not judge them.",
+            stream,
+            outliers.nulls,
+            outliers.ahead,
+        )
     plan = SweepPlan(
-        stream, generation, position.cursor, survey.schema.cursor_type, float(max_delete_fraction), dry_run, compare
+        stream,
+        generation,
+        position.cursor,
+        survey.schema.cursor_type,
+        float(max_delete_fraction),
+        dry_run,
+        compare,
+        outliers.nulls if outliers else None,
+        outliers.ahead if outliers else None,
     )
     return plan, tuple(SweepRange(n, len(parts), part, rows) for n, (part, rows) in enumerate(parts))

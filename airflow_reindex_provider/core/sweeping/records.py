@@ -55,6 +55,10 @@ class SweepPlan:
     max_delete_fraction: float = 0.05
     dry_run: bool = False
     compare: Compare = Compare.VERSIONS
+    null_cursors: int | None = None
+    """Rows that are not judged since they have no cursor value; None where the source cannot count them."""
+    ahead_cursors: int | None = None
+    """Rows that no run has read nor will, since they are ahead of the clock; they are not judged either."""
 
     @property
     def bound_version(self) -> int:
@@ -69,6 +73,8 @@ class SweepPlan:
             "max_delete_fraction": self.max_delete_fraction,
             "dry_run": self.dry_run,
             "compare": str(self.compare),
+            "null_cursors": self.null_cursors,
+            "ahead_cursors": self.ahead_cursors,
         }
 
     @classmethod

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import psycopg
+from psycopg import sql
 
 from airflow_reindex_provider.core.errors import ConfigurationError
 from airflow_reindex_provider.core.model import Batch, Position, Slices, Window
+from airflow_reindex_provider.sources.postgres.outliers import in_passing
 from airflow_reindex_provider.sources.postgres.relations import Relations
 
 HOPS_PER_BATCH = 25
@@ -25,15 +27,17 @@ class Cutting:
     def slices(self, window: Window, *, batch_rows: int, max_slices: int, fresh: bool = False) -> Slices:
         """See ``PlanningSource.slices``."""
         step = max(1, batch_rows // HOPS_PER_BATCH)
-        nullable = not self.relations.description.cursor_is_not_null
         self._refuse_duplicates(window)
-        starts, nulls = self._starts(window, step, count_nulls=nullable, fresh=fresh)
+        starts, found = self._starts(window, step, outliers=in_passing(self.relations, window), fresh=fresh)
+        if self.relations.description.cursor_is_not_null:
+            found["nulls"] = 0
+        counted = Slices((), found.get("nulls"), found.get("ahead"), found.get("endless"))
         if not starts:
-            return Slices((), nulls)
+            return counted
         last = Window(starts[-1], window.end)
         row = self.connection.execute(self.relations.of(fresh=fresh).count(last)).fetchone()
         assert row is not None
-        return Slices(_join(window, starts, step, row[0], batch_rows, max_slices), nulls)
+        return replace(counted, parts=_join(window, starts, step, row[0], batch_rows, max_slices))
 
     def chunks(self, batch: Batch, chunk_rows: int) -> list[Window]:
         """The batch's window cut at every ``chunk_rows`` rows, sooner where rows are wide.
@@ -46,24 +50,26 @@ class Cutting:
         indexed = described.is_indexed(fresh=batch.fresh) or described.is_indexed()
         if batch.keys or batch.rows <= chunk_rows or not indexed:
             return [window]
-        starts, _ = self._starts(window, chunk_rows, count_nulls=False, fresh=batch.fresh)
+        starts, _ = self._starts(window, chunk_rows, fresh=batch.fresh)
         cuts = [window.start, *starts[1:]]
         return [Window(cut, after or window.end) for cut, after in zip(cuts, [*cuts[1:], None], strict=True)]
 
-    def _starts(self, window: Window, step: int, *, count_nulls: bool, fresh: bool) -> tuple[list[Position], int]:
-        """Every ``step``-th row of the window, the first included, and how many rows of the table have no cursor value."""
+    def _starts(
+        self, window: Window, step: int, *, fresh: bool, outliers: sql.Composable | None = None
+    ) -> tuple[list[Position], dict[str, int]]:
+        """Every ``step``-th row of the window, the first included, and what was counted of the rows outside of all windows."""
         described = self.relations.description
         # Each hop would pass all tombstones that rows hide; numbering passes them once.
         hop = described.is_indexed(fresh=fresh) and (fresh or not described.definition.tombstones)
-        statement = self.relations.of(fresh=fresh).starts(window, step, hop=hop, count_nulls=count_nulls)
+        statement = self.relations.of(fresh=fresh).starts(window, step, hop=hop, outliers=outliers)
         starts: list[Position] = []
-        nulls = 0
-        for cursor, *key, count in self.connection.execute(statement):
-            if count is None:
+        counted: dict[str, int] = {}
+        for cursor, *key, found in self.connection.execute(statement):
+            if found is None:
                 starts.append(Position(cursor, tuple(key)))
             else:
-                nulls = count
-        return starts, nulls
+                counted = found
+        return starts, counted
 
     def _refuse_duplicates(self, window: Window) -> None:
         described = self.relations.description

@@ -10,10 +10,11 @@ import psycopg
 
 from airflow_reindex_provider.core.cursors import CursorType
 from airflow_reindex_provider.core.errors import HorizonError
-from airflow_reindex_provider.core.model import Horizon, Survey
+from airflow_reindex_provider.core.model import Counter, Horizon, Survey
 from airflow_reindex_provider.databases.postgres.names import quoted
 from airflow_reindex_provider.sources.postgres.asking import asking
 from airflow_reindex_provider.sources.postgres.catalog import STILL_OPEN
+from airflow_reindex_provider.sources.postgres.counters import require_order, stand
 from airflow_reindex_provider.sources.postgres.definition import PostgresDefinition
 from airflow_reindex_provider.sources.postgres.description import Description
 from airflow_reindex_provider.sources.postgres.sql import Relation
@@ -29,10 +30,10 @@ def survey(description: Description, relation: Relation, connection: psycopg.Con
     warnings = tuple(_warnings(description))
     _require_clock(source, kind, facts)
     if kind is CursorType.INTEGER:
-        horizon = integer_horizon(source, relation, connection)
-        return Survey(schema, _held_by_prepared(source, facts) or horizon, None, warnings)
+        horizon, counter = integer_horizon(source, relation, connection)
+        return Survey(schema, _held_by_prepared(source, facts) or horizon, None, warnings, counter)
     suffix = {CursorType.TIMESTAMPTZ: "", CursorType.TIMESTAMP: "_local", CursorType.DATE: "_date"}[kind]
-    horizon = Horizon(facts["safe" + suffix], _basis(source))
+    horizon = Horizon(facts["safe" + suffix], _basis(source), _holder(source, facts))
     if horizon.cursor == "-infinity":
         horizon = Horizon(None, _basis(source), "the standby, which has replayed no transaction since it started")
     return Survey(schema, _held_by_prepared(source, facts) or horizon, facts["now" + suffix], warnings)
@@ -52,13 +53,19 @@ def _warnings(description: Description) -> Iterator[str]:
             f"{source.label} has no index on ({columns}): the first load, a rebuild and a sweep of each group read the whole"
             f" table. CREATE INDEX CONCURRENTLY ON {description.table} ({columns});"
         )
+    if holder := _holder(source, facts):
+        yield f"{source.label}: the horizon is held back by {holder}. Changes since then wait for it to end."
+
+
+def _holder(source: PostgresDefinition, facts: dict[str, Any]) -> str | None:
+    """Whoever has held the horizon back for so long that a person should know."""
     holder = facts["holder"]
-    if holder and holder["age_s"] > NAMED_AFTER_S and source.lag is None:
-        yield (
-            f"{source.label}: the horizon is held back {holder['age_s']:.0f} s by the {holder['state'] or holder['kind']}"
-            f" transaction of user {holder['user']!r}, pid {holder['pid']} ({holder['application'] or 'no name'})."
-            f" Changes since then wait for it to end."
-        )
+    if not holder or holder["age_s"] <= NAMED_AFTER_S or source.lag is not None:
+        return None
+    return (
+        f"the {holder['state'] or holder['kind']} transaction of user {holder['user']!r}, pid {holder['pid']}"
+        f" ({holder['application'] or 'no name'}), open for {holder['age_s']:.0f} s"
+    )
 
 
 def _basis(source: PostgresDefinition) -> str:
@@ -104,20 +111,29 @@ def _held_by_prepared(source: PostgresDefinition, facts: dict[str, Any]) -> Hori
     )
 
 
-def integer_horizon(source: PostgresDefinition, relation: Relation, connection: psycopg.Connection[Any]) -> Horizon:
+def integer_horizon(
+    source: PostgresDefinition, relation: Relation, connection: psycopg.Connection[Any]
+) -> tuple[Horizon, Counter]:
+    """:raises HorizonError: what hands out the values does not do so in increasing order, and no lag is stated."""
     with asking(source, connection):
-        row = connection.execute(relation.greatest_cursor()).fetchone()
-    assert row is not None
-    greatest, at = row
+        counter, at, sequences = stand(source, relation, connection)
+    require_order(source, sequences)
+    return _integer_horizon(source, counter, at, connection), counter
+
+
+def _integer_horizon(
+    source: PostgresDefinition, counter: Counter, at: str, connection: psycopg.Connection[Any]
+) -> Horizon:
+    greatest = counter.greatest
     if greatest is None:
         return Horizon(None, "no row has a cursor value")
     if source.lag is not None:
         assert isinstance(source.lag, int)
-        return Horizon(str(int(greatest) - source.lag), _basis(source))
+        return Horizon(str(greatest - source.lag), _basis(source))
     deadline = time.monotonic() + INTEGER_WAIT_S
     while holder := connection.execute(STILL_OPEN, {"at": at}).fetchone():
         if time.monotonic() > deadline:
             what, age_s = holder
             return Horizon(None, "transactions open", f"the {what}, open for {age_s:.0f} s")
         time.sleep(0.1)
-    return Horizon(str(int(greatest) + 1), "greatest value, after all transactions open then had ended")
+    return Horizon(str(greatest + 1), "greatest value, after all transactions open then had ended")

@@ -10,9 +10,20 @@ from typing import Any
 import psycopg
 
 from airflow_reindex_provider.core.keys import Checksum, KeyRange, Listed
-from airflow_reindex_provider.core.model import Batch, Chunk, Format, Groups, Key, Schema, Slices, Survey, Window
+from airflow_reindex_provider.core.model import (
+    Batch,
+    Chunk,
+    Format,
+    Groups,
+    Key,
+    Outliers,
+    Schema,
+    Slices,
+    Survey,
+    Window,
+)
 from airflow_reindex_provider.databases.postgres.listing import KeyList
-from airflow_reindex_provider.sources.postgres import horizon, listing, reading
+from airflow_reindex_provider.sources.postgres import horizon, listing, outliers, reading
 from airflow_reindex_provider.sources.postgres.asking import asking
 from airflow_reindex_provider.sources.postgres.bulk import bulk_chunks
 from airflow_reindex_provider.sources.postgres.cutting import Cutting
@@ -78,6 +89,11 @@ class PostgresSourceSession:
                 yield from bulk_chunks(self._connection, relation, schema, batch, fields, windows)
             else:
                 yield from reading.copies(self._connection, relation, batch, fields, windows)
+
+    def outliers(self) -> Outliers:
+        found = self._relations
+        with self._asking():
+            return outliers.count(found, self._connection)
 
     # -- keys
 

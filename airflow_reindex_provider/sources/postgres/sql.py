@@ -128,11 +128,30 @@ class Relation:
         return sql.SQL("SELECT count(*) FROM {} WHERE {}").format(self.body, self.within(window))
 
     def greatest_cursor(self) -> sql.Composed:
-        """With the time at which it was seen, taken after it. Goes to the end of an index on the cursor, where there is one."""
+        """As text. Goes to the end of an index on the cursor, where there is one."""
         return sql.SQL(
-            "SELECT (SELECT {cursor}::text FROM {body} WHERE {cursor} IS NOT NULL ORDER BY {cursor} DESC LIMIT 1),"
-            " clock_timestamp()::text"
+            "SELECT {cursor}::text FROM {body} WHERE {cursor} IS NOT NULL ORDER BY {cursor} DESC LIMIT 1"
         ).format(cursor=self.cursor, body=self.body)
+
+    def outliers(self, *, nulls: bool, ahead_of: str | None, endless: bool, limit: int | None) -> sql.Composed:
+        """A subquery with one JSON object: how many rows have no cursor value, one past ``ahead_of``, and ``-infinity``.
+
+        :param limit: of each of the latter two; a range of an index is then not followed further."""
+
+        def some(condition: sql.Composable) -> sql.Composed:
+            return sql.SQL("(SELECT count(*) FROM (SELECT FROM {} WHERE {} LIMIT {}) AS o)").format(
+                self.body, condition, sql.Literal(limit)
+            )
+
+        counted: dict[str, sql.Composable] = {}
+        if nulls:
+            counted["nulls"] = sql.SQL("(SELECT count(*) FROM {} WHERE {} IS NULL)").format(self.body, self.cursor)
+        if ahead_of is not None:
+            counted["ahead"] = some(sql.SQL("{} > {}").format(self.cursor, self._value(ahead_of)))
+        if endless:
+            counted["endless"] = some(sql.SQL("{} = {}").format(self.cursor, self._value("-infinity")))
+        pairs = [sql.SQL("{}, {}").format(sql.Literal(name), found) for name, found in counted.items()]
+        return sql.SQL("(SELECT json_build_object({}))").format(sql.SQL(", ").join(pairs))
 
     def groups(self, window: Window, limit: int) -> sql.Composed:
         """Each group that has a row in the window, with the number of these; NULL, if there is one, comes first."""
@@ -145,8 +164,8 @@ class Relation:
             self._key_texts(), self.body, self.within(window), sql.SQL(", ").join(self.key)
         )
 
-    def starts(self, window: Window, step: int, *, hop: bool, count_nulls: bool) -> sql.Composed:
-        """Cursor, key parts and NULL of every ``step``-th row; with ``count_nulls`` a last row with only a count.
+    def starts(self, window: Window, step: int, *, hop: bool, outliers: sql.Composable | None = None) -> sql.Composed:
+        """Cursor, key parts and NULL of every ``step``-th row; with ``outliers`` a last row with these alone.
 
         :param hop: go from one to the next through an index on (cursor, key); else number all rows of the window, which
             is one scan and one sort in the server.
@@ -174,10 +193,10 @@ class Relation:
         # Never evaluated, but its names and types are checked: a filter that cannot work must show before rows are read.
         found += sql.SQL(", reindex_filter AS (SELECT ({})::boolean FROM {})").format(self.deleted, self.body)
         texts = sql.SQL(", ").join(sql.SQL("{}::text").format(n) for n in (sql.Identifier("c"), *names))
-        found += sql.SQL(" SELECT {}, NULL::bigint AS nulls FROM reindex_hops").format(texts)
-        if count_nulls:
-            found += sql.SQL(" UNION ALL SELECT {}, (SELECT count(*) FROM {} WHERE {} IS NULL)").format(
-                sql.SQL(", ").join([sql.NULL] * (1 + len(names))), self.body, self.cursor
+        found += sql.SQL(" SELECT {}, NULL::json AS outliers FROM reindex_hops").format(texts)
+        if outliers is not None:
+            found += sql.SQL(" UNION ALL SELECT {}, {}").format(
+                sql.SQL(", ").join([sql.NULL] * (1 + len(names))), outliers
             )
         return found
 
