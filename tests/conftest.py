@@ -154,7 +154,7 @@ def elasticsearch() -> Iterator[SearchEngine]:
 
 
 def _engine(name: str) -> Iterator[SearchEngine]:
-    engine = SearchEngine(name)
+    engine = SearchEngine(name, durable=False)
     try:
         engine.__enter__()
     except (RuntimeError, OSError) as error:

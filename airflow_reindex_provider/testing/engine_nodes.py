@@ -17,13 +17,13 @@ _HEAP = "-Xms512m -Xmx512m"
 
 
 class Node(Protocol):
-    """How a node is started. Its data lie in ``folder``, which a restart finds again."""
+    """How a node is started. Its data lie in ``data``, which a restart finds again."""
 
     @property
     def user(self) -> int | None:
         """Whom root starts the command as."""
 
-    def prepare(self, folder: Path, port: int) -> None:
+    def prepare(self, folder: Path, data: Path, port: int) -> None:
         """Before the first start."""
 
     def command(self) -> list[str]: ...
@@ -57,17 +57,17 @@ class Jvm:
         self._folder = Path()
         self.user = engine_user()
 
-    def prepare(self, folder: Path, port: int) -> None:
+    def prepare(self, folder: Path, data: Path, port: int) -> None:
         self._folder = folder
         shutil.copytree(self._home / "config", folder / "config")
-        for name in ("data", "logs", "tmp"):
+        for name in ("logs", "tmp"):
             (folder / name).mkdir()
         lines = (
             "network.host: 127.0.0.1",
             f"http.port: {port}",
             "transport.port: 0",
             "discovery.type: single-node",
-            f"path.data: {folder / 'data'}",
+            f"path.data: {data}",
             f"path.logs: {folder / 'logs'}",
             # Tests run on disks that are nearly full, too.
             "cluster.routing.allocation.disk.threshold_enabled: false",
@@ -78,7 +78,7 @@ class Jvm:
         options = folder / "config" / "jvm.options"
         options.write_text("".join(x for x in options.read_text().splitlines(True) if "logs/" not in x))
         if self.user is not None:
-            for path in (folder, *folder.rglob("*")):
+            for path in (data, folder, *folder.rglob("*")):
                 os.chown(path, self.user, -1)
 
     def command(self) -> list[str]:
@@ -108,14 +108,13 @@ class Container:
     def __init__(self, about: Distribution) -> None:
         self._about = about
         self._name = f"reindex-{about.name}-{uuid.uuid4().hex[:8]}"
-        self._folder = Path()
+        self._data = Path()
         self._port = 0
 
-    def prepare(self, folder: Path, port: int) -> None:
-        self._folder, self._port = folder, port
-        (folder / "data").mkdir()
+    def prepare(self, folder: Path, data: Path, port: int) -> None:
+        self._data, self._port = data, port
         # The image has a user of its own.
-        (folder / "data").chmod(0o777)
+        data.chmod(0o777)
 
     def command(self) -> list[str]:
         about = self._about
@@ -130,7 +129,7 @@ class Container:
         return [
             *("docker", "run", "--rm", "--name", self._name),
             *("--publish", f"127.0.0.1:{self._port}:9200"),
-            *("--volume", f"{self._folder / 'data'}:/usr/share/{about.name}/data"),
+            *("--volume", f"{self._data}:/usr/share/{about.name}/data"),
             *(part for name, value in settings.items() for part in ("--env", f"{name}={value}")),
             f"{about.image}:{about.wanted()[0].version}",
         ]

