@@ -28,10 +28,19 @@ def get_provider_info() -> dict[str, Any]:
                     "airflow_reindex_provider.operators.sweep",
                     "airflow_reindex_provider.operators.sweep_groups",
                     "airflow_reindex_provider.operators.groups",
+                    "airflow_reindex_provider.operators.leases",
                 ],
             }
         ],
         "sensors": [{"integration-name": "Reindex", "python-modules": ["airflow_reindex_provider.sensors.changes"]}],
         "hooks": [{"integration-name": "Reindex", "python-modules": ["airflow_reindex_provider.hooks.progress"]}],
-        "triggers": [{"integration-name": "Reindex", "python-modules": ["airflow_reindex_provider.triggers.changes"]}],
+        "triggers": [
+            {
+                "integration-name": "Reindex",
+                "python-modules": [
+                    "airflow_reindex_provider.triggers.changes",
+                    "airflow_reindex_provider.triggers.pause",
+                ],
+            }
+        ],
     }

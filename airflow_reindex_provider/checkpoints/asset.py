@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
-from airflow_reindex_provider.checkpoints.stored import conflict, read_checkpoint, storage_key
+from airflow_reindex_provider.checkpoints.stored import conflict, read_checkpoint, storage_key, told
 from airflow_reindex_provider.core.errors import ConfigurationError, TransientError
 from airflow_reindex_provider.core.model import Checkpoint
 
@@ -66,11 +66,11 @@ class AssetCheckpoint:
 
     def where(self, stream: str, generation: str) -> str:
         key = storage_key(_PREFIX, stream, generation)
-        return (
-            f"The checkpoint of stream {stream!r} is the key {key!r} in the state of the asset {self.name!r}"
-            f" (Assets > the asset > Asset State Store): set its cursor to read from there, or delete the key to read"
-            " from the first row on"
-            f" (DELETE /api/v2/assets/<id>/state-store/{key})."
+        return told(
+            stream,
+            generation,
+            place=f"the key {key!r} in the state of the asset {self.name!r} (Assets > the asset > Asset State Store)",
+            reset=f"DELETE /api/v2/assets/<id>/state-store/{key}",
         )
 
     def _state(self) -> AssetStateStoreAccessor:

@@ -8,12 +8,19 @@ from datetime import datetime
 from typing import Any
 
 from airflow_reindex_provider.core.errors import CheckpointConflictError, CheckpointInvalidError, ConfigurationError
+from airflow_reindex_provider.core.groups import GROUPS
+from airflow_reindex_provider.core.leases import LEASE
 from airflow_reindex_provider.core.model import Checkpoint
 
 MAX_KEY_CHARS = 250
 """The length of a Variable's key in Airflow's metadata database."""
 
 _FIELDS = frozenset(Checkpoint("", "").to_json())
+_KEPT = {
+    LEASE: ("lease", "delete it where the run that it names is dead"),
+    GROUPS: ("list of groups", "delete it to look through the whole source again"),
+}
+"""What stands where a checkpoint has its generation, and how a person resets it."""
 _PARKED_TEXTS = ("reason", "parked_at", "next_try_at")
 
 
@@ -33,6 +40,14 @@ def storage_key(prefix: str, stream: str, generation: str) -> str:
             f" {MAX_KEY_CHARS} characters that Airflow stores: shorten the names of the stream or the index."
         )
     return key
+
+
+def told(stream: str, generation: str, *, place: str, reset: str) -> str:
+    """Where a person finds what is kept, and what to do there. :param place: which thing it is. :param reset: a command."""
+    what, remedy = _KEPT.get(
+        generation, ("checkpoint", "set its cursor to read from there, or delete it to read from the first row on")
+    )
+    return f"The {what} of stream {stream!r} is {place}: {remedy} ({reset})."
 
 
 def _escape(name: str, kept: str) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
-from airflow_reindex_provider.checkpoints.stored import conflict, invalid, read_checkpoint
+from airflow_reindex_provider.checkpoints.stored import conflict, invalid, read_checkpoint, told
 from airflow_reindex_provider.core.errors import ConfigurationError
 from airflow_reindex_provider.core.model import Checkpoint
 from airflow_reindex_provider.databases.postgres.connection import WRITER_TAG, connect
@@ -115,10 +115,11 @@ class TableCheckpoint:
         literals = {"stream": sql.Literal(stream), "generation": sql.Literal(generation)}
         condition = render(sql.SQL("stream = {stream} AND generation = {generation}").format(**literals))
         table = render(identifier(self.table))
-        return (
-            f"The checkpoint of stream {stream!r} is the row with {condition} in the table {table} of the connection"
-            f" {self.conn_id!r}: update its cursor to read from there, or delete the row to read from the first row on"
-            f" (DELETE FROM {table} WHERE {condition};)."
+        return told(
+            stream,
+            generation,
+            place=f"the row with {condition} in the table {table} of the connection {self.conn_id!r}",
+            reset=f"DELETE FROM {table} WHERE {condition};",
         )
 
     @property

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from airflow_reindex_provider.checkpoints.stored import conflict, invalid, read_checkpoint, storage_key
+from airflow_reindex_provider.checkpoints.stored import conflict, invalid, read_checkpoint, storage_key, told
 from airflow_reindex_provider.core.errors import ConfigurationError, TransientError
 from airflow_reindex_provider.core.model import Checkpoint
 
@@ -82,10 +82,8 @@ class VariableCheckpoint:
 
     def where(self, stream: str, generation: str) -> str:
         key = storage_key(self.prefix, stream, generation)
-        return (
-            f"The checkpoint of stream {stream!r} is the Airflow Variable {key!r} (Admin > Variables): set its cursor"
-            f" to read from there, or delete it to read from the first row on (airflow variables delete '{key}')."
-        )
+        place = f"the Airflow Variable {key!r} (Admin > Variables)"
+        return told(stream, generation, place=place, reset=f"airflow variables delete '{key}'")
 
 
 @contextmanager

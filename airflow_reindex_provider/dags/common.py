@@ -18,6 +18,8 @@ FIRST_DAY = pendulum.datetime(2000, 1, 1, tz="UTC")
 """Start of a Dag that names none: any range of the last decades can be backfilled, and nothing is caught up."""
 MAX_ACTIVE_BATCHES = 16
 """Tasks that copy from one database to one index at the same time."""
+WAIT_FOR_LEASE = "{{ params.get('wait', false) }}"
+"""Argument ``wait`` of the task that takes the stream's lease, from the form."""
 
 
 @dataclass(frozen=True, kw_only=True)

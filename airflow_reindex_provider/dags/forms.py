@@ -43,6 +43,15 @@ GROUPS_PARAM = Param(
 )
 """Field ``groups`` of the forms of a stream with groups."""
 
+WAIT_PARAM = Param(
+    False,
+    type="boolean",
+    title="Wait for others",
+    description="Where another rebuild or sweep works on the stream, wait for it without a worker, as long as the Dag's"
+    " max_wait says. Otherwise this run fails at once and says who it is. A scheduled run waits anyway.",
+)
+"""Field ``wait`` of the forms of those that want the stream for themselves."""
+
 REBUILD_PARAMS: dict[str, Param] = {
     "promote": Param(
         "automatic",
@@ -71,6 +80,7 @@ REBUILD_PARAMS: dict[str, Param] = {
         description="previous, or the name of a generation that was served: bring it up to date and serve it again, instead of"
         " a rebuild.",
     ),
+    "wait": WAIT_PARAM,
 }
 """Trigger form of a rebuild."""
 
@@ -115,5 +125,6 @@ SWEEP_PARAMS: dict[str, Param] = {
         title="What is compared",
         description="versions: keys and versions. content: values too, for rows changed without their cursor field.",
     ),
+    "wait": WAIT_PARAM,
 }
 """Trigger form of a sweep."""

@@ -9,10 +9,11 @@ from typing import Any
 from airflow.sdk import TriggerRule, task_group
 
 from airflow_reindex_provider.core.leases import DEFAULT_LEASE
-from airflow_reindex_provider.dags.common import MAX_ACTIVE_BATCHES, StreamDag, Tasks
+from airflow_reindex_provider.dags.common import MAX_ACTIVE_BATCHES, WAIT_FOR_LEASE, StreamDag, Tasks
 from airflow_reindex_provider.dags.forms import GROUP_REBUILD_PARAMS, REBUILD_PARAMS
 from airflow_reindex_provider.operators.groups import ListGroupsOperator
 from airflow_reindex_provider.operators.index import MAP_INDEX_TEMPLATE
+from airflow_reindex_provider.operators.leases import DEFAULT_MAX_WAIT
 from airflow_reindex_provider.operators.rebuild import (
     PER_GROUP,
     ApproveSwapOperator,
@@ -48,6 +49,8 @@ class RebuildDag(StreamDag):
     :param min_size_ratio: the new index must have this part of the live one's documents; default 0.5.
     :param retain: generations kept for a rollback, beside the live one; default 1.
     :param lease: how long a run that died keeps others out; default 15 minutes.
+    :param max_wait: how long a scheduled run waits, deferred, for another rebuild or sweep of the stream before it ends as
+        skipped; default six hours.
     :param approval_timeout: how long a person is waited for; default a day.
     :param max_active_batches: mapped tasks of one run at the same time; default 16.
     :param kwargs: see :class:`~airflow_reindex_provider.dags.common.StreamDag`.
@@ -61,6 +64,7 @@ class RebuildDag(StreamDag):
         min_size_ratio: float = 0.5,
         retain: int = 1,
         lease: timedelta = DEFAULT_LEASE,
+        max_wait: timedelta = DEFAULT_MAX_WAIT,
         approval_timeout: timedelta = timedelta(days=1),
         max_active_batches: int = MAX_ACTIVE_BATCHES,
         **kwargs: Any,
@@ -76,6 +80,7 @@ class RebuildDag(StreamDag):
                     min_size_ratio=min_size_ratio,
                     retain=retain,
                     lease=lease,
+                    max_wait=max_wait,
                     approval_timeout=approval_timeout,
                 )
             )
@@ -99,11 +104,16 @@ class _Rebuild:
     min_size_ratio: float
     retain: int
     lease: timedelta
+    max_wait: timedelta
     approval_timeout: timedelta
 
     @property
     def all(self) -> dict[str, Any]:
         return {"lease": self.lease, **self.of.all}
+
+    @property
+    def preparing(self) -> dict[str, Any]:
+        return {"rollback_to": _ROLLBACK_TO, "wait": WAIT_FOR_LEASE, "max_wait": self.max_wait, **self.all}
 
     @property
     def copying(self) -> dict[str, Any]:
@@ -131,13 +141,17 @@ class _Rebuild:
 
 
 def _tasks(rebuild: _Rebuild) -> None:
-    prepare = PrepareRebuildOperator(task_id="prepare", rollback_to=_ROLLBACK_TO, **rebuild.all)
+    prepare = PrepareRebuildOperator(task_id="prepare", **rebuild.preparing)
     copy = CopyBatchOperator.partial(task_id="copy", **rebuild.copying).expand(batch=prepare.output)
     ids: dict[str, Any] = {"prepare_task_id": prepare.task_id, "copy_task_id": copy.task_id}
     catch_up = CatchUpOperator(task_id="catch_up", **ids, **rebuild.later)
     promote = "{{ params.get('promote', 'automatic') }}"
     check = VerifyOperator(task_id="verify", promote=promote, **ids, **rebuild.verifying)
-    approve = ApproveSwapOperator(task_id="approve", **{**rebuild.approving, "trigger_rule": TriggerRule.NONE_FAILED})
+    approve = ApproveSwapOperator(
+        task_id="approve",
+        prepare_task_id=prepare.task_id,
+        **{**rebuild.approving, "trigger_rule": TriggerRule.NONE_FAILED},
+    )
     swap = PromoteOperator(task_id="promote", **ids, **rebuild.later)
     close = RetireOperator(task_id="retire", promote_task_id=swap.task_id, **ids, **rebuild.closing)
     prepare >> copy >> catch_up >> check >> approve >> swap >> close
@@ -150,9 +164,7 @@ def _group_tasks(rebuild: _Rebuild) -> None:
 
     @task_group(group_id="each")
     def each(group: Any) -> None:
-        prepare = PrepareRebuildOperator(
-            task_id="prepare", group=group, rollback_to=_ROLLBACK_TO, **_LABEL, **rebuild.all
-        )
+        prepare = PrepareRebuildOperator(task_id="prepare", group=group, **_LABEL, **rebuild.preparing)
         copy = CopyGroupOperator(task_id="copy", group=group, prepare_task_id=prepare.task_id, **rebuild.copying)
         of = {"group": group, **ids}
         catch_up = CatchUpOperator(task_id="catch_up", **of, **rebuild.later)
@@ -178,7 +190,12 @@ def _group_tasks(rebuild: _Rebuild) -> None:
 
     groups = ListGroupsOperator(task_id="groups", **rebuild.of.all)
     ready = GroupsReadyOperator(
-        task_id="ready", groups_task_id=groups.task_id, group_task_id="each.close", **promote, **rebuild.of.all
+        task_id="ready",
+        groups_task_id=groups.task_id,
+        group_task_id="each.close",
+        lease_task_id=ids["prepare_task_id"],
+        **promote,
+        **rebuild.of.all,
     )
     approve = ApproveSwapOperator(task_id="approve", **rebuild.approving)
     each.expand(group=groups.output) >> ready >> approve >> serve.expand(group=ready.output)

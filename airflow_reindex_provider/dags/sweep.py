@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from copy import copy
+from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from airflow.sdk import Param
 
 from airflow_reindex_provider.core.sweeping.records import Compare
-from airflow_reindex_provider.dags.common import StreamDag, Tasks
+from airflow_reindex_provider.dags.common import WAIT_FOR_LEASE, StreamDag, Tasks
 from airflow_reindex_provider.dags.forms import GROUPS_PARAM, SWEEP_PARAMS
 from airflow_reindex_provider.operators.groups import ListGroupsOperator
+from airflow_reindex_provider.operators.leases import DEFAULT_MAX_WAIT
 from airflow_reindex_provider.operators.sweep import (
     AllowRepairsOperator,
     CompareKeysOperator,
@@ -25,6 +28,7 @@ _OF_FORM = {
     "max_delete_fraction": "{{ params.get('max_delete_fraction', 0.05) }}",
     "report_only": "{{ params.get('dry_run', false) }}",
     "compare": "{{ params.get('compare', 'versions') }}",
+    "wait": WAIT_FOR_LEASE,
 }
 
 
@@ -39,6 +43,8 @@ class SweepDag(StreamDag):
     :param compare: default of the trigger form: ``versions``, or ``content``, which finds rows too that were changed without
         their cursor field, and reads all rows and documents where source and index are not both Postgres.
     :param max_active_ranges: mapped tasks of one run at the same time; default 4, each with a connection to both sides.
+    :param max_wait: how long a scheduled run waits, deferred, for a rebuild or another sweep of the stream before it ends as
+        skipped; default six hours.
     :param kwargs: see :class:`~airflow_reindex_provider.dags.common.StreamDag`.
     """
 
@@ -49,6 +55,7 @@ class SweepDag(StreamDag):
         max_delete_fraction: float = 0.05,
         compare: str = "versions",
         max_active_ranges: int = 4,
+        max_wait: timedelta = DEFAULT_MAX_WAIT,
         **kwargs: Any,
     ) -> None:
         kwargs.setdefault("description", f"Finds and repairs what differs in {stream.target.label}")
@@ -63,7 +70,7 @@ class SweepDag(StreamDag):
             prefix="sweep",
             form=form,
             max_active=max_active_ranges,
-            make_tasks=_group_tasks if stream.has_groups else _tasks,
+            make_tasks=partial(_group_tasks if stream.has_groups else _tasks, max_wait=max_wait),
             **kwargs,
         )
 
@@ -74,8 +81,8 @@ def _with_default(field: str, value: Any) -> Param:
     return param
 
 
-def _tasks(of: Tasks) -> None:
-    plan = PlanSweepOperator(task_id="plan", **_OF_FORM, **of.all)
+def _tasks(of: Tasks, *, max_wait: timedelta) -> None:
+    plan = PlanSweepOperator(task_id="plan", max_wait=max_wait, **_OF_FORM, **of.all)
     planned = {"plan_task_id": plan.task_id}
     compare = CompareKeysOperator.partial(task_id="compare", **planned, **of.mapped).expand(part=plan.output)
     allow = AllowRepairsOperator(task_id="allow", compare_task_id=compare.task_id, **planned, **of.all)
@@ -92,11 +99,17 @@ def _tasks(of: Tasks) -> None:
     repair >> report
 
 
-def _group_tasks(of: Tasks) -> None:
+def _group_tasks(of: Tasks, *, max_wait: timedelta) -> None:
     """See ``operators.sweep_groups``."""
     groups = ListGroupsOperator(task_id="groups", **of.all)
-    sweep = SweepGroupOperator.partial(task_id="sweep", **_OF_FORM, **of.mapped).expand(group=groups.output)
+    sweep = SweepGroupOperator.partial(task_id="sweep", max_wait=max_wait, **_OF_FORM, **of.mapped).expand(
+        group=groups.output
+    )
     report = SweepGroupsReportOperator(
-        task_id="report", groups_task_id=groups.task_id, group_task_id=sweep.task_id, **of.all
+        task_id="report",
+        groups_task_id=groups.task_id,
+        group_task_id=sweep.task_id,
+        lease_task_id=sweep.task_id,
+        **of.all,
     )
     sweep >> report

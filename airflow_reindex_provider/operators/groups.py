@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
     from airflow_reindex_provider.stream import Stream
 
+BUSY_KEY = "reindex_busy"
+"""XCom of a task that has not got the lease and ends as skipped: why."""
+
 
 class ListGroupsOperator(StreamOperator):
     """Returns the groups to work on: those that the form's ``groups`` names, else all that have a live index."""
@@ -77,20 +80,28 @@ class OfGroupOperator(StreamOperator):
 class AllGroupsOperator(StreamOperator):
     """Runs after the work on each group, whatever became of it.
 
-    :param groups_task_id: which groups. :param group_task_id: what ends the work on each.
+    :param groups_task_id: which groups. :param group_task_id: what ends the work on each. :param lease_task_id: what begins it.
     """
 
-    def __init__(self, *, groups_task_id: str, group_task_id: str, **kwargs: Any) -> None:
+    def __init__(self, *, groups_task_id: str, group_task_id: str, lease_task_id: str, **kwargs: Any) -> None:
         kwargs.setdefault("trigger_rule", TriggerRule.ALL_DONE)
         super().__init__(**kwargs)
         self.groups_task_id = groups_task_id
         self.group_task_id = group_task_id
+        self.lease_task_id = lease_task_id
 
     def by_group(self, context: Context) -> dict[str, Any]:
         """What each of them returned; nothing where it did not finish."""
+        return self._pulled(context, self.group_task_id)
+
+    def busy(self, context: Context) -> dict[str, str]:
+        """Those that were left alone, and why: another run held their lease."""
+        return {group: why for group, why in self._pulled(context, self.lease_task_id, BUSY_KEY).items() if why}
+
+    def _pulled(self, context: Context, task_id: str, key: str = "return_value") -> dict[str, Any]:
         ti: Any = context["ti"]
         groups: Any = ti.xcom_pull(task_ids=self.groups_task_id)
         if not groups:
             raise AirflowFailException(f"Task {self.groups_task_id!r} listed no groups; its log says why.")
-        found = ti.xcom_pull(task_ids=self.group_task_id, map_indexes=range(len(groups)))
+        found = ti.xcom_pull(task_ids=task_id, key=key, map_indexes=range(len(groups)))
         return dict(zip(groups, found, strict=True))

@@ -13,6 +13,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from airflow_reindex_provider.core.leases import DEFAULT_LEASE, Keeper
 from airflow_reindex_provider.core.model import Batch, BatchResult, Mode, Plan
 from airflow_reindex_provider.core.planning import Sizes
+from airflow_reindex_provider.core.progress import utc_now
 from airflow_reindex_provider.core.rebuilding.steps import (
     CaughtUp,
     begin_rebuild,
@@ -28,8 +29,9 @@ from airflow_reindex_provider.hooks.progress import ReindexProgressHook
 from airflow_reindex_provider.operators.base import lease_of, results_of
 from airflow_reindex_provider.operators.checkpoint import settled
 from airflow_reindex_provider.operators.extract import PLAN_KEY
-from airflow_reindex_provider.operators.groups import OfGroupOperator
+from airflow_reindex_provider.operators.groups import BUSY_KEY, OfGroupOperator
 from airflow_reindex_provider.operators.index import IndexBatchOperator, index_into
+from airflow_reindex_provider.operators.leases import LeasingOperator, skip_if_busy
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from airflow_reindex_provider.stream import Stream
 
 GENERATION_KEY = "reindex_generation"
+_STAMP_KEY = "reindex_stamp"
 WAIT = "wait"
 PER_GROUP = "per_group"
 ALL = "all"
@@ -55,28 +58,25 @@ class _NoResume:
     def clear(self) -> None: ...
 
 
-class PrepareRebuildOperator(OfGroupOperator):
-    """Takes the stream's lease and plans: makes the new generation and returns the batches of its copy. With ``rollback_to``
-    it chooses a generation that was served before, and returns none.
+class PrepareRebuildOperator(LeasingOperator):
+    """Takes the stream's lease, or waits for it, and plans: makes the new generation and returns the batches of its copy.
+    With ``rollback_to`` it chooses a generation that was served before, and returns none.
 
     Its name is the XCom ``reindex_generation``, the plan without its batches ``reindex_plan``.
 
-    :param stream: what to rebuild. :param lease: how long a dead run blocks others.
+    :param stream: what to rebuild.
     :param rollback_to: ``previous`` or a generation's name; empty for a rebuild. A template.
     """
 
-    template_fields: Sequence[str] = ("group", "rollback_to")
+    template_fields: Sequence[str] = ("group", "wait", "rollback_to")
 
-    def __init__(
-        self, *, stream: Stream, rollback_to: str | None = None, lease: timedelta = DEFAULT_LEASE, **kwargs: Any
-    ) -> None:
-        super().__init__(stream=stream, **kwargs)
+    def __init__(self, *, rollback_to: str | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
         self.rollback_to = rollback_to
-        self.lease = lease
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
         stream, ti = self.own, context["ti"]
-        lease_of(stream, context, Mode.REBUILD, self.lease).keep()
+        self.take(lease_of(stream, context, Mode.REBUILD, self.lease), context)
         to = (self.rollback_to or "").strip()
         if to and to != "None":
             with stream.target.open(stream.name) as target:
@@ -84,13 +84,10 @@ class PrepareRebuildOperator(OfGroupOperator):
             ti.xcom_push(key=GENERATION_KEY, value=generation)
             self.log.info("Stream %r is rolled back to generation %s.", stream.name, generation)
             return []
-        run: Any = context["dag_run"]
-        # The same in every try, so that a retry finds what an earlier one has made.
-        stamp = (run.start_date or run.run_after).strftime("%Y%m%dt%H%M%S")
         with stream.source.open() as source, stream.target.open(stream.name) as target:
             plan = begin_rebuild(
                 stream.name,
-                stream.target.generation_name(stamp),
+                stream.target.generation_name(_stamp(context)),
                 source=source,
                 target=target,
                 store=stream.checkpoint,
@@ -111,6 +108,15 @@ class PrepareRebuildOperator(OfGroupOperator):
         ti.xcom_push(key=GENERATION_KEY, value=plan.generation)
         ti.xcom_push(key=PLAN_KEY, value=plan.to_json())
         return [batch.to_json() for batch in plan.batches]
+
+
+def _stamp(context: Context) -> str:
+    """The same in every try, so that a retry finds what an earlier one has made; and later than the generations of those who
+    were waited for."""
+    kept = context["task_state_store"]
+    stamp = kept.get(_STAMP_KEY) or utc_now().strftime("%Y%m%dt%H%M%S")
+    kept.set(_STAMP_KEY, stamp)
+    return str(stamp)
 
 
 class CopyBatchOperator(IndexBatchOperator):
@@ -191,6 +197,8 @@ class RebuildOperator(OfGroupOperator):
         return Plan.from_json(planned, batches) if planned else None
 
     def keeper(self, context: Context) -> Keeper:
+        """Of the lease; ends the task as skipped where the run has not got it."""
+        skip_if_busy(self.pull(context, self.prepare_task_id, BUSY_KEY))
         return lease_of(self.own, context, Mode.REBUILD, self.lease)
 
     def bring_up_to_date(self, context: Context) -> CaughtUp:
@@ -277,17 +285,24 @@ class VerifyOperator(RebuildOperator):
 
 
 class ApproveSwapOperator(ApprovalOperator):
-    """Waits for a person where the form says so, else lets the run go on."""
+    """Waits for a person where the form says so, else lets the run go on.
 
-    def __init__(self, **kwargs: Any) -> None:
+    :param prepare_task_id: the first task, which may not have got the lease; None where this one is skipped then anyway.
+    """
+
+    def __init__(self, *, prepare_task_id: str | None = None, **kwargs: Any) -> None:
         super().__init__(
             subject="Serve the rebuilt index?",
             body="The new generation is verified: see the task `verify`. Approve to promote it; reject to leave the live one.",
             fail_on_reject=True,
             **kwargs,
         )
+        self.prepare_task_id = prepare_task_id
 
     def execute(self, context: Context) -> Any:
+        if self.prepare_task_id is not None:
+            busy: Any = context["ti"].xcom_pull(task_ids=self.prepare_task_id, key=BUSY_KEY)
+            skip_if_busy(busy)
         if context["params"].get("promote") == WAIT:
             return super().execute(context)
         return None

@@ -109,15 +109,24 @@ class GroupsReadyOperator(AllGroupsOperator):
         self.promote = promote
 
     def execute(self, context: Context) -> list[str]:
-        closed = self.by_group(context)
-        failed = [group for group, result in closed.items() if not result]
+        closed, busy = self.by_group(context), self.busy(context)
+        failed = [group for group, result in closed.items() if not result and group not in busy]
         each = self.promote == PER_GROUP
-        if not failed:
+        for group, why in busy.items():
+            self.log.warning("Group %r is left alone: %s", group, why)
+        if not failed and not busy:
             return [] if each else list(closed)
         if not each:
             for group in closed:
                 lease_of(self.stream.of_group(group), context, Mode.REBUILD).release()
         rest = "The others are served." if each else "None is served: the live indexes are as they were."
+        if not failed:
+            if each and len(busy) < len(closed):
+                return []
+            raise AirflowSkipException(
+                f"Stream {self.stream.name!r}: another run holds {len(busy)} of {len(closed)} groups:"
+                f" {', '.join(map(repr, busy))}. {rest}"
+            )
         raise AirflowFailException(
             f"Stream {self.stream.name!r}: {len(failed)} of {len(closed)} groups failed: {', '.join(map(repr, failed))}. {rest}"
             " The failed tasks' logs say why; clear them with what is downstream to go on with what is there."

@@ -24,7 +24,8 @@ from airflow_reindex_provider.core.sweeping.records import (
 from airflow_reindex_provider.core.sweeping.repairing import RepairResult
 from airflow_reindex_provider.hooks.progress import ReindexProgressHook
 from airflow_reindex_provider.operators.base import StreamOperator, is_true, lease_of, name_instance, results_of
-from airflow_reindex_provider.operators.groups import OfGroupOperator
+from airflow_reindex_provider.operators.groups import BUSY_KEY
+from airflow_reindex_provider.operators.leases import LeasingOperator, skip_if_busy
 from airflow_reindex_provider.operators.sweeping import (
     Compared,
     compare_range,
@@ -44,9 +45,9 @@ SWEEP_PLAN_KEY = "reindex_sweep_plan"
 SWEEP_KEY = "reindex_sweep"
 
 
-class PlanSweepOperator(OfGroupOperator):
+class PlanSweepOperator(LeasingOperator):
     """Fixes the bound of a sweep, the checkpoint, and cuts the keys into ranges for a mapped :class:`CompareKeysOperator`.
-    Takes the stream's lease, unless it is a dry run.
+    Takes the stream's lease, or waits for it, unless it is a dry run.
 
     Returns the ranges; what all tasks share is the XCom ``reindex_sweep_plan``.
 
@@ -56,7 +57,7 @@ class PlanSweepOperator(OfGroupOperator):
     :param compare: ``versions``, or ``content`` as well. A template.
     """
 
-    template_fields: Sequence[str] = ("group", "max_delete_fraction", "report_only", "compare")
+    template_fields: Sequence[str] = ("group", "wait", "max_delete_fraction", "report_only", "compare")
 
     def __init__(
         self,
@@ -74,7 +75,7 @@ class PlanSweepOperator(OfGroupOperator):
     def execute(self, context: Context) -> Any:
         """The ranges, as JSON."""
         if not is_true(self.report_only):
-            self.keeper(context).keep()
+            self.take(self.keeper(context), context)
         plan, ranges = self.plan()
         self.log.info(
             "Stream %r%s: %s rows in %d ranges are compared with generation %s, below the checkpoint %s.",
@@ -89,7 +90,7 @@ class PlanSweepOperator(OfGroupOperator):
         return [part.to_json() for part in ranges]
 
     def keeper(self, context: Context) -> Keeper:
-        return lease_of(self.own, context, Mode.SWEEP)
+        return lease_of(self.own, context, Mode.SWEEP, self.lease)
 
     def plan(self) -> tuple[SweepPlan, tuple[SweepRange, ...]]:
         stream = self.own
@@ -115,7 +116,9 @@ class SweepOperator(StreamOperator):
         self.plan_task_id = plan_task_id
 
     def plan(self, context: Context) -> SweepPlan:
-        planned: Any = context["ti"].xcom_pull(task_ids=self.plan_task_id, key=SWEEP_PLAN_KEY)
+        ti: Any = context["ti"]
+        skip_if_busy(ti.xcom_pull(task_ids=self.plan_task_id, key=BUSY_KEY))
+        planned = ti.xcom_pull(task_ids=self.plan_task_id, key=SWEEP_PLAN_KEY)
         if not planned:
             raise AirflowFailException(
                 f"Stream {self.stream.name!r}: there is no plan of a sweep, since task {self.plan_task_id!r} did not finish; its"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from airflow_reindex_provider.core.model import Counts, Mode
 from airflow_reindex_provider.core.progress import Progress
@@ -37,7 +37,8 @@ class SweepGroupOperator(PlanSweepOperator):
         own, keeper = self.own, self.keeper(context)
         dry_run = is_true(self.report_only)
         should_stop = self.should_stop if dry_run else self.should_stop_keeping(keeper)
-        should_stop()
+        if not dry_run:
+            self.take(keeper, context)
         try:
             plan, ranges = self.plan()
             rows = sum(part.rows for part in ranges)
@@ -69,8 +70,10 @@ class SweepGroupsReportOperator(AllGroupsOperator):
     names it."""
 
     def execute(self, context: Context) -> dict[str, Any]:
-        swept = self.by_group(context)
-        failed = [group for group, result in swept.items() if not result]
+        swept, busy = self.by_group(context), self.busy(context)
+        if len(busy) == len(swept):
+            raise AirflowSkipException("\n".join(busy.values()))
+        failed = [group for group, result in swept.items() if not result and group not in busy]
         results = [result for result in swept.values() if result]
         names = ("rows", "indexed", "listed", *map(str, Difference), "repairs", *Counts().to_json(), "spared")
         report = {
@@ -79,8 +82,11 @@ class SweepGroupsReportOperator(AllGroupsOperator):
             **{name: sum(result[name] for result in results) for name in names},
             "groups": {result["group"]: {name: result[name] for name in ("rows", *Difference)} for result in results},
             "failed": failed,
+            "busy": busy,
         }
         context["ti"].xcom_push(key=SWEEP_KEY, value=report)
+        for group, why in busy.items():
+            self.log.warning("Group %r is left alone: %s", group, why)
         for result in results:
             differs = ", ".join(f"{result[d]:,} {d}" for d in map(str, Difference) if result[d]) or "nothing differs"
             self.log.info(

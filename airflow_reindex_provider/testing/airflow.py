@@ -388,7 +388,8 @@ def _readable(line: str) -> str:
     """One JSON log line as text; the exception, where there is one, in a line below."""
     try:
         entry = json.loads(line)
-        text = f"{entry.get('timestamp', '')} {entry.get('level', '')} {entry['event']}"
+        why = f" {entry['reason']}" if "reason" in entry else ""
+        text = f"{entry.get('timestamp', '')} {entry.get('level', '')} {entry['event']}{why}"
     except (ValueError, KeyError, TypeError, AttributeError):
         return line
     for error in entry.get("error_detail") or []:

@@ -192,6 +192,7 @@ for name in ("grouped", "full"):
         min_size_ratio=0.1,
         retain=3,
         lease=timedelta(minutes=1),
+        max_wait=timedelta(hours=1),
         approval_timeout=timedelta(hours=1),
         max_active_batches=2,
         **EVERY,
@@ -203,6 +204,7 @@ for name in ("grouped", "full"):
         max_delete_fraction=0.5,
         compare="content",
         max_active_ranges=2,
+        max_wait=timedelta(0),
         **EVERY,
     )
 

@@ -237,6 +237,23 @@ def test_progress_record_is_documented() -> None:
     assert set(record) | {"try_number"} | {str(s) for s in Status} <= named
 
 
+@pytest.mark.parametrize(
+    ("page", "form"),
+    [
+        ("docs/backfill.md", "WINDOW_PARAMS"),
+        ("docs/rebuild.md", "REBUILD_PARAMS"),
+        ("docs/groups.md", "GROUP_REBUILD_PARAMS"),
+        ("docs/sweep.md", "SWEEP_PARAMS"),
+    ],
+)
+def test_trigger_forms_are_documented(page: str, form: str) -> None:
+    """The pages explain every field of the forms."""
+    from airflow_reindex_provider.dags import forms
+
+    rows = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \|", TEXT[page], re.M)
+    assert set(getattr(forms, form)) <= {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+
+
 def test_delays_of_parked_documents_are_documented() -> None:
     """docs/parked-documents.md has the delays that the code has."""
     stated = re.findall(r"^\| \d\w+ time \| (\d+) minutes \|$", TEXT["docs/parked-documents.md"], re.M)

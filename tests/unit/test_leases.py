@@ -8,9 +8,12 @@ from typing import Any
 
 import pytest
 
+from airflow_reindex_provider import AssetCheckpoint, TableCheckpoint, VariableCheckpoint
 from airflow_reindex_provider.core.errors import CheckpointConflictError, StreamBusyError
+from airflow_reindex_provider.core.groups import GROUPS
 from airflow_reindex_provider.core.leases import LEASE, Keeper, acquire, current, release
 from airflow_reindex_provider.core.model import Checkpoint
+from airflow_reindex_provider.core.protocols import CheckpointStore
 from airflow_reindex_provider.testing.memory import MemoryCheckpoint
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -117,3 +120,12 @@ def test_a_keeper_renews_in_time() -> None:
         keeper.keep()
     keeper.release()
     assert current(store, "products") is not None
+
+
+@pytest.mark.parametrize("store", [VariableCheckpoint(), TableCheckpoint("search"), AssetCheckpoint("kept")])
+def test_where_a_lease_is(store: CheckpointStore) -> None:
+    """A person is told to end the lease of a dead run, not to read from the first row on."""
+    assert "lease of stream 'products'" in store.where("products", LEASE)
+    assert "delete it where the run that it names is dead" in store.where("products", LEASE)
+    assert "list of groups of stream 'products'" in store.where("products", GROUPS)
+    assert "read from the first row on" in store.where("products", "products_20260101t000000")
