@@ -1,4 +1,16 @@
-"""The order of keys that a source and an index share, and what a walk along it meets.
+"""What a key is, the order of keys that a source and an index share, and what a walk along it meets.
+
+A key is the text that the source writes for it, one a column: another text is another key. A database may take two texts for one
+value (``1.0`` and ``1.00``, ``Ann`` and ``ann`` in a citext, ``1 day`` and ``24:00:00``), and then a row has one of them at a
+time. When it changes to another, it has left the one key for the other, and an index follows as if the key had changed:
+
+- a write is about the row's present text. An index that takes both texts for one key, as a Postgres table with a column of the
+  same type does, gives the document the new one; a search engine, which knows a document by its text, then holds two;
+- a deletion is about the text that it names, and touches no document of another text. A tombstone is written for a text that
+  no row has any more;
+- a look-up at the source finds the row by its value, and says which text it has. So a sweep knows that an orphan is an old text
+  of a row that is there: it writes the row, and deletes what is still there under the old text;
+- listings, checksums, parked documents and what a rebuild carries over compare texts.
 
 Whole numbers are ordered as numbers, everything else by the bytes of its text in UTF-8; columns one after the other. It is
 the order of Python, of Postgres' collation "C" and of a search engine's keyword fields, whatever a database's own is.

@@ -105,8 +105,9 @@ class ListingSource(SourceSession, Protocol):
     def checksum(self, within: KeyRange, *, below: str) -> Checksum | None:
         """Of the range's rows below ``below`` that are not gone; None where the source cannot compute one."""
 
-    def look_up(self, keys: Sequence[Key], *, below: str) -> Sequence[Listed]:
-        """Those of the keys that exist at all, gone or not, as :meth:`keys` would list them, from a new snapshot."""
+    def look_up(self, keys: Sequence[Key], *, below: str) -> Mapping[Key, Listed]:
+        """Those of the keys that exist at all, gone or not, each with its row as :meth:`keys` would list it, from a new
+        snapshot. The row is found by the value: its own key may be another text of an equal one (see ``core.keys``)."""
 
 
 @runtime_checkable

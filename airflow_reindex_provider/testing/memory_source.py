@@ -287,9 +287,9 @@ class MemorySourceSession:
     def checksum(self, within: KeyRange, *, below: str) -> Checksum | None:
         return memory_checksum(_listed(row, below) for row in self._in_key_order(within))
 
-    def look_up(self, keys: Sequence[Key], *, below: str) -> Sequence[Listed]:
+    def look_up(self, keys: Sequence[Key], *, below: str) -> Mapping[Key, Listed]:
         rows = {row.key: row for row in self._members(self._source.rows().values())}
-        return [_listed(rows[key], below) for key in keys if key in rows]
+        return {key: _listed(rows[key], below) for key in keys if key in rows}
 
     def _in_key_order(self, within: KeyRange) -> list[Row]:
         place_of = placing(key_kinds(self.schema()))

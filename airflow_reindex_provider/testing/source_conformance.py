@@ -229,13 +229,14 @@ class KeyConformance(ABC):
         table.put([Made(keys[0], 1), Made(keys[1], 1, gone=True), Made(keys[2], 9)])
         with table.source.open() as source:
             lister = _lister(source)
-            found = {e.key: e for e in lister.look_up(keys, below=table.cursor(5))}
+            found = lister.look_up(keys, below=table.cursor(5))
             nothing = lister.look_up([], below=table.cursor(5))
 
         assert sorted(found) == sorted(keys[:3])
+        assert all(entry.key == key for key, entry in found.items())
         assert [found[key].gone for key in keys[:3]] == [False, True, False]
         assert [found[key].version is None for key in keys[:3]] == [False, False, True]
-        assert list(nothing) == []
+        assert nothing == {}
 
 
 class SourceConformance(KeyConformance):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -192,3 +193,33 @@ def test_a_value_that_differs_stops_a_rebuild(engine: SearchEngine, database: Da
 
     with pytest.raises(VerificationError, match="field 'v'"):
         rebuilt.verify(plan.generation)
+
+
+def test_a_key_that_is_written_otherwise_by_now_is_one_document(
+    database: Database, db: Connection, engine: SearchEngine
+) -> None:
+    """An engine knows a document by its text, so it has two until a sweep: with 1.00 for 1.0 and a cursor that moved, or not."""
+    db.execute(
+        "CREATE TABLE items (id numeric PRIMARY KEY, gone boolean, updated_at timestamptz NOT NULL DEFAULT now())"
+    )
+    db.execute("INSERT INTO items (id) VALUES (1.0), (2.0), (3.0), (7)")
+    run = runner(database, engine, ("id",))
+    run = replace(run, target=replace(run.target, mappings={"properties": {"id": {"type": "keyword"}}}))
+    run.run()
+    db.execute("UPDATE items SET id = 1.00, updated_at = clock_timestamp() WHERE id = 1")
+    run.run()
+    db.execute(
+        "UPDATE items SET id = 2.00 WHERE id = 2; DELETE FROM items WHERE id = 3; INSERT INTO items (id) VALUES (3.00)"
+    )
+    sweeper = Sweeper(run=run, max_delete_fraction=1.0)
+
+    found, done = sweeper.sweep()
+    run.run()
+
+    assert found.counts == {Difference.ORPHANED: 3, Difference.MISSING: 1}
+    assert (done.counts.deleted, done.counts.failures, done.spared) == (2, 0, 1)
+    found, done = sweeper.sweep()
+    assert (found.counts, done.counts.deleted) == ({Difference.ORPHANED: 1}, 1)
+    assert sweeper.sweep()[0].counts == {}
+    answer = engine.call("POST", f"/{run.target.index}/_search", {"size": 10})
+    assert sorted(hit["_id"] for hit in answer["hits"]["hits"]) == ["1.00", "2.00", "3.00", "7"]

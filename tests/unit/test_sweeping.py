@@ -16,7 +16,7 @@ from airflow_reindex_provider.core.keys import KeyKind, KeyRange, Listed, in_ord
 from airflow_reindex_provider.core.model import Chunk, Document, Format, Guarantee, Key, Position
 from airflow_reindex_provider.core.planning import Sizes, current_generation
 from airflow_reindex_provider.core.sweeping import comparing, repairing
-from airflow_reindex_provider.core.sweeping.allowing import allow, deletion_version, require_absent
+from airflow_reindex_provider.core.sweeping.allowing import allow, deletion_version, require_absent, respelled
 from airflow_reindex_provider.core.sweeping.records import (
     Compare,
     Difference,
@@ -280,11 +280,17 @@ def test_the_cap_is_about_all_ranges_together() -> None:
 def test_a_key_that_is_found_below_the_bound_proves_the_scan_incomplete() -> None:
     """One at or above it has come since, and is spared."""
     orphans = [("1",), ("2",)]
-    assert require_absent(orphans, [Listed(("1",), None, False)]) == [("2",)]
+    assert require_absent(orphans, {("1",): Listed(("1",), None, False)}) == [("2",)]
     with pytest.raises(SourceIncompleteError, match="'1'"):
-        require_absent(orphans, [Listed(("1",), 5, False)])
-    with pytest.raises(SourceIncompleteError, match=r"1\.0"):
-        require_absent(orphans, [Listed(("1.0",), None, False)])
+        require_absent(orphans, {("1",): Listed(("1",), 5, False)})
+
+
+def test_an_orphan_may_be_an_old_text_of_a_rows_key() -> None:
+    """The row is there, so nobody says it is absent; but where it is gone, or has changed since, there is nothing to write."""
+    old, new = ("1.0",), ("1.00",)
+    for version, gone, absent, moved in ((5, False, [], {old: new}), (5, True, [old], {}), (None, False, [], {})):
+        found = {old: Listed(new, version, gone)}
+        assert (require_absent([old], found), respelled([old], found)) == (absent, moved)
 
 
 def test_a_deletion_lies_between_what_is_there_and_what_can_come() -> None:

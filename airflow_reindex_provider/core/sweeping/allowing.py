@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from airflow_reindex_provider.core.errors import SourceIncompleteError, TooManyDeletesError
 from airflow_reindex_provider.core.keys import Listed
@@ -39,22 +39,30 @@ def allow(plan: SweepPlan, reports: Sequence[tuple[SweepRange, SweepReport]]) ->
     )
 
 
-def require_absent(orphans: Sequence[Key], found: Iterable[Listed]) -> list[Key]:
-    """Those of the orphans that may be deleted, by a look-up at the source after the scan.
+def require_absent(orphans: Iterable[Key], found: Mapping[Key, Listed]) -> list[Key]:
+    """Those of the orphans that no row has, by a look-up at the source after the scan.
 
-    :param found: what of them the source has after all; a row at or above the bound has come since, and is left to the
-        incremental runs.
+    :param found: the rows that the source has of them after all. One at or above the bound has come since, and is left to the
+        incremental runs; one that is gone needs no document under another text of its key either.
     :raises SourceIncompleteError: a row below the bound was there all the time, so the scan did not see all of the source.
     """
-    wanted, since = set(orphans), set()
-    for row in found:
-        if row.version is not None or row.key not in wanted:
+    absent = []
+    for key in orphans:
+        row = found.get(key)
+        if row is None or (row.key != key and row.gone and row.version is not None):
+            absent.append(key)
+        elif row.key == key and row.version is not None:
             raise SourceIncompleteError(
                 f"Key {'/'.join(row.key)!r} was not in the scan of the source, and a look-up finds it: the scan did not see all"
                 " rows, or an old row was put back by hand. Nothing of this part was deleted."
             )
-        since.add(row.key)
-    return [key for key in orphans if key not in since]
+    return absent
+
+
+def respelled(orphans: Iterable[Key], found: Mapping[Key, Listed]) -> dict[Key, Key]:
+    """Those of the orphans that are an old text of a row's key, each with the text that the row has now (``core.keys``)."""
+    rows = ((key, found[key]) for key in orphans if key in found)
+    return {key: row.key for key, row in rows if row.key != key and row.version is not None and not row.gone}
 
 
 def deletion_version(plan: SweepPlan, horizon: str | None) -> int:

@@ -171,7 +171,8 @@ class Comparison:
             difference = self._judge(here, there)
             key = here.key if here is not None else there.key if there is not None else ()
             is_indexed = there is not None and not there.gone and self._is_below(there)
-            found = None if difference is None else Finding(key, difference, here is not None)
+            version = there.version if there is not None else None
+            found = None if difference is None else Finding(key, difference, here is not None, version)
             is_equal = here is not None and there is not None and not here.gone and here.version == there.version
             yield _Met(key, found, here is not None, is_indexed, is_equal and found is None)
             if here is not None:

@@ -41,6 +41,8 @@ class Finding(NamedTuple):
     difference: Difference
     at_source: bool
     """Whether the source has a row of the key; an orphan with a row is soft-deleted or filtered out there."""
+    version: int | None = None
+    """Of an orphan: that of its document."""
 
 
 @dataclass(frozen=True, slots=True)

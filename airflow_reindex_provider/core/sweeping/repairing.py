@@ -24,7 +24,7 @@ from airflow_reindex_provider.core.model import (
 )
 from airflow_reindex_provider.core.progress import Progress, Status
 from airflow_reindex_provider.core.running.indexing import index_batch
-from airflow_reindex_provider.core.sweeping.allowing import deletion_version, require_absent
+from airflow_reindex_provider.core.sweeping.allowing import deletion_version, require_absent, respelled
 from airflow_reindex_provider.core.sweeping.comparing import Comparison
 from airflow_reindex_provider.core.sweeping.records import Difference, Finding, RepairJob, SweepPlan
 
@@ -64,7 +64,8 @@ class _Collected:
     to_index: list[Key] = field(default_factory=list)
     retired: list[Key] = field(default_factory=list)
     """Soft-deleted or filtered out: the row itself says so, with its version."""
-    orphans: list[Key] = field(default_factory=list)
+    orphans: dict[Key, int] = field(default_factory=dict)
+    """With the versions of their documents."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,7 +130,7 @@ class Repair:
     def _collect(self, within: KeyRange) -> tuple[_Collected, Key | None]:
         """What differs, and None; or too much differs, and the key of the first difference that is too many."""
         collected = _Collected()
-        for number, (key, difference, at_source) in enumerate(self._repairable(within)):
+        for number, (key, difference, at_source, version) in enumerate(self._repairable(within)):
             if number == COLLECTED:
                 return collected, key
             if difference is not Difference.ORPHANED:
@@ -137,7 +138,8 @@ class Repair:
             elif at_source:
                 collected.retired.append(key)
             else:
-                collected.orphans.append(key)
+                assert version is not None
+                collected.orphans[key] = version
         return collected, None
 
     def _repairable(self, within: KeyRange) -> Iterator[Finding]:
@@ -146,8 +148,8 @@ class Repair:
     def _writes(self, found: _Collected) -> Iterator[Callable[[], RepairResult]]:
         for keys in _batched([*found.to_index, *found.retired], AT_ONCE):
             yield partial(self._index, keys)
-        for keys in _batched(found.orphans, AT_ONCE):
-            yield partial(self._delete, keys)
+        for keys in _batched([*found.orphans], AT_ONCE):
+            yield partial(self._delete, {key: found.orphans[key] for key in keys})
 
     def _index(self, keys: tuple[Key, ...]) -> RepairResult:
         """The rows as they are now, as far as they still lie below the bound; the others are the incremental runs'."""
@@ -166,15 +168,22 @@ class Repair:
         )
         return RepairResult(result.counts, 0, result.rejected)
 
-    def _delete(self, orphans: tuple[Key, ...]) -> RepairResult:
+    def _delete(self, orphans: Mapping[Key, int]) -> RepairResult:
         # In this order: a row that appears after the look-up has a cursor value at or above this horizon, so it wins.
         horizon = self.comparison.source.survey().horizon.cursor
-        absent = require_absent(orphans, self.comparison.source.look_up(orphans, below=self.plan.bound))
+        found = self.comparison.source.look_up(tuple(orphans), below=self.plan.bound)
+        absent, old_texts = require_absent(orphans, found), respelled(orphans, found)
         version = deletion_version(self.plan, horizon)
         deletions = [Document(key, version, None) for key in absent]
+        result = RepairResult(spared=len(orphans) - len(absent) - len(old_texts))
+        if old_texts:
+            # The row first: an index that takes both texts for one key gives its document the new one, and the deletion of the
+            # old text finds nothing. With the old document's own version, so that it can touch no other.
+            result += self._index(tuple(dict.fromkeys(old_texts.values())))
+            deletions += [Document(key, orphans[key], None) for key in old_texts]
         with self.comparison.target.writer(self.plan.generation, self.comparison.schema, Format.ROWS) as writer:
-            result = writer.write(Chunk(Position(self.plan.bound), Format.ROWS, deletions))
-        return RepairResult(result.counts, len(orphans) - len(absent), result.rejected)
+            written = writer.write(Chunk(Position(self.plan.bound), Format.ROWS, deletions))
+        return result + RepairResult(written.counts, 0, written.rejected)
 
 
 def _batched(keys: Sequence[Key], size: int) -> Iterator[tuple[Key, ...]]:

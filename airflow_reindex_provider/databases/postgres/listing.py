@@ -51,6 +51,15 @@ class KeyColumn:
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """Keys to look up, as SQL: their texts, the relation that has these, and when a row has the value of one."""
+
+    texts: tuple[sql.Composable, ...]
+    body: sql.Composable
+    equal: sql.Composable
+
+
+@dataclass(frozen=True, slots=True)
 class KeyList:
     """The rows to list: where they are, what their key, version and deletion are as SQL, and what lies below the bound."""
 
@@ -136,18 +145,24 @@ class KeyList:
         assert row is not None
         return Checksum(*row)
 
-    def look_up(self, connection: psycopg.Connection[Any], condition: sql.Composable) -> list[Listed]:
+    def look_up(self, connection: psycopg.Connection[Any], asked: Asked) -> dict[Key, Listed]:
         statement = sql.SQL(
-            "SELECT CASE WHEN {below} THEN {version} END, ({gone})::boolean, {texts} FROM {body} WHERE {condition}"
+            "SELECT CASE WHEN {below} THEN {version} END, ({gone})::boolean, {texts}, {asked} FROM {list} JOIN {body} ON {equal}"
         ).format(
             below=self.below,
             version=self.version,
             gone=self.gone,
             texts=_comma([c.text for c in self.columns]),
+            asked=_comma(asked.texts),
+            list=asked.body,
             body=self.body,
-            condition=condition,
+            equal=asked.equal,
         )
-        return [Listed(tuple(key), version, gone) for version, gone, *key in connection.execute(statement)]
+        found: dict[Key, Listed] = {}
+        width = len(self.columns)
+        for version, gone, *key in connection.execute(statement):
+            found[tuple(key[width:])] = Listed(tuple(key[:width]), version, gone)
+        return found
 
     def _count(self, connection: psycopg.Connection[Any], within: KeyRange) -> int:
         statement = sql.SQL("SELECT count(*) FROM {} WHERE {}").format(self.body, self._within(within))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -18,6 +19,28 @@ BINARY_SAFE_TYPES = frozenset(
     }
 )
 """Built-in types whose binary form is the same on every supported server; all others travel as text."""
+
+
+ONE_TEXT_TYPES = frozenset(
+    {
+        *("boolean", "smallint", "integer", "bigint", "oid", "xid8", "money", "pg_lsn", "uuid", "bytea"),
+        *("text", "character varying", "character", "bpchar", "name", '"char"', "bit", "bit varying", "tsvector"),
+        *(
+            "date",
+            "timestamp without time zone",
+            "timestamp with time zone",
+            "time without time zone",
+            "time with time zone",
+        ),
+        *("inet", "cidr", "macaddr", "macaddr8", "int4range", "int8range", "daterange", "tsrange", "tstzrange"),
+        *("int4multirange", "int8multirange", "datemultirange", "tsmultirange", "tstzmultirange"),
+    }
+)
+"""Types whose equal values are always written the same. Of a numeric (1.0 and 1.00), a float (0 and -0), an interval (1 day and
+24:00:00), a jsonb or a citext they are not, and of a type that is on no list nobody knows."""
+
+_LENGTH = re.compile(r"\(\d+\)")
+_SCALED = re.compile(r"numeric\(\d+,-?\d+\)")
 
 
 _AS_TEXT = {"character varying": "text", "character": "text", "name": "text", "bit": "bit varying"}
@@ -41,6 +64,14 @@ def portable_type(name: str) -> str:
 
 def is_binary_safe(name: str) -> bool:
     return name.removesuffix("[]") in BINARY_SAFE_TYPES
+
+
+def has_one_text(type: str) -> bool:
+    """Whether equal values of this type have one text. :param type: as declared: a scale makes a numeric's texts equal.
+
+    A column of text needs a look at its collation besides."""
+    element = type.removesuffix("[]")
+    return _LENGTH.sub("", element) in ONE_TEXT_TYPES or _SCALED.fullmatch(element) is not None
 
 
 def fits(source_type: str, target_type: str) -> bool:

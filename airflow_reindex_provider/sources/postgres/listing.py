@@ -10,7 +10,7 @@ from psycopg import sql
 
 from airflow_reindex_provider.core.keys import key_kinds
 from airflow_reindex_provider.core.model import Key, Schema
-from airflow_reindex_provider.databases.postgres.listing import PAGE_ROWS, KeyColumn, KeyList
+from airflow_reindex_provider.databases.postgres.listing import PAGE_ROWS, Asked, KeyColumn, KeyList
 from airflow_reindex_provider.databases.postgres.types import converted, is_binary_safe, portable_type
 from airflow_reindex_provider.sources.postgres.sql import Relation
 
@@ -50,16 +50,20 @@ def contents(relation: Relation, schema: Schema, columns: Mapping[str, str]) -> 
     return tuple(found)
 
 
-def among(relation: Relation, keys: Sequence[Key]) -> sql.Composed:
-    """The keys as a condition, by the columns' own idea of what is equal."""
-    rows = [
-        sql.SQL(", ").join(
-            sql.Literal(part) + sql.SQL("::") + kind for part, kind in zip(key, relation.key_types, strict=True)
-        )
-        for key in keys
-    ]
-    return sql.SQL("({}) IN ({})").format(
-        sql.SQL(", ").join(relation.key), sql.SQL(", ").join(sql.SQL("({})").format(row) for row in rows)
+def same_keys(relation: Relation, keys: Sequence[Key]) -> Asked:
+    """The keys to look up, compared by the columns' own idea of what is equal."""
+    names = [sql.Identifier("asked", f"k{n}") for n in range(len(relation.key))]
+    lists = (sql.Literal([key[n] for key in keys]) + sql.SQL("::text[]") for n in range(len(names)))
+    equal = (
+        sql.SQL("{} = {}::{}").format(column, name, kind)
+        for column, name, kind in zip(relation.key, names, relation.key_types, strict=True)
+    )
+    return Asked(
+        tuple(names),
+        sql.SQL("unnest({}) AS asked ({})").format(
+            sql.SQL(", ").join(lists), sql.SQL(", ").join(sql.Identifier(f"k{n}") for n in range(len(names)))
+        ),
+        sql.SQL(" AND ").join(equal),
     )
 
 

@@ -122,11 +122,11 @@ class PostgresSourceSession:
         with self._asking():
             return replace(self._keys(below), contents=contents).checksum(self._connection, within)
 
-    def look_up(self, keys: Sequence[Key], *, below: str) -> Sequence[Listed]:
+    def look_up(self, keys: Sequence[Key], *, below: str) -> Mapping[Key, Listed]:
         if not keys:
-            return []
+            return {}
         with self._asking():
-            return self._keys(below).look_up(self._connection, listing.among(self._relations.members, keys))
+            return self._keys(below).look_up(self._connection, listing.same_keys(self._relations.members, keys))
 
     def cancel(self) -> None:
         with suppress(psycopg.Error):

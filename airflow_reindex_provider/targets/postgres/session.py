@@ -22,7 +22,13 @@ from airflow_reindex_provider.targets.postgres.listing import key_list
 from airflow_reindex_provider.targets.postgres.marks import MARK, mark, mark_of, stream_of
 from airflow_reindex_provider.targets.postgres.statements import DELETED, VERSION
 from airflow_reindex_provider.targets.postgres.swap import dependents_named, swap_view
-from airflow_reindex_provider.targets.postgres.tables import columns_of, create_table, index_definitions, primary_key_of
+from airflow_reindex_provider.targets.postgres.tables import (
+    columns_of,
+    create_table,
+    index_definitions,
+    loose_columns_of,
+    primary_key_of,
+)
 from airflow_reindex_provider.targets.postgres.writer import PostgresWriter
 
 if TYPE_CHECKING:
@@ -248,6 +254,7 @@ class PostgresTargetSession:
                     staged={n: schema.field(n).wire_type if format is Format.PG_COPY else "text" for n in columns},
                     primary_key=schema.primary_key,
                     has_deletes=schema.has_deletes or format is Format.ROWS,
+                    loose=loose_columns_of(self._connection, self._identifier(generation)),
                 )
             except errors.UndefinedTable as error:
                 raise self._gone(generation) from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from psycopg import sql
@@ -30,7 +30,7 @@ class Statements:
         """Of all staged rows, or of those at these places (ctids); writes over what is not newer."""
         if places is None:
             return self._before + self._after
-        return self._before + sql.SQL(" WHERE s.ctid = ANY({}::tid[])").format(sql.Literal(places)) + self._after
+        return self._before + sql.SQL(" AND s.ctid = ANY({}::tid[])").format(sql.Literal(places)) + self._after
 
     @classmethod
     def of(
@@ -41,8 +41,13 @@ class Statements:
         primary_key: Sequence[str],
         *,
         has_deletes: bool,
+        loose: Collection[str] = (),
     ) -> Statements:
-        """:param columns: the table's columns and their types. :param staged: their types in the staging table."""
+        """:param columns: the table's columns and their types. :param staged: their types in the staging table.
+        :param loose: of the key, those whose equal values can have several texts (``core.keys``): a document takes the place
+            of the one with an equal key, its spelling included, and a deletion is about its own spelling only.
+        """
+        spelled = [n for n in primary_key if n in loose]
 
         def value(name: str) -> sql.Composed:
             cell = converted(sql.Identifier("s", name), staged[name], columns[name])
@@ -51,7 +56,7 @@ class Statements:
             return cell
 
         # A deletion is a row too: its version must stay to refuse a late write.
-        written = (*(n for n in columns if n not in primary_key), VERSION, DELETED)
+        written = (*(n for n in columns if n not in primary_key or n in spelled), VERSION, DELETED)
         parts = {
             "table": table,
             "key": sql.SQL(", ").join(map(sql.Identifier, primary_key)),
@@ -70,6 +75,17 @@ class Statements:
         conflict = sql.SQL(
             " ON CONFLICT ({key}) DO UPDATE SET {updates} WHERE t.{version} <= excluded.{version}"
         ).format(**parts)
+        told: sql.Composable = sql.SQL("true")
+        if spelled and has_deletes:
+            same = sql.SQL(" AND ").join(
+                sql.SQL("{} = {}").format(_text("t", n), _text("excluded", n)) for n in spelled
+            )
+            conflict += sql.SQL(" AND (NOT excluded.{deleted} OR t.{deleted} OR {same})").format(**parts, same=same)
+            # Within a statement one of them can take the place: the document, which the deletion would not touch.
+            told = sql.SQL(
+                "(NOT s.{deleted} OR ({order}) NOT IN (SELECT {order} FROM pg_temp.reindex_staging AS s WHERE NOT s.{deleted}))"
+            ).format(**parts)
+        where = sql.SQL(" WHERE ") + told
         by_key = sql.SQL(" ORDER BY {order}").format(**parts)
         if not has_deletes:
             counts = sql.Composed(
@@ -81,7 +97,7 @@ class Statements:
                 ]
             )
             begin = sql.SQL("WITH written AS (")
-            return cls(begin + insert + by_key + counts, begin + insert, by_key + conflict + counts)
+            return cls(begin + insert + by_key + counts, begin + insert + where, by_key + conflict + counts)
         plain_counts = sql.SQL(
             " RETURNING t.{deleted} AS gone)"
             " SELECT count(*) FILTER (WHERE NOT gone), 0, 0, count(*) FILTER (WHERE gone) FROM written"
@@ -100,6 +116,10 @@ class Statements:
         ).format(**parts)
         return cls(
             sql.SQL("WITH written AS (") + insert + by_key + plain_counts,
-            sql.SQL("WITH ") + hidden + sql.SQL("written AS (") + insert,
+            sql.SQL("WITH ") + hidden + sql.SQL("written AS (") + insert + where,
             by_key + conflict + counts,
         )
+
+
+def _text(row: str, column: str) -> sql.Composed:
+    return sql.SQL('{}::text COLLATE "C"').format(sql.Identifier(row, column))

@@ -8,6 +8,7 @@ import psycopg
 from psycopg import sql
 
 from airflow_reindex_provider.core.model import Schema
+from airflow_reindex_provider.databases.postgres.types import has_one_text
 from airflow_reindex_provider.targets.postgres.definition import FullText, PostgresIndexDefinition
 from airflow_reindex_provider.targets.postgres.statements import DELETED, VERSION
 
@@ -16,7 +17,9 @@ SELECT a.attname FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid 
 WHERE i.indrelid = to_regclass(%s) AND i.indisprimary
 """
 _COLUMNS = """
-SELECT a.attname, format_type(a.atttypid, a.atttypmod), a.attgenerated <> '' FROM pg_attribute a
+SELECT a.attname, format_type(a.atttypid, a.atttypmod),
+       (SELECT NOT c.collisdeterministic FROM pg_collation c WHERE c.oid = a.attcollation) IS TRUE
+FROM pg_attribute a
 WHERE a.attrelid = to_regclass(%(table)s) AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum
 """
 
@@ -56,6 +59,12 @@ def columns_of(connection: psycopg.Connection[Any], table: sql.Identifier) -> di
     """With their types; none where there is no such table."""
     rows = connection.execute(_COLUMNS, {"table": table.as_string(None)}).fetchall()
     return {name: kind for name, kind, _ in rows}
+
+
+def loose_columns_of(connection: psycopg.Connection[Any], table: sql.Identifier) -> set[str]:
+    """Those whose equal values can have several texts: the table takes these for one key, and a sweep for several."""
+    rows = connection.execute(_COLUMNS, {"table": table.as_string(None)}).fetchall()
+    return {name for name, kind, ignores in rows if ignores or not has_one_text(kind)}
 
 
 def primary_key_of(connection: psycopg.Connection[Any], table: sql.Identifier) -> set[str]:

@@ -9,7 +9,7 @@ above only when that is refused.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from queue import SimpleQueue
@@ -46,7 +46,7 @@ class PostgresWriter:
 
     :param connections: one for each chunk that may be on its way at the same time.
     :param columns: the table's columns and their types. :param staged: their types on the way.
-    :param has_deletes: whether chunks can hold deletions, whose contents are then not kept.
+    :param has_deletes: whether chunks can hold deletions, whose contents are then not kept. :param loose: see ``Statements``.
     """
 
     def __init__(
@@ -58,6 +58,7 @@ class PostgresWriter:
         staged: Mapping[str, str],
         primary_key: Sequence[str],
         has_deletes: bool,
+        loose: Collection[str] = (),
     ) -> None:
         self._connections = connections
         self._table = table
@@ -65,7 +66,7 @@ class PostgresWriter:
         self._key = primary_key
         self._staging = sql.Identifier("pg_temp", "reindex_staging")
         self._order = tuple(columns)
-        self._statements = Statements.of(table, columns, staged, primary_key, has_deletes=has_deletes)
+        self._statements = Statements.of(table, columns, staged, primary_key, has_deletes=has_deletes, loose=loose)
         self._all_new = False
         self._chunk_bytes = 0
         # A deletion must lose its contents on the way, and a cast needs a statement.
