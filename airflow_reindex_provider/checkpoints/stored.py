@@ -112,10 +112,15 @@ def _require_texts(name: str, value: Any) -> None:
 
 def _require_parked(number: int, value: Any) -> None:
     here = f"parked[{number}]"
-    names = {"key", "attempts", *_PARKED_TEXTS}
-    if not isinstance(value, Mapping) or set(value) != names:
-        raise TypeError(f"{here} must be an object of {', '.join(sorted(names))}")
-    _require_texts(f"{here}.key", value["key"])
+    names = {"attempts", *_PARKED_TEXTS}
+    if not isinstance(value, Mapping) or set(value) not in (names | {"key"}, names | {"keys"}):
+        raise TypeError(f"{here} must be an object of {', '.join(sorted(names))}, and key or keys")
+    if "key" in value:
+        _require_texts(f"{here}.key", value["key"])
+    elif not isinstance(value["keys"], list):
+        raise TypeError(f"{here}.keys must be a list of keys, not {value['keys']!r:.80}")
+    for key in value.get("keys", ()):
+        _require_texts(f"{here}.keys", [key] if isinstance(key, str) else key)
     if type(value["attempts"]) is not int or not all(isinstance(value[name], str) for name in _PARKED_TEXTS):
         raise TypeError(f"{here}: attempts must be a whole number and {', '.join(_PARKED_TEXTS)} texts")
     for name in ("parked_at", "next_try_at"):

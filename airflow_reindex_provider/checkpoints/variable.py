@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from airflow_reindex_provider.checkpoints.stored import conflict, invalid, read_checkpoint, storage_key, told
 from airflow_reindex_provider.core.errors import ConfigurationError, TransientError
 from airflow_reindex_provider.core.model import Checkpoint
+from airflow_reindex_provider.core.model.packed import MANY
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ class VariableCheckpoint:
         with _explained(key):
             Variable.set(
                 key,
-                json.dumps(saved.to_json(), indent=2, ensure_ascii=False),
+                json.dumps(saved.to_json(), indent=2 if len(saved.parked) <= MANY else None, ensure_ascii=False),
                 description=f"How far stream {saved.stream!r} has been indexed. Delete it to start from the first row.",
             )
         return saved

@@ -1,15 +1,34 @@
-"""Parked documents: refused by the target, kept with key and reason, tried again with growing delays."""
+"""Parked documents: refused by the target, kept with key and reason, tried again with growing delays.
+
+What is remembered of them has a bound in bytes, whatever ``max_failures`` allows: reasons give way first, to what they have in
+common; a key is never forgotten. Where the keys alone are too many, the run fails as it does past ``max_failures``.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 from airflow_reindex_provider.core.model import Key, Parked, Rejection
+from airflow_reindex_provider.core.model.packed import MANY, packed, size
 
 FIRST_DELAY = timedelta(minutes=5)
 LONGEST_DELAY = timedelta(hours=24)
 MAX_REASON_CHARS = 300
+MAX_BYTES = 256 * 1024
+"""Of what a checkpoint remembers of parked documents, and of what a batch says of refused ones; as JSON."""
+ROOM = f"a checkpoint has room for ({MAX_BYTES // 1024} kB of keys, whatever max_failures is)"
+_REASONS_BYTES = 32 * 1024
+_RETRIES = 1000
+_RETRIES_BYTES = 24 * 1024
+_OTHER = "one of too many different reasons to keep; the log of the task that refused it has it"
+# Values stand in quotes or are numbers: without them one reason is left for all documents that have one thing wrong.
+_VALUES = re.compile(r"'[^']*'|\"[^\"]*\"|[\w.-]*\d[\w.-]*")
+
+Refused = TypeVar("Refused", Parked, Rejection)
 
 
 def retry_delay(attempts: int) -> timedelta:
@@ -21,6 +40,46 @@ def retry_delay(attempts: int) -> timedelta:
 def due(parked: Iterable[Parked], now: datetime) -> tuple[Key, ...]:
     """The keys whose delay is over at ``now`` (aware)."""
     return tuple(p.key for p in parked if datetime.fromisoformat(p.next_try_at) <= now)
+
+
+def retries(parked: Iterable[Parked], now: datetime) -> tuple[Key, ...]:
+    """Those of the keys that are due which one run tries again: the ones that have waited longest, as many as a batch may
+    name. The others stay due, and the next runs try them."""
+    parked = list(parked)
+    since = {p.key: datetime.fromisoformat(p.next_try_at) for p in parked}
+    chosen: list[Key] = []
+    room = _RETRIES_BYTES
+    for key in sorted(due(parked, now), key=since.__getitem__):
+        room -= key_bytes(key)
+        if chosen and (room < 0 or len(chosen) == _RETRIES):
+            break
+        chosen.append(key)
+    return tuple(chosen)
+
+
+def key_bytes(key: Key) -> int:
+    return size(list(key)) + 2
+
+
+def bounded(refused: Sequence[Refused]) -> tuple[Refused, ...]:
+    """With fewer different reasons, where they would take too many bytes. No key is left out."""
+    if len(refused) <= MANY:
+        return tuple(refused)
+    reasons = {r.reason: r.reason for r in refused}
+    if sum(map(size, reasons)) > _REASONS_BYTES:
+        reasons = {reason: _VALUES.sub("…", reason) for reason in reasons}
+    kept, room = set(), _REASONS_BYTES
+    for said in dict.fromkeys(reasons.values()):
+        room -= size(said)
+        if room < 0:
+            break
+        kept.add(said)
+    short = {reason: said if said in kept else _OTHER for reason, said in reasons.items()}
+    return tuple(sorted((replace(r, reason=short[r.reason]) for r in refused), key=lambda r: r.reason))
+
+
+def takes_too_much(parked: Sequence[Parked]) -> bool:
+    return size(packed([p.to_json() for p in parked])) > MAX_BYTES
 
 
 def merge(
@@ -52,4 +111,7 @@ def merge(
             parked_at=before.parked_at if before else now.isoformat(timespec="seconds"),
             next_try_at=(now + retry_delay(attempts)).isoformat(timespec="seconds"),
         )
-    return tuple(kept.values())
+    if len(kept) <= MANY:
+        return tuple(kept.values())
+    # Beside each other, those that are alike are written as one.
+    return tuple(sorted(bounded(list(kept.values())), key=lambda p: (p.next_try_at, p.parked_at, p.attempts, p.reason)))

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from airflow_reindex_provider.core import parking
 from airflow_reindex_provider.core.model import (
     Batch,
     Checkpoint,
@@ -20,7 +21,6 @@ from airflow_reindex_provider.core.model import (
     Window,
 )
 from airflow_reindex_provider.core.model.surveys import MOST_COUNTED
-from airflow_reindex_provider.core.parking import due
 from airflow_reindex_provider.core.progress import utc_now
 from airflow_reindex_provider.core.protocols import CheckpointStore, PlanningSource, TargetSession
 from airflow_reindex_provider.core.windows import Request, backfill_window, cursor_bound, incremental_window
@@ -98,7 +98,7 @@ def make_plan(
     now = wall()
     retries: tuple[Key, ...] = ()
     if request.mode.moves_checkpoint:
-        retries = due(checkpoint.parked, now)
+        retries = parking.retries(checkpoint.parked, now)
     batches = _batches(stream, request.mode, generation or new_generation, slices, retries, survey.horizon.cursor)
     return Plan(
         stream=stream,

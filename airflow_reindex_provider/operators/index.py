@@ -118,8 +118,6 @@ class IndexBatchOperator(StreamOperator):
             result.chunks,
             result.elapsed_s,
         )
-        for rejection in result.rejected:
-            self.log.warning("Refused and parked: key %s: %s", "/".join(rejection.key), rejection.reason)
         return result.to_json()
 
     def pace(self, context: Context) -> Callable[[int], None]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from airflow_reindex_provider.core.model.packed import packed, unpacked
 from airflow_reindex_provider.core.model.words import Key, Position
 
 
@@ -48,7 +49,7 @@ class Checkpoint:
             "generation": self.generation,
             "cursor": self.position.cursor if self.position else None,
             "key": list(self.position.key) if self.position else [],
-            "parked": [p.to_json() for p in self.parked],
+            "parked": packed([p.to_json() for p in self.parked]),
             "version": self.version,
             "saved_at": self.saved_at,
             "saved_by": self.saved_by,
@@ -64,7 +65,7 @@ class Checkpoint:
             stream=value["stream"],
             generation=value["generation"],
             position=None if cursor is None else Position(cursor, tuple(str(k) for k in key)),
-            parked=tuple(Parked.from_json(p) for p in value.get("parked", ())),
+            parked=tuple(Parked.from_json(p) for p in unpacked(value.get("parked", ()))),
             version=version,
             saved_at=value.get("saved_at"),
             saved_by=value.get("saved_by"),

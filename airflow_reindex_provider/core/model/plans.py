@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from airflow_reindex_provider.core.cursors import CursorType
+from airflow_reindex_provider.core.model.packed import packed, unpacked
 from airflow_reindex_provider.core.model.rows import Counts, Rejection
 from airflow_reindex_provider.core.model.words import Guarantee, Key, Mode, Position, Window
 
@@ -93,7 +94,7 @@ class BatchResult:
             **self.counts.to_json(),
             "chunks": self.chunks,
             "elapsed_s": round(self.elapsed_s, 3),
-            "rejected": [r.to_json() for r in self.rejected],
+            "rejected": packed([r.to_json() for r in self.rejected]),
         }
 
     @classmethod
@@ -101,7 +102,7 @@ class BatchResult:
         return cls(
             batch=Batch.from_json(value["batch"]),
             counts=Counts.from_json(value),
-            rejected=tuple(Rejection.from_json(r) for r in value["rejected"]),
+            rejected=tuple(Rejection.from_json(r) for r in unpacked(value["rejected"])),
             chunks=value["chunks"],
             elapsed_s=value["elapsed_s"],
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -11,6 +13,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, cast
 
+from airflow_reindex_provider.core import parking
 from airflow_reindex_provider.core.errors import GenerationGoneError, IndexingStoppedError, TooManyFailuresError
 from airflow_reindex_provider.core.model import (
     Batch,
@@ -24,6 +27,7 @@ from airflow_reindex_provider.core.model import (
     Transform,
     WriteResult,
 )
+from airflow_reindex_provider.core.model.packed import packed, size, unpacked
 from airflow_reindex_provider.core.parking import MAX_REASON_CHARS
 from airflow_reindex_provider.core.progress import Progress, Status
 from airflow_reindex_provider.core.protocols import ResumeLog, SourceSession, StagingWriter, TargetSession, Writer
@@ -31,6 +35,9 @@ from airflow_reindex_provider.core.running.readahead import read_ahead, stage_ah
 
 log = logging.getLogger(__name__)
 
+NOTE_BYTES = 48 * 1024
+"""Of the note for the next try: Airflow's ``[state_store] max_value_storage_bytes`` is 64 kB as it comes."""
+NOT_NOTED = "refused in an earlier try of the task, whose log has the reason"
 READ_AHEAD_BYTES = 8 * 1024 * 1024
 WRITES_AT_ONCE = 2
 
@@ -50,6 +57,8 @@ class _Done:
     counts: Counts = Counts()
     rejected: tuple[Rejection, ...] = ()
     chunks: int = 0
+    key_bytes: int = 0
+    """Of the rejected documents."""
 
     def after(self, chunk: Chunk, result: WriteResult) -> _Done:
         return _Done(
@@ -57,28 +66,45 @@ class _Done:
             self.counts + result.counts,
             self.rejected + tuple(replace(r, reason=r.reason[:MAX_REASON_CHARS]) for r in result.rejected),
             self.chunks + 1,
+            self.key_bytes + sum(parking.key_bytes(r.key) for r in result.rejected),
         )
 
-    def to_json(self, batch: Batch) -> dict[str, Any]:
-        return {
-            "batch": batch.to_json(),
-            "end": self.end.to_json() if self.end else None,
-            "counts": self.counts.to_json(),
-            "rejected": [r.to_json() for r in self.rejected],
-            "chunks": self.chunks,
-        }
+    def note(self, batch: Batch) -> dict[str, Any] | None:
+        """What the next try needs to know; None where that has no room. Reasons give way before keys, and a note without all
+        keys would lose documents."""
+        for rejected in (parking.bounded(self.rejected), tuple(replace(r, reason=NOT_NOTED) for r in self.rejected)):
+            value = {
+                "batch": _noted(batch),
+                "end": self.end.to_json() if self.end else None,
+                "counts": self.counts.to_json(),
+                "rejected": packed([r.to_json() for r in rejected]),
+                "chunks": self.chunks,
+            }
+            if size(value) <= NOTE_BYTES:
+                return value
+        return None
 
     @classmethod
     def load(cls, value: dict[str, Any] | None, batch: Batch) -> _Done:
         # A plan made anew puts another slice under the same map index: what was noted for the old one says nothing.
-        if not value or value["batch"] != batch.to_json() or not value["end"]:
+        if not value or value["batch"] not in (_noted(batch), batch.to_json()) or not value["end"]:
             return cls()
+        rejected = tuple(Rejection.from_json(r) for r in unpacked(value["rejected"]))
         return cls(
             Position.from_json(value["end"]),
             Counts.from_json(value["counts"]),
-            tuple(Rejection.from_json(r) for r in value["rejected"]),
+            rejected,
             value["chunks"],
+            sum(parking.key_bytes(r.key) for r in rejected),
         )
+
+
+def _noted(batch: Batch) -> dict[str, Any]:
+    """The batch, with a digest in the place of its keys, of which there may be many."""
+    value = batch.to_json()
+    if batch.keys:
+        value["keys"] = hashlib.sha256(json.dumps(value["keys"]).encode()).hexdigest()
+    return value
 
 
 def index_batch(
@@ -119,8 +145,13 @@ def index_batch(
     def note() -> None:
         nonlocal noted
         noted = done
+        value = done.note(batch)
+        if value is None:
+            # The note of before stands: a retry writes again what came since, and refuses the same documents again.
+            log.info("Batch %d: too many documents were refused to note how far it has come.", batch.number + 1)
+            return
         try:
-            resume.save(done.to_json(batch))
+            resume.save(value)
         except Exception as error:
             # It would only spare a retry some work; the rows themselves are safe in the target.
             log.warning("What batch %d has reached was not noted: %s", batch.number + 1, error)
@@ -135,9 +166,11 @@ def index_batch(
                 result = write()
                 result = WriteResult(result.counts + Counts(failures=len(unmade)), (*unmade, *result.rejected))
                 done = done.after(chunk, result)
+                for refused in result.rejected:
+                    log.warning("Refused and parked: key %s: %s", "/".join(refused.key), refused.reason)
                 # Noted before it is shown: a try that takes over never begins below figures that people have seen.
                 progress.add(result.counts, before_report=note)
-                if len(done.rejected) > max_failures:
+                if len(done.rejected) > max_failures or done.key_bytes > parking.MAX_BYTES:
                     raise TooManyFailuresError(_too_many(batch, done.rejected, max_failures))
                 if should_stop():
                     raise IndexingStoppedError(
@@ -152,7 +185,7 @@ def index_batch(
         raise
     progress.finish(Status.COMPLETED)
     resume.clear()
-    return BatchResult(batch, done.counts, done.rejected, done.chunks, clock() - started)
+    return BatchResult(batch, done.counts, parking.bounded(done.rejected), done.chunks, clock() - started)
 
 
 @contextmanager
@@ -202,7 +235,8 @@ def _transformed(chunks: Iterator[Chunk], transform: Transform | None) -> Iterat
 
 def _too_many(batch: Batch, rejected: Sequence[Rejection], max_failures: int) -> str:
     shown = "; ".join(f"{'/'.join(r.key)}: {r.reason}" for r in rejected[:3])
+    limit = f"max_failures={max_failures}" if len(rejected) > max_failures else parking.ROOM
     return (
         f"Stream {batch.stream!r}: {len(rejected)} documents of batch {batch.number + 1}/{batch.of} were refused, more than"
-        f" max_failures={max_failures}. The checkpoint stays before this batch. First ones: {shown}"
+        f" {limit}. The checkpoint stays before this batch. First ones: {shown}"
     )

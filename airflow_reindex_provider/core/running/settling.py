@@ -166,9 +166,11 @@ def _save(
             rejected=rejected,
             now=wall(),
         )
-        if rejected and len(parked) > max_failures:
+        too_much = parking.takes_too_much(parked)
+        if rejected and (len(parked) > max_failures or too_much):
+            limit = f"max_failures={max_failures}" if len(parked) > max_failures else parking.ROOM
             raise TooManyFailuresError(
-                f"Stream {plan.stream!r}: {len(parked)} documents would be parked, more than max_failures={max_failures}."
+                f"Stream {plan.stream!r}: {len(parked)} documents would be parked, more than {limit}."
                 f" The checkpoint stays at {stored.position}. Last reason: {rejected[-1].reason}"
             )
         position = stored.position
