@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 from airflow_reindex_provider.checkpoints.stored import conflict, invalid, read_checkpoint, told
 from airflow_reindex_provider.core.errors import ConfigurationError
 from airflow_reindex_provider.core.model import Checkpoint
-from airflow_reindex_provider.databases.postgres.connection import WRITER_TAG, connect
+from airflow_reindex_provider.databases.postgres.connection import connect
 from airflow_reindex_provider.databases.postgres.errors import explained
 from airflow_reindex_provider.databases.postgres.names import identifier, render, split_name
+from airflow_reindex_provider.databases.postgres.settings import WRITER_TAG
 
 if TYPE_CHECKING:
     import psycopg

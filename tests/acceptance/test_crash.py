@@ -22,7 +22,7 @@ from airflow_reindex_provider.core.errors import IndexingStoppedError, Transient
 from airflow_reindex_provider.core.model import Batch, BatchResult, Counts, Format, Transform
 from airflow_reindex_provider.core.planning import Sizes
 from airflow_reindex_provider.core.running.indexing import WRITES_AT_ONCE
-from airflow_reindex_provider.databases.postgres.connection import READER_TAG, WRITER_TAG
+from airflow_reindex_provider.databases.postgres.settings import READER_TAG, WRITER_TAG
 from airflow_reindex_provider.sources.postgres import PostgresSource
 from airflow_reindex_provider.targets.postgres import PostgresTarget
 from airflow_reindex_provider.testing.memory import MemoryResumeLog
@@ -148,10 +148,16 @@ def test_a_connection_is_cut(database: Database, db: Connection, tag: str, forma
     def cut_when_half_done() -> None:
         with database.connect() as connection:
             wait_for(lambda: written(connection, plan.generation) >= 5000)
-            connection.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                " WHERE datname = current_database() AND application_name = %s",
-                [tag],
+            # Between two of its transactions a session has no name.
+            wait_for(
+                lambda: (
+                    connection.execute(
+                        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+                        " WHERE datname = current_database() AND application_name LIKE %s",
+                        [f"{tag}%"],
+                    ).fetchone()
+                    > (0,)
+                )
             )
         cut.set()
 

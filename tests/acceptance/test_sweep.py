@@ -308,7 +308,7 @@ def test_a_connection_that_is_cut_deletes_nothing(database: Database, db: Connec
 def terminate_readers(database: Database) -> None:
     with database.connect() as connection:
         connection.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'airflow_reindex_reader'"
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'airflow_reindex_reader%'"
             " AND datname = current_database()"
         )
 

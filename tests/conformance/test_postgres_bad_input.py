@@ -30,6 +30,7 @@ from airflow_reindex_provider.core.errors import (
 )
 from airflow_reindex_provider.core.model import Checkpoint, Mode, Position
 from airflow_reindex_provider.core.windows import Request
+from airflow_reindex_provider.databases.postgres.transactions import transaction
 from airflow_reindex_provider.sources.postgres import PostgresSource
 from airflow_reindex_provider.sources.postgres import horizon as horizons
 from airflow_reindex_provider.sources.postgres.relations import Relations
@@ -400,7 +401,7 @@ def test_our_own_readers_do_not_hold_the_horizon(database: Database, db: psycopg
     run = runner(database, margin=timedelta(0))
     with run.source.open() as reader:
         connection = reader._connection  # type: ignore[attr-defined]
-        with connection.transaction():
+        with transaction(connection):
             connection.execute("SELECT 1")
             since = db.execute("SELECT clock_timestamp()::text").fetchone()
             assert since is not None

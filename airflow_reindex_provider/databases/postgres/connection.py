@@ -1,4 +1,4 @@
-"""Sessions of Postgres from an Airflow connection, with settled output formats."""
+"""Sessions of Postgres from an Airflow connection, whose transactions begin with our settings."""
 
 from __future__ import annotations
 
@@ -7,40 +7,19 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from airflow_reindex_provider.core.errors import ConfigurationError, ReindexError, TransientError
+from airflow_reindex_provider.databases.postgres.settings import opening
 
 if TYPE_CHECKING:
     import psycopg
 
 
-READER_TAG = "airflow_reindex_reader"
-"""``application_name`` of our readers: they are read only, so the horizon leaves their transactions out."""
-
-
-WRITER_TAG = "airflow_reindex_writer"
-
-
-_SESSION_SETTINGS = {
-    # Whatever the role or the database sets, the same value must always become the same text or bytes.
-    "TimeZone": "UTC",
-    "DateStyle": "ISO, YMD",
-    "IntervalStyle": "postgres",
-    "bytea_output": "hex",
-    "extra_float_digits": "1",
-}
-
-
-_READER_SETTINGS = {
-    "default_transaction_read_only": "on",
-    # A row-level policy would hide rows in silence; with this, Postgres raises an error instead.
-    "row_security": "off",
-}
-
-
 @contextmanager
 def connect(conn_id: str, *, owner: str, tag: str, read_only: bool = False) -> Iterator[psycopg.Connection[Any]]:
-    """A psycopg 3 connection in autocommit from the official provider's hook, with settled output formats.
+    """A psycopg 3 connection in autocommit from the official provider's hook; what it executes is settled by ``settings``.
 
-    :param owner: what needs it, for error messages (``stream 'products'``).
+    Transactions are begun with ``databases.postgres.transactions``, so that it may lead through a pool.
+
+    :param owner: what needs it, for error messages (``stream 'products'``). :param tag: its ``application_name``.
     :raises ConfigurationError: no such connection, or its credentials or database are wrong.
     :raises TransientError: the server does not answer.
     """
@@ -48,6 +27,8 @@ def connect(conn_id: str, *, owner: str, tag: str, read_only: bool = False) -> I
     from airflow.providers.postgres.hooks.postgres import PostgresHook
     from airflow.sdk.exceptions import AirflowNotFoundException
     from psycopg.rows import tuple_row
+
+    from airflow_reindex_provider.databases.postgres.transactions import settle
 
     try:
         connection = PostgresHook(postgres_conn_id=conn_id).get_conn()
@@ -65,12 +46,9 @@ def connect(conn_id: str, *, owner: str, tag: str, read_only: bool = False) -> I
             " pip install 'psycopg[binary]'."
         )
     try:
-        connection.autocommit = True
         # The Airflow connection may ask for dictionaries (extra "cursor"); our statements read columns by place.
         connection.row_factory = tuple_row
-        settings = {**_SESSION_SETTINGS, **(_READER_SETTINGS if read_only else {}), "application_name": tag}
-        calls = ", ".join(["set_config(%s, %s, false)"] * len(settings))
-        connection.execute(f"SELECT {calls}", [word for item in settings.items() for word in item])
+        settle(connection, opening(tag, read_only=read_only))
         yield connection
     finally:
         connection.close()

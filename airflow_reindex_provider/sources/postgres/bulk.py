@@ -35,7 +35,7 @@ def bulk_chunks(
         statement = sql.SQL("COPY (SELECT {} FROM {} WHERE {} ORDER BY {}) TO STDOUT (FORMAT binary)").format(
             line, relation.body, condition, sql.SQL(", ").join((relation.cursor, *relation.key))
         )
-        yield Chunk(window.end, Format.BULK, copy_out(connection, statement.as_bytes(connection), texts=True))
+        yield Chunk(window.end, Format.BULK, copy_out(connection, statement, texts=True))
 
 
 def _line(relation: Relation, schema: Schema, fields: Sequence[str]) -> sql.Composed:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from airflow_reindex_provider.databases.postgres.connection import READER_TAG, WRITER_TAG
+from airflow_reindex_provider.databases.postgres.settings import IS_OUR_READER
 
 if TYPE_CHECKING:
     import psycopg
@@ -15,11 +15,9 @@ activity AS MATERIALIZED (
   SELECT pid, usename, application_name, state, xact_start, backend_type
   FROM pg_stat_activity
   WHERE datname = current_database() AND pid <> pg_backend_pid()
-    AND application_name IS DISTINCT FROM '{READER_TAG}' AND backend_type <> 'autovacuum worker'
-    AND (application_name = '{WRITER_TAG}' AND state = 'idle') IS NOT TRUE
+    AND ({IS_OUR_READER}) IS NOT TRUE AND backend_type <> 'autovacuum worker'
 )"""
-"""Sessions that may hold uncommitted rows of this database. Vacuum writes none; our own readers cannot; and one of
-our writers that is idle, yet in a transaction, has been closed and drops its temporary tables."""
+"""Sessions that may hold uncommitted rows of this database. Vacuum writes none, and our own readers cannot."""
 
 _INDEXES = """(SELECT json_agg(json_build_object(
                 'unique', i.indisunique AND i.indimmediate, 'method', m.amname, 'plain', i.indoption::text !~ '[^0 ]',

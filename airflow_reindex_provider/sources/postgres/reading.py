@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from psycopg.adapt import Buffer, Loader
 from psycopg.pq import ExecStatus
+from psycopg.sql import Composed
 from psycopg.types.datetime import DateLoader, TimeLoader, TimestampLoader, TimestamptzLoader, TimetzLoader
 from psycopg.types.string import TextLoader
 
 from airflow_reindex_provider.core.model import Batch, Chunk, Document, Format, Position, Window
+from airflow_reindex_provider.databases.postgres.transactions import transaction
 
 if TYPE_CHECKING:
     from airflow_reindex_provider.sources.postgres.sql import Relation
@@ -40,17 +42,22 @@ def copies(
     """One COPY a window, each a chunk. A chunk's payload must be used up before the next one is asked for."""
     for window in windows:
         condition = relation.of_keys(batch.keys, window) if batch.keys else relation.within(window)
-        statement = relation.copy(condition, fields).as_bytes(connection)
+        statement = relation.copy(condition, fields)
         yield Chunk(window.end, Format.PG_COPY, copy_out(connection, statement))
 
 
-def copy_out(connection: psycopg.Connection[Any], statement: bytes, *, texts: bool = False) -> Iterator[bytes]:
-    """The stream of one binary COPY, in pieces of whole rows.
+def copy_out(connection: psycopg.Connection[Any], statement: Composed, *, texts: bool = False) -> Iterator[bytes]:
+    """The stream of one binary COPY, in pieces of whole rows; a transaction of its own.
 
     Goes below psycopg's ``copy()``, which wraps every row in Python objects: half of the client's time otherwise.
 
     :param texts: the rows have one text each, and that is all that is wanted: the pieces come without COPY's own bytes.
     """
+    with transaction(connection):
+        yield from _copy_out(connection, statement.as_bytes(connection), texts=texts)
+
+
+def _copy_out(connection: psycopg.Connection[Any], statement: bytes, *, texts: bool) -> Iterator[bytes]:
     pgconn = connection.pgconn
     pgconn.send_query(statement)
     _wait_for_result(connection)
@@ -125,7 +132,7 @@ def rows(
     documents: list[Document] = []
     weight = 0
     page_rows = 1
-    with connection.transaction(), connection.cursor(name="reindex_rows") as cursor:
+    with transaction(connection), connection.cursor(name="reindex_rows") as cursor:
         _load_what_python_cannot_hold(cursor)
         cursor.execute(relation.rows(condition, fields))
         while page := cursor.fetchmany(page_rows):

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from airflow_reindex_provider.core.errors import ConfigurationError
 from airflow_reindex_provider.core.model import Format, Key
-from airflow_reindex_provider.databases.postgres.connection import READER_TAG, connect
+from airflow_reindex_provider.databases.postgres.connection import connect
+from airflow_reindex_provider.databases.postgres.settings import READER_TAG
 from airflow_reindex_provider.sources.postgres.definition import PostgresDefinition
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ class PostgresSource(PostgresDefinition):
         :param conn_id: a connection of the table's owner; default: the source's own.
         """
         tombstones = self._tombstones()
-        tombstones.execute(tombstones.ddl(), conn_id)
+        tombstones.execute(tombstones.installation(), conn_id)
 
     def remove_tombstones(self, *, conn_id: str | None = None) -> None:
         """Drop all that :meth:`install_tombstones` made, and what was recorded. Nothing there is no error."""

@@ -49,7 +49,6 @@ END
 # ENABLE ALWAYS: a replica's sessions, and what a subscription applies, fire no other triggers. The function writes as its
 # owner, so whoever may delete a row needs no further right.
 _INSTALL = """
-BEGIN;
 SET LOCAL lock_timeout = {lock_timeout};
 CREATE TABLE IF NOT EXISTS {tombstones} AS SELECT {key}, {cursor} FROM {table} WITH NO DATA;
 ALTER TABLE {tombstones} {not_null};
@@ -65,17 +64,14 @@ CREATE OR REPLACE TRIGGER {truncate} BEFORE TRUNCATE ON {table} FOR EACH STATEME
 ALTER TABLE {table} ENABLE ALWAYS TRIGGER {delete};
 ALTER TABLE {table} ENABLE ALWAYS TRIGGER {update};
 ALTER TABLE {table} ENABLE ALWAYS TRIGGER {truncate};
-COMMIT;
 """
 _REMOVE = """
-BEGIN;
 SET LOCAL lock_timeout = {lock_timeout};
 DROP TRIGGER IF EXISTS {delete} ON {table};
 DROP TRIGGER IF EXISTS {update} ON {table};
 DROP TRIGGER IF EXISTS {truncate} ON {table};
 DROP FUNCTION IF EXISTS {tombstones}();
 DROP TABLE IF EXISTS {tombstones};
-COMMIT;
 """
 
 
@@ -180,7 +176,11 @@ class Tombstones:
     # -- statements
 
     def ddl(self) -> str:
-        """What installs them, again and again if need be: what is recorded already stays."""
+        """What installs them, to be run by hand."""
+        return f"BEGIN;\n{self.installation()}\nCOMMIT;"
+
+    def installation(self) -> str:
+        """What installs them in one transaction, again and again if need be: what is recorded already stays."""
         key = self._names(self.source.key)
         name = self._split()[1]
         moved = sql.SQL(" OR ").join(

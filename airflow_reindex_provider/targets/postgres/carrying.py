@@ -10,6 +10,7 @@ from psycopg import errors, sql
 
 from airflow_reindex_provider.core.errors import TransientError
 from airflow_reindex_provider.core.model import Key
+from airflow_reindex_provider.databases.postgres.transactions import transaction
 from airflow_reindex_provider.targets.postgres.statements import DELETED, VERSION
 from airflow_reindex_provider.targets.postgres.writer import REFUSALS
 
@@ -62,7 +63,7 @@ def carry_over(
     while waiting:
         part = waiting.pop()
         try:
-            with connection.transaction():
+            with transaction(connection):
                 carried += connection.execute(_statement(part, own_key, source, here, target, there)).rowcount
         except REFUSALS:
             # Halved until the one that does not fit stands alone. Its row comes with the next run, or is parked by it.

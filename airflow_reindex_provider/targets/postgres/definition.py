@@ -8,8 +8,9 @@ from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
 
 from airflow_reindex_provider.core.errors import ConfigurationError
-from airflow_reindex_provider.databases.postgres.connection import WRITER_TAG, connect
+from airflow_reindex_provider.databases.postgres.connection import connect
 from airflow_reindex_provider.databases.postgres.names import split_name
+from airflow_reindex_provider.databases.postgres.settings import WRITER_TAG
 from airflow_reindex_provider.targets.public_name import GROUP, PublicName
 
 if TYPE_CHECKING:

@@ -16,6 +16,7 @@ from airflow_reindex_provider.core.model import Document, Format, Generation, Ke
 from airflow_reindex_provider.databases.postgres.errors import explained
 from airflow_reindex_provider.databases.postgres.listing import KeyList
 from airflow_reindex_provider.databases.postgres.names import split_name
+from airflow_reindex_provider.databases.postgres.transactions import transaction
 from airflow_reindex_provider.databases.postgres.types import fits
 from airflow_reindex_provider.targets.postgres.carrying import carry_over, hold_writes
 from airflow_reindex_provider.targets.postgres.listing import key_list
@@ -300,7 +301,7 @@ class PostgresTargetSession:
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """In one transaction, and only one at a time for this index."""
-        with self._connection.transaction():
+        with transaction(self._connection):
             self._connection.execute(
                 "SELECT pg_advisory_xact_lock(hashtext(%s))", [f"{MARK} {self._schema}.{self._name}"]
             )

@@ -21,6 +21,7 @@ from psycopg.adapt import PyFormat, Transformer
 from psycopg.types.json import Json
 
 from airflow_reindex_provider.core.model import Chunk, Counts, Document, Format, Key, Rejection, WriteResult
+from airflow_reindex_provider.databases.postgres.transactions import begin, transaction
 from airflow_reindex_provider.targets.postgres.statements import DELETED, VERSION, Statements
 
 if TYPE_CHECKING:
@@ -77,21 +78,24 @@ class PostgresWriter:
             if not has_deletes and all(columns[n] == kind for n, kind in staged.items())
             else None
         )
-        self._copy_to_staging = sql.SQL("COPY {} FROM STDIN (FORMAT binary)").format(self._staging)
         self._free: SimpleQueue[Connection[Any]] = SimpleQueue()
         definitions = [
             sql.SQL("{} bigint, {} boolean").format(sql.Identifier(VERSION), sql.Identifier(DELETED)),
             *(sql.SQL("{} {}").format(sql.Identifier(n), sql.SQL(kind)) for n, kind in staged.items()),
         ]
+        # In a session of a pool a stranger may have left one behind.
+        self._make_staging = sql.SQL(
+            "DROP TABLE IF EXISTS {}; CREATE TEMPORARY TABLE reindex_staging ({}) ON COMMIT DROP"
+        ).format(self._staging, sql.SQL(", ").join(definitions))
         for connection in connections:
-            connection.execute("SET temp_buffers = '32MB'")
-            connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(self._staging))
-            connection.execute(
-                sql.SQL("CREATE TEMPORARY TABLE reindex_staging ({}) ON COMMIT DELETE ROWS").format(
-                    sql.SQL(", ").join(definitions)
-                )
-            )
+            self._make_room(connection)
             self._free.put(connection)
+
+    def _make_room(self, connection: Connection[Any]) -> None:
+        """Staging tables stay in memory where a session can still be given so much: its first temporary table settles it."""
+        with suppress(errors.InvalidParameterValue), transaction(connection):
+            connection.execute("SET LOCAL temp_buffers = '32MB'")
+            connection.execute(self._make_staging)
 
     def write(self, chunk: Chunk) -> WriteResult:
         if chunk.format is Format.PG_COPY:
@@ -140,7 +144,7 @@ class PostgresWriter:
             deleted=sql.Identifier(DELETED),
         )
         (connection, *_) = self._connections
-        with connection.transaction():
+        with transaction(connection):
             self._copy_rows(connection, documents)
             return [(tuple(key), name) for name, *key in connection.execute(statement)]
 
@@ -149,7 +153,7 @@ class PostgresWriter:
         pieces = cast("Iterable[bytes]", chunk.payload)
         if self._straight is not None and self._all_new and self._chunk_bytes <= _STRAIGHT_BYTES:
             return self._held(pieces)
-        return self._filled(lambda connection: self._copy_in(connection, self._copy_to_staging, pieces))
+        return self._filled(lambda connection: self._copy_to_staging(connection, pieces))
 
     def _held(self, pieces: Iterable[bytes]) -> Callable[[], WriteResult]:
         """The chunk in memory; the answer copies it straight into the table."""
@@ -165,14 +169,14 @@ class PostgresWriter:
     def _write_straight(self, connection: Connection[Any], pieces: list[bytes]) -> WriteResult:
         assert self._straight is not None
         try:
-            connection.execute("BEGIN")
+            begin(connection)
             try:
                 # Into an index that holds one of the keys nothing is copied at all, so it cannot write over anything.
                 with connection.transaction():
                     created = self._copy_in(connection, self._straight, pieces)
                 result = WriteResult(Counts(created=created))
             except _NOT_ALL_NEW:
-                staged = self._copy_in(connection, self._copy_to_staging, pieces)
+                staged = self._copy_to_staging(connection, pieces)
                 self._all_new = False
                 result = WriteResult(*self._store(connection, staged))
             connection.commit()
@@ -183,7 +187,7 @@ class PostgresWriter:
     def _filled(self, fill: Callable[[Connection[Any]], int]) -> Callable[[], WriteResult]:
         connection = self._free.get()
         try:
-            connection.execute("BEGIN")
+            begin(connection)
             staged = fill(connection)
         except BaseException:
             self._give_back(connection)
@@ -206,7 +210,11 @@ class PostgresWriter:
         finally:
             self._free.put(connection)
 
-    # -- into the staging table
+    # -- into the staging table, which the transaction makes and drops: the next one may be in another session of a pool
+
+    def _copy_to_staging(self, connection: Connection[Any], pieces: Iterable[bytes]) -> int:
+        connection.execute(self._make_staging)
+        return self._copy_in(connection, sql.SQL("COPY {} FROM STDIN (FORMAT binary)").format(self._staging), pieces)
 
     def _copy_in(self, connection: Connection[Any], statement: sql.Composed, pieces: Iterable[bytes]) -> int:
         size = 0
@@ -222,6 +230,7 @@ class PostgresWriter:
         return self._filled(lambda connection: self._copy_rows(connection, documents))()
 
     def _copy_rows(self, connection: Connection[Any], documents: Sequence[Document]) -> int:
+        connection.execute(self._make_staging)
         statement = sql.SQL("COPY {} FROM STDIN").format(self._staging)
         with connection.cursor() as cursor, cursor.copy(statement) as copy:
             for document in documents:

@@ -1,0 +1,81 @@
+"""Transactions that begin with our settings, and take them back when they end.
+
+Between us and the server there may be a pool that gives each transaction another of the server's sessions (PgBouncer, pgcat,
+RDS Proxy, Supavisor). So nothing is ever set for a session: what one transaction sets another may not have, and strangers
+would have it. For the same reason no statement is prepared by name, no temporary table outlives its transaction, and every lock
+ends with one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from typing import Any, ClassVar, Self
+
+import psycopg
+from psycopg.abc import Params, Query
+from psycopg.copy import Copy, Writer
+from psycopg.pq import TransactionStatus
+from psycopg.rows import Row
+
+
+class SettledCursor(psycopg.Cursor[Row]):
+    """Whatever is executed outside of a transaction gets one of its own, which begins with our settings."""
+
+    opening: ClassVar[bytes]
+    """BEGIN, and what sets the settings."""
+
+    def execute(self, query: Any, params: Params | None = None, **options: Any) -> Self:
+        with _settled(self.connection):
+            return super().execute(query, params, **options)
+
+    def executemany(self, query: Query, params_seq: Iterable[Params], *, returning: bool = False) -> None:
+        with _settled(self.connection):
+            super().executemany(query, params_seq, returning=returning)
+
+    @contextmanager
+    def copy(self, statement: Query, params: Params | None = None, *, writer: Writer | None = None) -> Iterator[Copy]:
+        with _settled(self.connection), super().copy(statement, params, writer=writer) as copy:
+            yield copy
+
+
+def settle(connection: psycopg.Connection[Any], opening: bytes) -> None:
+    """From now on each transaction of the connection begins like this. To be called once, before it is used."""
+    connection.autocommit = True
+    # A prepared statement lives in one session of the server.
+    connection.prepare_threshold = None
+    connection.cursor_factory = type("SettledCursor", (SettledCursor,), {"opening": opening})
+
+
+def begin(connection: psycopg.Connection[Any]) -> None:
+    """Begin a transaction with our settings; ``connection.commit()`` and ``connection.rollback()`` end it."""
+    opening = connection.cursor_factory.opening  # type: ignore[attr-defined]
+    try:
+        psycopg.Cursor(connection).execute(opening)
+    except BaseException:
+        with suppress(psycopg.Error):
+            connection.rollback()
+        raise
+
+
+@contextmanager
+def transaction(connection: psycopg.Connection[Any]) -> Iterator[None]:
+    """A transaction with our settings; within one, a savepoint. Rolled back where the block raises."""
+    if connection.info.transaction_status is not TransactionStatus.IDLE:
+        with connection.transaction():
+            yield
+        return
+    begin(connection)
+    try:
+        yield
+    except BaseException:
+        # What went wrong with the connection itself must not replace the error that is on its way.
+        with suppress(psycopg.Error):
+            connection.rollback()
+        raise
+    connection.commit()
+
+
+def _settled(connection: psycopg.Connection[Any]) -> AbstractContextManager[None]:
+    idle = connection.info.transaction_status is TransactionStatus.IDLE
+    return transaction(connection) if idle else nullcontext()
