@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from airflow_reindex_provider.core.errors import ConfigurationError, ReindexError, TransientError
-from airflow_reindex_provider.databases.postgres.settings import opening
+from airflow_reindex_provider.core.errors import ConfigurationError
+from airflow_reindex_provider.databases.postgres.errors import explained
+from airflow_reindex_provider.databases.postgres.settings import REFUSED, opening
 
 if TYPE_CHECKING:
     import psycopg
@@ -28,17 +29,16 @@ def connect(conn_id: str, *, owner: str, tag: str, read_only: bool = False) -> I
     from airflow.sdk.exceptions import AirflowNotFoundException
     from psycopg.rows import tuple_row
 
+    from airflow_reindex_provider.databases.postgres.refusals import unknown, unopened
     from airflow_reindex_provider.databases.postgres.transactions import settle
 
     try:
         connection = PostgresHook(postgres_conn_id=conn_id).get_conn()
     except AirflowNotFoundException as error:
-        raise ConfigurationError(
-            f"{owner} uses the connection {conn_id!r}, which does not exist: add a Postgres connection with this id"
-            f" (Admin > Connections, `airflow connections add {conn_id}`, or AIRFLOW_CONN_{conn_id.upper()})."
-        ) from error
-    except psycopg.OperationalError as error:
-        raise _connect_error(error, conn_id, owner) from error
+        raise unknown(conn_id, owner) from error
+    except Exception as error:
+        # The hook's own errors too, as those of its token services: none comes without the connection's name.
+        raise unopened(error, conn_id, owner) from error
     if not isinstance(connection, psycopg.Connection):
         connection.close()
         raise ConfigurationError(
@@ -49,13 +49,23 @@ def connect(conn_id: str, *, owner: str, tag: str, read_only: bool = False) -> I
         # The Airflow connection may ask for dictionaries (extra "cursor"); our statements read columns by place.
         connection.row_factory = tuple_row
         settle(connection, opening(tag, read_only=read_only))
+        _refuse(connection, owner)
         yield connection
     finally:
         connection.close()
 
 
-def _connect_error(error: Exception, conn_id: str, owner: str) -> ReindexError:
-    text = str(error).strip()
-    if any(sign in text for sign in ("authentication failed", "does not exist", "no password supplied", "pg_hba.conf")):
-        return ConfigurationError(f"{owner}: the connection {conn_id!r} is refused: {text}. Mend the connection.")
-    return TransientError(f"{owner}: the connection {conn_id!r} does not answer: {text}")
+def _refuse(connection: psycopg.Connection[Any], owner: str) -> None:
+    """The first transaction: what no setting of ours can mend shows here.
+
+    :raises ConfigurationError: rows would be missing without a word, or there are no transactions to be had.
+    """
+    with explained(owner, grant="mend the role of the connection"), connection.cursor() as cursor:
+        calls = ", ".join(f"current_setting('{name}', true)" for name in REFUSED)
+        found = cursor.execute(f"SELECT {calls}".encode()).fetchone() or ()
+    for (name, wrong), value in zip(REFUSED.items(), found, strict=True):
+        if value == wrong:
+            raise ConfigurationError(
+                f"{owner}: its sessions have {name} = {value}, with which damaged rows would be missing or wrong without a"
+                f" word: ALTER ROLE ... RESET {name}, ALTER DATABASE ... RESET {name}, or take it out of the connection's extra."
+            )

@@ -16,27 +16,20 @@ def explained(owner: str, *, grant: str) -> Iterator[None]:
     :param grant: the statement that mends a missing privilege.
     """
     import psycopg
-    from psycopg import errors
+
+    from airflow_reindex_provider.databases.postgres.sqlstates import BAD_ENCODING, Verdict, remedy_of, verdict_of
 
     try:
         yield
-    except errors.InsufficientPrivilege as error:
-        hint = grant
-        if "row-level security" in str(error):
-            hint = "ALTER ROLE ... BYPASSRLS, or read a view without policies; rows must not be hidden from the source"
-        raise ConfigurationError(f"{owner}: {_first_line(error)}. Remedy: {hint}") from error
-    except (errors.UndefinedTable, errors.UndefinedColumn, errors.UndefinedObject, errors.InvalidSchemaName) as error:
-        raise ConfigurationError(
-            f"{owner}: {_first_line(error)}. Mend the stream, or bring the object back."
-        ) from error
-    except psycopg.OperationalError as error:
-        raise TransientError(f"{owner}: {_first_line(error)}") from error
-    except (psycopg.ProgrammingError, psycopg.DataError, psycopg.IntegrityError, psycopg.NotSupportedError) as error:
-        raise ConfigurationError(f"{owner}: {_first_line(error)}") from error
     except psycopg.Error as error:
-        raise TransientError(f"{owner}: {_first_line(error)}") from error
+        remedy = remedy_of(error, grant=grant)
+        text = f"{owner}: {_first_line(error)}." + (f" Remedy: {remedy}" if remedy else "")
+        raise (TransientError if verdict_of(error) is Verdict.RETRY else ConfigurationError)(text) from error
+    except UnicodeDecodeError as error:
+        text = f"{owner}: {error.reason} {error.object[error.start]:#x} in what should be {error.encoding}."
+        raise ConfigurationError(f"{text} Remedy: {BAD_ENCODING}") from error
 
 
 def _first_line(error: Exception) -> str:
     lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+    return lines[0].rstrip(".") if lines else type(error).__name__

@@ -36,6 +36,9 @@ SETTLED = {
     "exit_on_error": "off",
 }
 
+REFUSED = {"zero_damaged_pages": "on", "ignore_checksum_failure": "on"}
+"""What only a superuser can set, and we not undo: a session that has it is not used."""
+
 # What lies in pg_catalog comes first, and what lies in a temporary schema last, whoever made it in a pooled session.
 _SEARCH_PATH = """SELECT pg_catalog.set_config('search_path', coalesce((
   SELECT pg_catalog.string_agg(pg_catalog.quote_ident(s), ', ' ORDER BY n) OPERATOR(pg_catalog.||) ', pg_temp'

@@ -10,9 +10,9 @@ from psycopg import errors, sql
 
 from airflow_reindex_provider.core.errors import TransientError
 from airflow_reindex_provider.core.model import Key
+from airflow_reindex_provider.databases.postgres.sqlstates import REFUSALS
 from airflow_reindex_provider.databases.postgres.transactions import transaction
 from airflow_reindex_provider.targets.postgres.statements import DELETED, VERSION
-from airflow_reindex_provider.targets.postgres.writer import REFUSALS
 
 if TYPE_CHECKING:
     import psycopg

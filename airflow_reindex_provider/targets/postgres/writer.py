@@ -21,18 +21,16 @@ from psycopg.adapt import PyFormat, Transformer
 from psycopg.types.json import Json
 
 from airflow_reindex_provider.core.model import Chunk, Counts, Document, Format, Key, Rejection, WriteResult
+from airflow_reindex_provider.databases.postgres.sqlstates import REFUSALS
 from airflow_reindex_provider.databases.postgres.transactions import begin, transaction
 from airflow_reindex_provider.targets.postgres.statements import DELETED, VERSION, Statements
 
 if TYPE_CHECKING:
     from psycopg import Connection
 
-# What Postgres refuses because of a document, not because of itself: a value that does not cast, a constraint, a text too
-# long for an index or a tsvector.
-REFUSALS = (errors.DataError, errors.IntegrityError, errors.ProgramLimitExceeded)
 # What a client refuses: a NUL in a text, half a surrogate pair, a type that Postgres or JSON has no form for.
 _UNWRITABLE = (psycopg.DataError, psycopg.ProgrammingError, ValueError, TypeError)
-_NOT_ALL_NEW = (*REFUSALS, errors.DeadlockDetected)
+_NOT_ALL_NEW: tuple[type[psycopg.Error], ...] = (*REFUSALS, errors.DeadlockDetected)
 """What ends a straight copy: a key that is there already, a refused value, another writer with the keys in another order."""
 _JSON = ("json", "jsonb")
 
