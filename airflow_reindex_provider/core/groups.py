@@ -41,6 +41,7 @@ MAX_GROUPS = 500
 """Every group needs a mapped task, and perhaps one for its parked documents; Airflow maps 1,024 at the most."""
 
 
+MAX_WARNINGS = 10
 GROUPS = "groups"
 """Stands where a checkpoint has its generation. No generation is called so: they all end in a time."""
 
@@ -187,6 +188,19 @@ class GroupPlans:
     def rows(self) -> int:
         return sum(plan.rows for plan in self.plans)
 
+    @property
+    def held_by(self) -> str | None:
+        """What holds back the horizon of the run, which all groups share."""
+        return next((plan.held_by for plan in self.plans if plan.held_by), None)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Those of all groups, each once; of more than ``MAX_WARNINGS`` the first ones."""
+        found = list(dict.fromkeys(warning for plan in self.plans for warning in plan.warnings))
+        if len(found) > MAX_WARNINGS:
+            found[MAX_WARNINGS:] = [f"And {len(found) - MAX_WARNINGS} more, which the groups' own plans have."]
+        return tuple(found)
+
     def to_json(self) -> dict[str, Any]:
         """Without the batches, as :meth:`Plan.to_json`."""
         return {
@@ -196,6 +210,8 @@ class GroupPlans:
             "batches": len(self.batches),
             "rows": self.rows,
             "nulls": self.nulls,
+            "held_by": self.held_by,
+            "warnings": list(self.warnings),
             "groups": [plan.to_json() for plan in self.plans],
             "failures": dict(self.failures),
         }

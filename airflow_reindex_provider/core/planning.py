@@ -16,6 +16,7 @@ from airflow_reindex_provider.core.model import (
     Mode,
     Plan,
     Position,
+    Schema,
     Slices,
     Survey,
     Window,
@@ -41,6 +42,19 @@ def current_generation(target: TargetSession) -> str | None:
     generations = target.generations()
     live = [g.name for g in generations if g.live]
     return live[0] if live else (generations[0].name if generations else None)
+
+
+def lacks(target: TargetSession, generation: str, schema: Schema) -> tuple[str, ...]:
+    """What a generation has no place for, in words that say how to give it one.
+
+    :raises ConfigurationError: it cannot take the rows at all.
+    """
+    held = set(target.fields(generation, schema))
+    missing = [field.name for field in schema.fields if field.name not in held]
+    if not missing:
+        return ()
+    names = ", ".join(map(repr, missing))
+    return (f"Generation {generation!r} does not have the source's columns {names}; rebuild the index to add them.",)
 
 
 def is_superseded(target: TargetSession, generation: str) -> bool:
@@ -84,8 +98,7 @@ def make_plan(
     # without a generation, since a store that cannot be reached must show before anything is made.
     checkpoint = store.load(stream, generation or new_generation)
     survey = source.survey()
-    if generation is not None:
-        target.fields(generation, survey.schema)
+    lacking = () if generation is None else lacks(target, generation, survey.schema)
     window = _window(request, survey, checkpoint, initial_value, store)
     fresh = group is not None and request.mode.moves_checkpoint and (fresh or generation is None)
     slices = _slices(source, window, sizes, fresh)
@@ -117,7 +130,7 @@ def make_plan(
         held_by=survey.horizon.held_by,
         guarantee=guarantee,
         dry_run=request.dry_run,
-        warnings=(*survey.warnings, *_cut(request, survey), *_out_of_reach(slices, survey)),
+        warnings=(*survey.warnings, *lacking, *_cut(request, survey), *_out_of_reach(slices, survey)),
         group=group,
     )
 

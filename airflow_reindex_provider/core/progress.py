@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
@@ -28,6 +29,21 @@ class Status(StrEnum):
 
 def utc_now() -> datetime:
     return datetime.now(UTC)
+
+
+def as_shown(record: Mapping[str, Any], *, task_ended: bool) -> dict[str, Any]:
+    """The record as it is to be shown, by what is known of its task: one that was killed had no time to say that it ends.
+
+    :param task_ended: whether the try that wrote it runs no more; Airflow's own state of the task tells.
+    """
+    if not task_ended or record.get("status") not in (Status.PENDING, Status.RUNNING):
+        return dict(record)
+    return {
+        **record,
+        "status": str(Status.FAILED),
+        "message": "The task ended without a word: it was killed.",
+        "updated_at": utc_now().isoformat(timespec="milliseconds"),
+    }
 
 
 class Progress:
@@ -63,6 +79,9 @@ class Progress:
         self._last_chunk_at = clock()
         self._recent: deque[tuple[int, float]] = deque(maxlen=ETA_CHUNKS)
         self._reported_at: float | None = None
+        self._is_stopping = False
+        self._has_ended = False
+        self._reports = threading.Lock()
 
     @property
     def counts(self) -> Counts:
@@ -85,12 +104,20 @@ class Progress:
         self._counts = self._counts + chunk
         if self._reported_at is None or now - self._reported_at >= self._interval_s:
             before_report()
-            self._report(Status.RUNNING, "")
+            self._report(*self._meanwhile)
+
+    def stop(self) -> None:
+        """Report that somebody has asked the task to stop: it may be killed before its chunk ends. For a thread of its own."""
+        self._is_stopping = True
+        with self._reports:
+            if not self._has_ended:
+                self._send(*self._meanwhile)
 
     def finish(self, status: Status, message: str = "") -> None:
         """The last record; a completed batch is complete whatever was planned, since rows may have moved on."""
         if status is Status.COMPLETED:
             self._total = self._counts.processed
+        self._has_ended = True
         self._report(status, message)
 
     def record(self, status: Status, message: str) -> dict[str, Any]:
@@ -114,7 +141,15 @@ class Progress:
             "message": message,
         }
 
+    @property
+    def _meanwhile(self) -> tuple[Status, str]:
+        return (Status.CANCELLED, "asked to stop") if self._is_stopping else (Status.RUNNING, "")
+
     def _report(self, status: Status, message: str) -> None:
+        with self._reports:
+            self._send(status, message)
+
+    def _send(self, status: Status, message: str) -> None:
         self._reported_at = self._clock()
         try:
             self._reporter.report(self.record(status, message))

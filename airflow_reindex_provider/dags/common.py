@@ -66,6 +66,9 @@ class StreamDag(DAG):
         its own.
     """
 
+    reads_all_conf = True
+    """A run's conf has no keys but the fields of the form: see ``operators.conf``."""
+
     def __init__(
         self,
         stream: Stream,

@@ -13,14 +13,14 @@ WINDOW_PARAMS: dict[str, Param] = {
         format="date-time",
         title="Window start",
         description="Index the rows whose cursor lies at or after this, and leave the checkpoint alone. Empty: go on from"
-        " the checkpoint.",
+        " the checkpoint; in a backfill, the interval of each run.",
     ),
     "window_end": Param(
         None,
         type=["string", "null"],
         format="date-time",
         title="Window end",
-        description="Stop before this cursor value. Empty: read as far as is safe.",
+        description="Stop before this cursor value. Empty: read as far as is safe; in a backfill, the end of the interval.",
     ),
     "dry_run": Param(
         False,

@@ -153,7 +153,13 @@ def _tasks(rebuild: _Rebuild) -> None:
         **{**rebuild.approving, "trigger_rule": TriggerRule.NONE_FAILED},
     )
     swap = PromoteOperator(task_id="promote", **ids, **rebuild.later)
-    close = RetireOperator(task_id="retire", promote_task_id=swap.task_id, **ids, **rebuild.closing)
+    close = RetireOperator(
+        task_id="retire",
+        catch_up_task_id=catch_up.task_id,
+        promote_task_id=swap.task_id,
+        **ids,
+        **rebuild.closing,
+    )
     prepare >> copy >> catch_up >> check >> approve >> swap >> close
 
 

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from airflow.sdk import BaseHook
 
 from airflow_reindex_provider.core.model import Batch
-from airflow_reindex_provider.core.progress import Progress, Status, utc_now
+from airflow_reindex_provider.core.progress import Progress, as_shown
 
 PROGRESS_KEY = "reindex_progress"
 
@@ -64,12 +64,12 @@ class ReindexProgressHook(BaseHook):
         ti = self._task_instance
         try:
             shown = ti.xcom_pull(task_ids=task_id, key=PROGRESS_KEY, map_indexes=map_index)
-            if not isinstance(shown, dict) or shown.get("status") not in (Status.PENDING, Status.RUNNING):
+            last = as_shown(shown, task_ended=True) if isinstance(shown, dict) else shown
+            if last == shown:
                 return
-            last = {"status": str(Status.FAILED), "message": "The task ended without a word: it was killed."}
             XCom.set(
                 PROGRESS_KEY,
-                {**shown, **last, "updated_at": utc_now().isoformat(timespec="milliseconds")},
+                last,
                 dag_id=ti.dag_id,
                 task_id=task_id,
                 run_id=ti.run_id,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,9 @@ from airflow_reindex_provider.core.errors import ConfigurationError, GenerationG
 from airflow_reindex_provider.core.leases import DEFAULT_LEASE, Keeper
 from airflow_reindex_provider.core.model import Batch, Mode
 from airflow_reindex_provider.core.planning import is_superseded
+from airflow_reindex_provider.core.progress import Progress
 from airflow_reindex_provider.core.protocols import TargetSession
+from airflow_reindex_provider.hooks.progress import ReindexProgressHook
 from airflow_reindex_provider.stream import Stream
 
 if TYPE_CHECKING:
@@ -40,6 +43,7 @@ class StreamOperator(BaseOperator):
     """A task of a stream. Retries three times by default, but not when a person has to act first."""
 
     _stopping = False
+    _progress: Progress | None = None
 
     def __init__(self, *, stream: Stream, **kwargs: Any) -> None:
         kwargs.setdefault("retries", DEFAULT_RETRIES)
@@ -54,6 +58,14 @@ class StreamOperator(BaseOperator):
 
     def on_kill(self) -> None:
         self._stopping = True
+        if self._progress is not None:
+            # Called in the middle of whatever the task does, reports included, and some seconds before the process is killed.
+            threading.Thread(target=self._progress.stop, name="reindex-stop", daemon=True).start()
+
+    def track(self, context: Context, batch: Batch) -> Progress:
+        """A counter for the batch, whose records are this task's progress."""
+        self._progress = ReindexProgressHook(context["ti"]).track(batch)
+        return self._progress
 
     def should_stop(self) -> bool:
         """Whether somebody has marked the task while it runs: asked between two chunks."""
@@ -81,6 +93,23 @@ def name_instance(context: Context, label: str | None) -> None:
     context["batch_label"] = label  # type: ignore[typeddict-unknown-key]  # the template reads it
 
 
+def tell(what: str, held_by: str | None, warnings: Iterable[str]) -> None:
+    """Log what a plan has found that somebody should know."""
+    warnings = list(warnings)
+    for warning in warnings:
+        log.warning("%s: %s", what, warning)
+    if held_by and not any(held_by in warning for warning in warnings):
+        log.warning("%s: the horizon is held back by %s.", what, held_by)
+
+
+def close_progress(context: Context, task_id: str, map_indexes: Iterable[int]) -> None:
+    """Of instances of a task that have ended, and did not finish: none of them is to be shown as running.
+
+    :param map_indexes: -1 of a task that is not mapped."""
+    for map_index in map_indexes:
+        ReindexProgressHook(context["ti"]).close(task_id=task_id, map_index=map_index)
+
+
 def results_of(found: Any) -> list[dict[str, Any]]:
     """What the instances of a mapped task returned, as it is pulled; those that did not finish have returned nothing. One
     alone comes without a list."""
@@ -89,9 +118,14 @@ def results_of(found: Any) -> list[dict[str, Any]]:
     return [value for value in found or () if value is not None]
 
 
-def is_true(value: bool | str) -> bool:
-    """Of a template that renders a flag: anything but ``true`` is false."""
-    return str(value).strip().lower() == "true"
+def is_true(name: str, value: bool | str | None) -> bool:
+    """Of an argument that may be a template.
+
+    :raises ConfigurationError: it is neither true nor false. What a person meant by another word, nobody can know."""
+    text = str(value).strip().lower()
+    if text not in ("true", "false", "none", ""):
+        raise ConfigurationError(f"{name} is true or false, and not {value!r}.")
+    return text == "true"
 
 
 @contextmanager

@@ -14,8 +14,7 @@ from airflow_reindex_provider.core.groups import GroupPlans
 from airflow_reindex_provider.core.model import BatchResult, Plan
 from airflow_reindex_provider.core.running.settling import Outcome, require_complete, settle
 from airflow_reindex_provider.core.running.settling_groups import GroupOutcomes, require_all, settle_groups
-from airflow_reindex_provider.hooks.progress import ReindexProgressHook
-from airflow_reindex_provider.operators.base import StreamOperator, results_of
+from airflow_reindex_provider.operators.base import StreamOperator, close_progress, results_of
 from airflow_reindex_provider.operators.extract import PLAN_KEY
 
 if TYPE_CHECKING:
@@ -67,9 +66,7 @@ class CheckpointOperator(StreamOperator):
         found: Any = ti.xcom_pull(task_ids=self.index_task_id)
         results = [BatchResult.from_json(value) for value in results_of(found)]
         finished = {result.batch for result in results}
-        for number, batch in enumerate(plan.batches):
-            if batch not in finished:
-                ReindexProgressHook(ti).close(task_id=self.index_task_id, map_index=number)
+        close_progress(context, self.index_task_id, (n for n, b in enumerate(plan.batches) if b not in finished))
         run = str(context["run_id"])
         outcome: Outcome | GroupOutcomes
         if isinstance(plan, GroupPlans):

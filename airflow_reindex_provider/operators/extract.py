@@ -14,7 +14,8 @@ from airflow_reindex_provider.core.model import Mode, Plan, Slices, Window
 from airflow_reindex_provider.core.planning import make_plan
 from airflow_reindex_provider.core.protocols import PlanningSource, SourceSession
 from airflow_reindex_provider.core.windows import Request
-from airflow_reindex_provider.operators.base import StreamOperator, is_true
+from airflow_reindex_provider.operators.base import StreamOperator, is_true, tell
+from airflow_reindex_provider.operators.conf import require_known
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from airflow_reindex_provider.stream import Stream
 
 PLAN_KEY = "reindex_plan"
+WINDOW = ("window_start", "window_end")
+"""Fields of the trigger form."""
 
 
 class ExtractChangesOperator(StreamOperator):
@@ -33,7 +36,7 @@ class ExtractChangesOperator(StreamOperator):
     :param stream: what to plan for.
     :param window_start: first cursor value, ISO 8601 or a number. :param window_end: the value to stop before; default:
         the horizon. Both are templates; empty means not given. A window leaves the checkpoint alone.
-    :param plan_only: plan and report, write nothing, return no batches. A template: anything but ``true`` is false.
+    :param plan_only: plan and report, write nothing, return no batches. A template.
     """
 
     template_fields: Sequence[str] = ("window_start", "window_end", "plan_only")
@@ -51,8 +54,10 @@ class ExtractChangesOperator(StreamOperator):
         self.window_start = window_start
         self.window_end = window_end
         self.plan_only = plan_only
+        self._templates = (window_start, window_end, plan_only)
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
+        require_known(context, self._templates)
         stream = self.stream
         request = self._request(context)
         stamp = pendulum.now("UTC").format("YYYYMMDD[t]HHmmss")
@@ -97,7 +102,16 @@ class ExtractChangesOperator(StreamOperator):
 
         plans = plan_groups(stream.name, request, groups, plan, max_batches=stream.max_batches)
         for planned in plans.plans[:1]:
-            self._tell(replace(planned, stream=stream.name, batches=plans.batches, rows=plans.rows))
+            self._tell(
+                replace(
+                    planned,
+                    stream=stream.name,
+                    batches=plans.batches,
+                    rows=plans.rows,
+                    held_by=plans.held_by,
+                    warnings=plans.warnings,
+                )
+            )
         for planned in plans.plans:
             self.log.info("%s: %s rows in %d batches.", planned.stream, f"{planned.rows:,}", len(planned.batches))
         for value, why in plans.failures.items():
@@ -107,11 +121,17 @@ class ExtractChangesOperator(StreamOperator):
         return plans
 
     def _request(self, context: Context) -> Request:
-        dry_run = is_true(self.plan_only)
+        dry_run = is_true("plan_only", self.plan_only)
         start, end = (_given(bound) for bound in (self.window_start, self.window_end))
+        run: Any = context["dag_run"]
+        if run.run_type == "backfill" and any(_given((run.conf or {}).get(field)) for field in WINDOW):
+            raise WindowError(
+                f"Backfill run {run.run_id!r} of stream {self.stream.name!r} has a window of its own in its conf, which every run"
+                " of the backfill would index again: each stands for its interval. Leave the window empty there, or trigger a"
+                " single run with it."
+            )
         if start is not None or end is not None:
             return Request(Mode.BACKFILL, start, end, dry_run)
-        run: Any = context["dag_run"]
         if run.run_type != "backfill":
             return Request(Mode.INCREMENTAL, dry_run=dry_run)
         start, end = run.data_interval_start, run.data_interval_end
@@ -125,10 +145,7 @@ class ExtractChangesOperator(StreamOperator):
         return Request(Mode.BACKFILL, start, end, dry_run)
 
     def _tell(self, plan: Plan) -> None:
-        for warning in plan.warnings:
-            self.log.warning(warning)
-        if plan.held_by:
-            self.log.warning("Stream %r: nothing new is read for now, held back by %s.", plan.stream, plan.held_by)
+        tell(f"Stream {plan.stream!r}", plan.held_by, plan.warnings)
         if plan.null_cursors:
             self.log.warning(
                 "Stream %r: %d rows have no value in the cursor field and are left out.", plan.stream, plan.null_cursors

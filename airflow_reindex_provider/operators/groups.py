@@ -11,6 +11,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from airflow_reindex_provider.core.errors import ConfigurationError
 from airflow_reindex_provider.core.groups import known_groups
 from airflow_reindex_provider.operators.base import StreamOperator, name_instance
+from airflow_reindex_provider.operators.conf import require_known
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -25,6 +26,7 @@ class ListGroupsOperator(StreamOperator):
     """Returns the groups to work on: those that the form's ``groups`` names, else all that have a live index."""
 
     def execute(self, context: Context) -> list[str]:
+        require_known(context)
         stream = self.stream
         known = known_groups(stream.name, stream.checkpoint)
         asked = list(dict.fromkeys(str(value) for value in context["params"].get("groups") or ()))

@@ -9,7 +9,6 @@ from airflow_reindex_provider.core.model import Batch, BatchResult
 from airflow_reindex_provider.core.progress import Progress
 from airflow_reindex_provider.core.protocols import ResumeLog, SourceSession, TargetSession
 from airflow_reindex_provider.core.running.indexing import choose_format, index_batch
-from airflow_reindex_provider.hooks.progress import ReindexProgressHook
 from airflow_reindex_provider.operators.base import StreamOperator, name_instance, skipped_if_superseded
 
 if TYPE_CHECKING:
@@ -104,7 +103,7 @@ class IndexBatchOperator(StreamOperator):
                 batch,
                 source=source,
                 target=target,
-                progress=ReindexProgressHook(context["ti"]).track(batch),
+                progress=self.track(context, batch),
                 resume=_TaskStateResumeLog(context["task_state_store"]),
                 should_stop=self.should_stop,
                 pace=self.pace(context),

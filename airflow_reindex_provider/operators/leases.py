@@ -31,7 +31,7 @@ class LeasingOperator(OfGroupOperator):
     seconds at first, every five minutes at last. After ``max_wait`` it ends as skipped, and what comes after it likewise. A
     run that a person has started fails at once and says who it is, unless ``wait`` is true.
 
-    :param wait: whether a person's run waits as well, and fails after ``max_wait``. A template: anything but ``true`` is false.
+    :param wait: whether a person's run waits as well, and fails after ``max_wait``. A template.
     :param max_wait: how long. :param lease: how long a run that died keeps others out.
     """
 
@@ -66,7 +66,7 @@ class LeasingOperator(OfGroupOperator):
         # The time of the first start is kept while a task is deferred.
         now, began = utc_now(), context["ti"].start_date
         waited, left = now - began, began + self.max_wait - now
-        if not unattended and not is_true(self.wait):
+        if not unattended and not is_true("wait", self.wait):
             raise StreamBusyError(
                 f"{busy} Or trigger this one again with wait=true: it waits up to {self.max_wait}, without a worker."
             ) from busy

@@ -25,9 +25,9 @@ from airflow_reindex_provider.core.rebuilding.steps import (
 from airflow_reindex_provider.core.rebuilding.verifying import verify
 from airflow_reindex_provider.core.running.settling import require_complete
 from airflow_reindex_provider.core.running.throttle import Throttle
-from airflow_reindex_provider.hooks.progress import ReindexProgressHook
-from airflow_reindex_provider.operators.base import lease_of, results_of
+from airflow_reindex_provider.operators.base import close_progress, lease_of, results_of, tell
 from airflow_reindex_provider.operators.checkpoint import settled
+from airflow_reindex_provider.operators.conf import require_known
 from airflow_reindex_provider.operators.extract import PLAN_KEY
 from airflow_reindex_provider.operators.groups import BUSY_KEY, OfGroupOperator
 from airflow_reindex_provider.operators.index import IndexBatchOperator, index_into
@@ -75,6 +75,7 @@ class PrepareRebuildOperator(LeasingOperator):
         self.rollback_to = rollback_to
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
+        require_known(context)
         stream, ti = self.own, context["ti"]
         self.take(lease_of(stream, context, Mode.REBUILD, self.lease), context)
         to = (self.rollback_to or "").strip()
@@ -96,8 +97,7 @@ class PrepareRebuildOperator(LeasingOperator):
                 initial_value=stream.first_cursor,
                 sizes=stream.sizes if self.group is None else ONE_BATCH,
             )
-        for warning in plan.warnings:
-            self.log.warning(warning)
+        tell(f"Stream {plan.stream!r}", plan.held_by, plan.warnings)
         self.log.info(
             "Stream %r: %s rows in %d batches go into generation %s.",
             stream.name,
@@ -204,7 +204,6 @@ class RebuildOperator(OfGroupOperator):
     def bring_up_to_date(self, context: Context) -> CaughtUp:
         stream, keeper = self.own, self.keeper(context)
         keeper.keep()
-        hook = ReindexProgressHook(context["ti"])
         with stream.source.open() as source, stream.target.open(stream.name) as target:
 
             def index(batch: Batch) -> BatchResult:
@@ -213,7 +212,7 @@ class RebuildOperator(OfGroupOperator):
                     batch,
                     source=source,
                     target=target,
-                    progress=hook.track(batch),
+                    progress=self.track(context, batch),
                     resume=_NoResume(),
                     should_stop=self.should_stop,
                     pace=lambda documents: keeper.keep(),
@@ -232,6 +231,7 @@ class RebuildOperator(OfGroupOperator):
                 initial_value=stream.first_cursor,
                 sizes=stream.sizes,
             )
+        tell(f"Stream {stream.name!r}", caught.held_by, caught.warnings)
         self.log.info("Generation %s stands at %s.", caught.generation, caught.position)
         return caught
 
@@ -325,16 +325,21 @@ class RetireOperator(RebuildOperator):
     """Closes a rebuild, whatever became of it: gives the lease back, and drops what is past ``retain`` after a swap.
 
     :param promote_task_id: the task that swaps. :param retain: how many generations stay beside the live one.
+    :param catch_up_task_id: the one before it, where it is for this task to close.
     """
 
-    def __init__(self, *, promote_task_id: str, retain: int, **kwargs: Any) -> None:
+    def __init__(
+        self, *, promote_task_id: str, retain: int, catch_up_task_id: str | None = None, **kwargs: Any
+    ) -> None:
         kwargs.setdefault("trigger_rule", TriggerRule.ALL_DONE)
         super().__init__(**kwargs)
         self.promote_task_id = promote_task_id
         self.retain = retain
+        self.catch_up_task_id = catch_up_task_id
 
     def execute(self, context: Context) -> dict[str, Any]:
         stream, keeper = self.own, self.keeper(context)
+        self._close_progress(context)
         generation = self.pull(context, self.prepare_task_id, GENERATION_KEY)
         dropped: tuple[str, ...] = ()
         with stream.target.open(stream.name) as target:
@@ -356,3 +361,15 @@ class RetireOperator(RebuildOperator):
                 " swap; its log says why. Nothing is lost: the next run of the stream reads on from its checkpoint."
             )
         return {"generation": generation, "generations": kept, "dropped": list(dropped)}
+
+    def _close_progress(self, context: Context) -> None:
+        here = -1 if self.group is None else int(context["ti"].map_index or 0)
+        for task_id in filter(None, (self.catch_up_task_id, self.promote_task_id)):
+            if not self.pull(context, task_id):
+                close_progress(context, task_id, [here])
+        copied = results_of(self.pull(context, self.copy_task_id))
+        if self.group is not None:
+            close_progress(context, self.copy_task_id, [] if copied else [here])
+        elif (plan := self.plan(context)) is not None:
+            done = {result["batch"]["number"] for result in copied}
+            close_progress(context, self.copy_task_id, (b.number for b in plan.batches if b.number not in done))

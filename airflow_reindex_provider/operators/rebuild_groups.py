@@ -80,16 +80,15 @@ class CloseGroupOperator(RetireOperator):
     template_fields: Sequence[str] = ("group", "max_lag_s", "promote")
 
     def __init__(self, *, promote: str, catch_up_task_id: str, verify_task_id: str, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        super().__init__(catch_up_task_id=catch_up_task_id, **kwargs)
         self.promote = promote
-        self.catch_up_task_id = catch_up_task_id
         self.verify_task_id = verify_task_id
 
     def execute(self, context: Context) -> dict[str, Any]:
         if self.promote != PER_GROUP:
             # A rollback verifies nothing.
             last = self.verify_task_id if self.plan(context) is not None else self.catch_up_task_id
-            if self.pull(context, last):
+            if last and self.pull(context, last):
                 return {"generation": self.generation(context)}
         return super().execute(context)
 

@@ -22,8 +22,16 @@ from airflow_reindex_provider.core.sweeping.records import (
     SweepReport,
 )
 from airflow_reindex_provider.core.sweeping.repairing import RepairResult
-from airflow_reindex_provider.hooks.progress import ReindexProgressHook
-from airflow_reindex_provider.operators.base import StreamOperator, is_true, lease_of, name_instance, results_of
+from airflow_reindex_provider.operators.base import (
+    StreamOperator,
+    close_progress,
+    is_true,
+    lease_of,
+    name_instance,
+    results_of,
+    tell,
+)
+from airflow_reindex_provider.operators.conf import require_known
 from airflow_reindex_provider.operators.groups import BUSY_KEY
 from airflow_reindex_provider.operators.leases import LeasingOperator, skip_if_busy
 from airflow_reindex_provider.operators.sweeping import (
@@ -53,7 +61,7 @@ class PlanSweepOperator(LeasingOperator):
 
     :param stream: what to sweep.
     :param max_delete_fraction: part of the index that may be deleted, 0 to 1. A template.
-    :param report_only: compare and report, write nothing. A template: anything but ``true`` is false.
+    :param report_only: compare and report, write nothing. A template.
     :param compare: ``versions``, or ``content`` as well. A template.
     """
 
@@ -74,7 +82,8 @@ class PlanSweepOperator(LeasingOperator):
 
     def execute(self, context: Context) -> Any:
         """The ranges, as JSON."""
-        if not is_true(self.report_only):
+        require_known(context)
+        if not is_true("dry_run", self.report_only):
             self.take(self.keeper(context), context)
         plan, ranges = self.plan()
         self.log.info(
@@ -86,6 +95,7 @@ class PlanSweepOperator(LeasingOperator):
             plan.generation,
             plan.bound,
         )
+        tell(f"Stream {plan.stream!r}", plan.held_by, plan.warnings)
         context["ti"].xcom_push(key=SWEEP_PLAN_KEY, value=plan.to_json())
         return [part.to_json() for part in ranges]
 
@@ -103,7 +113,7 @@ class PlanSweepOperator(LeasingOperator):
                 sizes=stream.sizes,
                 guarantee=stream.target.guarantee,
                 max_delete_fraction=float(self.max_delete_fraction),
-                dry_run=is_true(self.report_only),
+                dry_run=is_true("dry_run", self.report_only),
                 compare=Compare(self.compare),
             )
 
@@ -130,7 +140,7 @@ class SweepOperator(StreamOperator):
         return lease_of(self.stream, context, Mode.SWEEP)
 
     def progress(self, context: Context, plan: SweepPlan, part: SweepRange, total: int) -> Progress:
-        return ReindexProgressHook(context["ti"]).track(shown_as(plan, total, number=part.number, of=part.of))
+        return self.track(context, shown_as(plan, total, number=part.number, of=part.of))
 
 
 class CompareKeysOperator(SweepOperator):
@@ -231,6 +241,10 @@ class SweepReportOperator(SweepOperator):
         compared = _compared(context, self.compare_task_id)
         pulled: Any = context["ti"].xcom_pull(task_ids=self.repair_task_id)
         repaired = [RepairResult.from_json(value) for value in results_of(pulled)]
+        done = {part.number for part, _ in compared}
+        close_progress(context, self.compare_task_id, (n for n in range(len(ranges)) if n not in done))
+        if len(repaired) != len(jobs or ()):
+            close_progress(context, self.repair_task_id, range(len(jobs)))
         complete = len(compared) == len(ranges) and jobs is not None and len(repaired) == len(jobs)
         report = {
             **plan.to_json(),

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
+from airflow_reindex_provider.core.groups import MAX_WARNINGS
 from airflow_reindex_provider.core.model import Counts, Mode
 from airflow_reindex_provider.core.progress import Progress
 from airflow_reindex_provider.core.sweeping.allowing import allow
 from airflow_reindex_provider.core.sweeping.records import Difference
-from airflow_reindex_provider.hooks.progress import ReindexProgressHook
-from airflow_reindex_provider.operators.base import is_true
+from airflow_reindex_provider.operators.base import close_progress, is_true, tell
 from airflow_reindex_provider.operators.groups import AllGroupsOperator
 from airflow_reindex_provider.operators.sweep import SWEEP_KEY, PlanSweepOperator
 from airflow_reindex_provider.operators.sweeping import compare_range, repair_range, shown, shown_as, sums
@@ -35,14 +35,15 @@ class SweepGroupOperator(PlanSweepOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         own, keeper = self.own, self.keeper(context)
-        dry_run = is_true(self.report_only)
+        dry_run = is_true("dry_run", self.report_only)
         should_stop = self.should_stop if dry_run else self.should_stop_keeping(keeper)
         if not dry_run:
             self.take(keeper, context)
         try:
             plan, ranges = self.plan()
+            tell(f"Group {self.group!r}", plan.held_by, plan.warnings)
             rows = sum(part.rows for part in ranges)
-            progress = ReindexProgressHook(context["ti"]).track(shown_as(plan, rows))
+            progress = self.track(context, shown_as(plan, rows))
             with shown(progress):
                 compared = [
                     (part, compare_range(own, plan, part, progress=progress, should_stop=should_stop))
@@ -74,6 +75,7 @@ class SweepGroupsReportOperator(AllGroupsOperator):
         if len(busy) == len(swept):
             raise AirflowSkipException("\n".join(busy.values()))
         failed = [group for group, result in swept.items() if not result and group not in busy]
+        close_progress(context, self.group_task_id, (n for n, result in enumerate(swept.values()) if not result))
         results = [result for result in swept.values() if result]
         names = ("rows", "indexed", "listed", *map(str, Difference), "repairs", *Counts().to_json(), "spared")
         report = {
@@ -81,6 +83,8 @@ class SweepGroupsReportOperator(AllGroupsOperator):
             "status": "failed" if failed else "completed",
             **{name: sum(result[name] for result in results) for name in names},
             "groups": {result["group"]: {name: result[name] for name in ("rows", *Difference)} for result in results},
+            "held_by": next((result["held_by"] for result in results if result["held_by"]), None),
+            "warnings": list(dict.fromkeys(text for result in results for text in result["warnings"]))[:MAX_WARNINGS],
             "failed": failed,
             "busy": busy,
         }

@@ -47,11 +47,14 @@ class ChangesSensor(BaseSensorOperator):
     def poke(self, context: Context) -> bool:
         with self.stream.source.open() as source:
             start, where = self._start(source)
-            window = incremental_window(source.survey(), start, initial_value=self.stream.first_cursor, where=where)
+            survey = source.survey()
+            window = incremental_window(survey, start, initial_value=self.stream.first_cursor, where=where)
             found = window is not None and source.has_changes(window)
-        self.log.info(
-            "Stream %r: %s.", self.stream.name, "there are changes" if found else "no changes that are safe to read"
+        held_by = survey.horizon.held_by
+        what = f"no changes below the horizon {survey.horizon.cursor}" + (
+            f", held back by {held_by}" if held_by else ""
         )
+        self.log.info("Stream %r: %s.", self.stream.name, "there are changes" if found else what)
         return found
 
     def execute(self, context: Context) -> Any:

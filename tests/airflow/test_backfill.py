@@ -103,3 +103,16 @@ def test_windows_of_the_trigger_form(stream):
     open_end = items.run(window_start="2026-03-08T00:00:00Z")
     assert sorted(items.index) == [3, 4, 5, 8, 9]
     assert open_end.sums["horizon"] == open_end.window[1]
+
+
+def test_a_window_within_a_backfill_is_an_error(stream):
+    """Every run of it would index the same rows again, and none its own: it fails at the first try and says so."""
+    items = stream("given_twice")
+    items.insert([1], updated_at=MARCH)
+    conf = '{"window_start": "2026-03-01T00:00:00Z"}'
+    items.backfill("2026-03-01", "2026-03-01", "--dag-run-conf", conf)
+    run = until(lambda: items.runs("backfill"), "the run")[0].end("failed")
+
+    assert run.task("extract")["try_number"] == 1
+    assert "each stands for its interval" in run.log("extract")
+    assert items.generations == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from streams_under_test import Run, StreamUnderTest, until
@@ -111,6 +112,26 @@ def test_a_task_marked_failed_stops_between_two_chunks(stream, airflow: Airflow)
     assert run.xcom("index", map_index=1)["processed"] == 100
 
 
+def test_a_stopped_run_does_not_look_running(stream, airflow: Airflow):
+    """The run is marked failed while a chunk hangs: the process is killed in it and the closing task is skipped, and the last
+    record says all the same that the task was asked to stop, with what was acknowledged."""
+    items = stream("run_stopped")
+    items.insert(range(50), updated_at="now() - interval '1 h' + id * interval '1 s'")
+    items.at_source("UPDATE {} SET title = 'held' WHERE id = 30")
+    items.pull_brake()
+    run = items.start()
+    items.wait_until_held()
+    airflow.rest.patch(f"/dags/{run.dag_id}/dagRuns/{quote(run.run_id, safe='')}", {"state": "failed"})
+    stopped = progressed(run, 0, status="cancelled")
+    run.end("failed")
+
+    assert (stopped["message"], stopped["processed"] % 10) == ("asked to stop", 0)
+    assert run.states["checkpoint", -1] == "skipped"
+    items.release_brake()
+    items.run()
+    assert items.index == items.table
+
+
 def test_a_connection_that_is_cut_is_tried_again(stream, search: Database):
     """A backend that is terminated in the middle of a batch costs a try and nothing else."""
     items = stream("cut_off")
@@ -169,6 +190,15 @@ def test_a_table_that_does_not_exist_fails_at_once(airflow: Airflow):
     assert "public.no_such_table on connection 'shop_db': there is no such table" in run.log("extract")
     assert run.states["index", -1] == "upstream_failed"
     assert "there is no plan" in run.log("checkpoint")
+
+
+def test_a_misspelt_key_fails_at_once(airflow: Airflow):
+    """It is named, with those that the Dag reads, before anything is looked at; the checkpoint stays."""
+    conf = {"start": "2026-01-01T00:00:00Z"}
+    run = Run(airflow, "reindex_no_table", airflow.trigger("reindex_no_table", conf=conf)).end("failed")
+
+    assert run.task("extract")["try_number"] == 1
+    assert "'start' is perhaps 'window_start'" in run.log("extract")
 
 
 def test_a_server_that_does_not_answer_is_tried_again(stream, airflow: Airflow, postgres: EmbeddedPostgres):

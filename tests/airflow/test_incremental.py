@@ -112,7 +112,7 @@ def test_a_poking_sensor_waits_for_changes(stream):
     """Outside the triggerer too the sensor holds a run back until there is a row; then the task group behind it runs."""
     items = stream("poked", group="reindex.")
     run = items.start()
-    looks = "Stream 'poked': no changes that are safe to read."
+    looks = "Stream 'poked': no changes below the horizon"
     until(lambda: run.airflow.log_of(run.dag_id, run.run_id, "changes").count(looks) > 1, "the sensor to look twice")
     assert run.states["changes", -1] == "running"
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from airflow_reindex_provider.core.model import Batch, Counts, Position, Window
-from airflow_reindex_provider.core.progress import Progress, Status
+from airflow_reindex_provider.core.progress import Progress, Status, as_shown
 from airflow_reindex_provider.testing.memory import MemoryReporter
 
 BATCH = Batch("products", "g1", 3, 8, Window(None, Position("9")), rows=1000)
@@ -148,3 +148,30 @@ def test_a_reporter_that_fails_does_not_matter(clock: Clock) -> None:
     progress.add(Counts(created=5))
     progress.finish(Status.COMPLETED)
     assert progress.counts == Counts(created=5)
+
+
+def test_a_stop_is_shown_before_the_chunk_ends(progress: Progress, clock: Clock, reporter: MemoryReporter) -> None:
+    """The process may be killed first. Whatever the chunk still brings is counted, and the end says how it came out."""
+    progress.start()
+    progress.add(Counts(created=10))
+    progress.stop()
+    assert (reporter.records[-1]["status"], reporter.records[-1]["processed"]) == ("cancelled", 10)
+    clock.seconds += 5
+    progress.add(Counts(created=10))
+    assert (reporter.records[-1]["status"], reporter.records[-1]["processed"]) == ("cancelled", 20)
+    progress.finish(Status.COMPLETED)
+    progress.stop()
+    assert reporter.records[-1]["status"] == "completed"
+
+
+@pytest.mark.parametrize("status", list(Status))
+def test_what_a_dead_task_left_is_not_shown_as_running(status: Status) -> None:
+    """By what Airflow knows of the task: its figures stay, and what it had no time to say is said."""
+    record = {"status": str(status), "processed": 7, "message": "so far"}
+    assert as_shown(record, task_ended=False) == record
+    shown = as_shown(record, task_ended=True)
+    if status in (Status.RUNNING, Status.PENDING):
+        assert (shown["status"], shown["processed"]) == ("failed", 7)
+        assert "it was killed" in shown["message"]
+    else:
+        assert shown == record

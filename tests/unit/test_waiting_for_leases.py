@@ -221,7 +221,7 @@ def test_a_sweep_of_groups_of_which_some_are_held(swept: list, why: list, ends: 
     """Those are left alone and named; the others are swept."""
     names = ("rows", "indexed", "listed", "missing", "stale", "changed", "orphaned", "newer", "repairs", "spared")
     counts = ("created", "updated", "deleted", "noops", "version_conflicts", "failures")
-    done = {"group": "b", **dict.fromkeys([*names, *counts], 1)}
+    done = {"group": "b", "held_by": None, "warnings": [], **dict.fromkeys([*names, *counts], 1)}
     found = {
         ("sweep", "return_value"): [None, done if "b" in swept else None],
         ("sweep", BUSY_KEY): why,

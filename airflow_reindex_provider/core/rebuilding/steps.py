@@ -127,6 +127,9 @@ class CaughtUp:
     counts: Counts
     position: Position | None
     parked: int
+    held_by: str | None = None
+    """What held the last window's horizon back."""
+    warnings: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -136,6 +139,8 @@ class CaughtUp:
             **self.counts.to_json(),
             "checkpoint": self.position.to_json() if self.position else None,
             "parked": self.parked,
+            "held_by": self.held_by,
+            "warnings": list(self.warnings),
         }
 
 
@@ -182,7 +187,9 @@ def catch_up(
         took_s = clock() - began
         log.info("Catching up %s, window %d: %s rows, %.1f s.", generation, number, f"{plan.rows:,}", took_s)
         if plan.window is None or not plan.rows or took_s <= max_lag.total_seconds():
-            return CaughtUp(generation, number, counts, outcome.checkpoint_after, outcome.parked)
+            return CaughtUp(
+                generation, number, counts, outcome.checkpoint_after, outcome.parked, plan.held_by, plan.warnings
+            )
     raise TransientError(
         f"Stream {stream!r}: after {MAX_ROUNDS} windows generation {generation!r} is still more than {max_lag} behind. The"
         " source changes faster than the index takes it: raise max_lag, or throttle_docs_per_s."

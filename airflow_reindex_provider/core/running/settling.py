@@ -58,7 +58,9 @@ class Outcome:
             "checkpoint_before": self.checkpoint_before.to_json() if self.checkpoint_before else None,
             "checkpoint_after": self.checkpoint_after.to_json() if self.checkpoint_after else None,
             "horizon": plan.horizon,
+            "horizon_basis": plan.horizon_basis,
             "held_by": plan.held_by,
+            "warnings": list(plan.warnings),
             "dry_run": plan.dry_run,
         }
 

@@ -49,6 +49,8 @@ class GroupOutcomes:
             **self.counts.to_json(),
             "parked": sum(outcome.parked for outcome in self.outcomes),
             "nulls": plans.nulls,
+            "held_by": plans.held_by,
+            "warnings": list(plans.warnings),
             "groups": {str(o.plan.group): _told(o) for o in self.outcomes},
             "failures": dict(self.failures),
             "dry_run": plans.dry_run,

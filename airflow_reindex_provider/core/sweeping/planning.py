@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import logging
-
 from airflow_reindex_provider.core.errors import ConfigurationError
 from airflow_reindex_provider.core.keys import KeyRange
-from airflow_reindex_provider.core.model import Guarantee
-from airflow_reindex_provider.core.planning import Sizes, current_generation
+from airflow_reindex_provider.core.model import Guarantee, Outliers
+from airflow_reindex_provider.core.planning import Sizes, current_generation, lacks
 from airflow_reindex_provider.core.protocols import (
     CheckpointStore,
     CountingSource,
@@ -16,8 +14,6 @@ from airflow_reindex_provider.core.protocols import (
 )
 from airflow_reindex_provider.core.sweeping.records import Compare, SweepPlan, SweepRange
 from airflow_reindex_provider.core.sweeping.sides import comparing_target, listing_source, listing_target
-
-log = logging.getLogger(__name__)
 
 
 def plan_sweep(
@@ -56,17 +52,9 @@ def plan_sweep(
             " finish first."
         )
     survey = source.survey()
-    writing.fields(generation, survey.schema)
+    lacking = lacks(writing, generation, survey.schema)
     parts = reading.key_ranges(KeyRange(), rows=sizes.batch_rows, max_ranges=sizes.max_batches)
     outliers = source.outliers() if isinstance(source, CountingSource) else None
-    if outliers and (outliers.nulls or outliers.ahead):
-        log.warning(
-            "Stream %r: %d rows without a cursor value and %d rows that are ahead of the source's clock are in no run, and this"
-            " sweep does not judge them.",
-            stream,
-            outliers.nulls,
-            outliers.ahead,
-        )
     plan = SweepPlan(
         stream,
         generation,
@@ -75,7 +63,18 @@ def plan_sweep(
         float(max_delete_fraction),
         dry_run,
         compare,
-        outliers.nulls if outliers else None,
-        outliers.ahead if outliers else None,
+        null_cursors=outliers.nulls if outliers else None,
+        ahead_cursors=outliers.ahead if outliers else None,
+        held_by=survey.horizon.held_by,
+        warnings=(*survey.warnings, *lacking, *_not_judged(outliers)),
     )
     return plan, tuple(SweepRange(n, len(parts), part, rows) for n, (part, rows) in enumerate(parts))
+
+
+def _not_judged(outliers: Outliers | None) -> tuple[str, ...]:
+    if outliers is None or not (outliers.nulls or outliers.ahead):
+        return ()
+    return (
+        f"{outliers.nulls:,} rows without a cursor value and {outliers.ahead:,} rows that are ahead of the source's clock are in"
+        " no run, and this sweep does not judge them.",
+    )

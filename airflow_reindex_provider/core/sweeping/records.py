@@ -61,6 +61,9 @@ class SweepPlan:
     """Rows that are not judged since they have no cursor value; None where the source cannot count them."""
     ahead_cursors: int | None = None
     """Rows that no run has read nor will, since they are ahead of the clock; they are not judged either."""
+    held_by: str | None = None
+    """What holds the source's horizon back, and with it the checkpoint."""
+    warnings: tuple[str, ...] = ()
 
     @property
     def bound_version(self) -> int:
@@ -77,11 +80,17 @@ class SweepPlan:
             "compare": str(self.compare),
             "null_cursors": self.null_cursors,
             "ahead_cursors": self.ahead_cursors,
+            "held_by": self.held_by,
+            "warnings": list(self.warnings),
         }
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> SweepPlan:
-        typed = {"cursor_type": CursorType(value["cursor_type"]), "compare": Compare(value["compare"])}
+        typed = {
+            "cursor_type": CursorType(value["cursor_type"]),
+            "compare": Compare(value["compare"]),
+            "warnings": tuple(value["warnings"]),
+        }
         return cls(**{**value, **typed})
 
 

@@ -63,7 +63,6 @@ class PostgresTargetSession:
         schema, self._name = split_name(target.index)
         self._schema = schema or self._current_schema()
         self._held: dict[str, dict[str, str]] = {}
-        self._warned: set[str] = set()
 
     # -- generations
 
@@ -210,21 +209,12 @@ class PostgresTargetSession:
                     f" {at_source[name].type} at the source, whose values do not all fit. Rebuild the index, or declare the"
                     f" type: PostgresTarget(columns={{{name!r}: {kind!r}}})."
                 )
-        missing = [n for n in at_source if n not in held]
         with self._explained():
             key = primary_key_of(self._connection, self._identifier(generation))
         if key != set(schema.primary_key):
             raise ConfigurationError(
                 f"{self._target.label}: generation {generation!r} was made for another primary key than"
                 f" ({', '.join(schema.primary_key)}). Rebuild the index."
-            )
-        if missing and generation not in self._warned:
-            self._warned.add(generation)
-            log.warning(
-                "%s: the source's columns %s are not in generation %s; rebuild the index to add them.",
-                self._target.label,
-                ", ".join(missing),
-                generation,
             )
         return [n for n in at_source if n in held]
 

@@ -155,14 +155,6 @@ class SearchTargetSession:
                     f"{label}: field {name!r} of generation {generation!r} was made for {kind}, and the column is a {now} by"
                     " now, whose values do not all fit. Rebuild the index, or name the field in mappings= if it does fit."
                 )
-        new = [n for n in at_source if n not in held]
-        if new:
-            log.warning(
-                "%s: the source's columns %s are not in generation %s; rebuild the index to add them.",
-                label,
-                ", ".join(new),
-                generation,
-            )
         return [n for n in at_source if n in held]
 
     @contextmanager

@@ -10,6 +10,7 @@ PAST = {"start_date": pendulum.datetime(2026, 1, 1, tz="UTC"), "end_date": pendu
 
 ReindexDag(stream("week"), schedule="@daily", **PAST)
 ReindexDag(stream("race", transform=braked("race")), schedule="@daily", **PAST)
+ReindexDag(stream("given_twice"), schedule="@daily", **PAST)
 ReindexDag(stream("windows"), task_args=QUICK, max_active_runs=4)
 
 with DAG("reindex_plain_cron", schedule="@daily", catchup=False, **PAST):
