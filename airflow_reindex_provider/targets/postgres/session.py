@@ -205,8 +205,8 @@ class PostgresTargetSession:
                 )
             if not fits(at_source[name].type, kind):
                 raise ConfigurationError(
-                    f"{self._target.label}: column {name!r} is a {kind} in generation {generation!r}, and by now a"
-                    f" {at_source[name].type} at the source, whose values do not all fit. Rebuild the index, or declare the"
+                    f"{self._target.label}: column {name!r} has the type {kind} in generation {generation!r}, and by"
+                    f" now {at_source[name].type} at the source, whose values do not all fit. Rebuild the index, or declare the"
                     f" type: PostgresTarget(columns={{{name!r}: {kind!r}}})."
                 )
         with self._explained():

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from psycopg import errors, sql
 
 from airflow_reindex_provider.core.errors import ConfigurationError, TransientError
+from airflow_reindex_provider.targets.postgres.attachments import attach, attachments
 from airflow_reindex_provider.targets.postgres.statements import DELETED
 
 if TYPE_CHECKING:
@@ -35,14 +36,6 @@ SELECT ARRAY(SELECT (attname, format_type(atttypid, atttypmod))::text
              FROM unnest(%(names)s::text[]) WITH ORDINALITY AS n(name, at)
              JOIN pg_attribute ON attname = name AND attrelid = to_regclass(%(table)s) ORDER BY at)
 """
-_GRANTS = """
-SELECT privilege_type, nullif(grantee, 0)::regrole::text, is_grantable, NULL::text
-FROM pg_class c, aclexplode(c.relacl) WHERE c.oid = to_regclass(%(view)s) AND grantee <> relowner
-UNION ALL
-SELECT privilege_type, nullif(grantee, 0)::regrole::text, is_grantable, quote_ident(attname)
-FROM pg_class c JOIN pg_attribute a ON attrelid = c.oid, aclexplode(attacl)
-WHERE c.oid = to_regclass(%(view)s) AND grantee <> relowner
-"""
 _DEPENDENTS = """
 SELECT DISTINCT r.ev_class::regclass::text
 FROM pg_depend d JOIN pg_rewrite r ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid
@@ -61,11 +54,12 @@ def swap_view(
     mark: Callable[[], None],
     label: str,
 ) -> bool:
-    """Make the view or point it at the table; owner, grants and options stay.
+    """Make the view or point it at the table; owner, options and all that people have attached to it stay.
 
     :param alone: opens the transaction. :param claim: called in it first; False says that nothing is left to do.
     :param mark: called in it last, to mark the view.
-    :raises ConfigurationError: the columns differ, so the view must be made anew, and other views depend on it.
+    :raises ConfigurationError: the columns differ, so the view must be made anew, and other objects depend on it, or what is
+        attached to it does not fit any more.
     :raises TransientError: readers held the view for a minute.
     """
     for _ in range(TRIES):
@@ -104,24 +98,13 @@ def _replace(
     if row[0][: len(held)] == held:
         connection.execute(_select(sql.SQL("CREATE OR REPLACE VIEW"), view, table, columns, options))
         return
-    grants = connection.execute(_GRANTS, {"view": view.as_string(None)}).fetchall()
+    attached = attachments(connection, view)
     with dependents_named(connection, view, label):
         connection.execute(sql.SQL("DROP VIEW {}").format(view))
     connection.execute(_select(sql.SQL("CREATE VIEW"), view, table, columns, options))
-    for privilege, grantee, grantable, column in grants:
-        if column is not None and column.strip('"') not in columns:
-            continue
-        connection.execute(
-            sql.SQL("GRANT {}{} ON {} TO {}{}").format(
-                sql.SQL(privilege),
-                sql.SQL(f" ({column})" if column else ""),
-                view,
-                sql.SQL(grantee or "PUBLIC"),
-                sql.SQL(" WITH GRANT OPTION" if grantable else ""),
-            )
-        )
     if not is_owner:
         connection.execute(sql.SQL("ALTER VIEW {} OWNER TO {}").format(view, sql.Identifier(owner)))
+    attach(connection, view, attached, columns, label=label)
 
 
 @contextmanager
