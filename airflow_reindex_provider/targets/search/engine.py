@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from airflow_reindex_provider.core.errors import ConfigurationError, TransientError
+from airflow_reindex_provider.targets.search.conditions import lift
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +60,8 @@ def error_text(error: Any) -> str:
     if not isinstance(error, dict):
         return _plain(str(error))
     reason = _plain(str(error.get("reason") or error.get("type")))
+    if " " not in reason and error.get("type", reason) != reason:
+        reason = f"{error['type']}: {reason}"
     cause = _plain(str((error.get("caused_by") or {}).get("reason") or ""))
     return f"{reason}: {cause}" if cause and cause not in reason else reason
 
@@ -150,7 +153,7 @@ class Calls:
                 f" connection {self._conn_id!r}."
             )
         if "blocked by" in reason and status not in BUSY:
-            return ConfigurationError(f"{start} has the index blocked ({status}): {reason}. Lift the block.")
+            return ConfigurationError(f"{start} has the index blocked ({status}): {reason}. {lift(reason)}")
         if status == 403:
             return ConfigurationError(
                 f"{start} forbids this (403): {reason}. The user of connection {self._conn_id!r} needs {self._privileges}."
@@ -163,8 +166,11 @@ class Calls:
         if "more than one write index" in reason:
             # Answered as an error of the server; it is the other one of two creations at the same moment that has won.
             return ConfigurationError(f"{start} refuses this ({status}): {reason}.")
+        if "index_closed_exception" in reason:
+            return ConfigurationError(f"{start} has the index closed ({status}). Open it: POST /{{index}}/_open.")
         if status in BUSY:
-            return EngineBusyError(f"{start} is busy ({status}): {reason}.")
+            hint = f" {lift(reason)}" if "blocked by" in reason else ""
+            return EngineBusyError(f"{start} is busy ({status}): {reason}.{hint}")
         if status >= 500:
             return TransientError(f"{start} failed ({status}): {reason}.")
         return ConfigurationError(f"{start} refuses this ({status}): {reason}.")

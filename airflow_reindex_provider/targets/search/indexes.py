@@ -37,6 +37,20 @@ class Index:
         return self.alias is not None
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A generation as it is in effect, with what templates and others have made of it.
+
+    :ivar settings: by their full names, as texts. :ivar mark: what was noted when it was made.
+    """
+
+    name: str
+    aliases: Mapping[str, Any]
+    mapping: Mapping[str, Any]
+    settings: Mapping[str, str]
+    mark: Mapping[str, Any]
+
+
 class Indexes:
     """What a stream has under one public name.
 
@@ -59,9 +73,9 @@ class Indexes:
         for other in found:
             if other.name == index:
                 raise ConfigurationError(
-                    f"{label}: there is an index of this name, which this package did not make, where the alias should be. It"
-                    f" is left alone: give stream {stream!r} another index name; or copy it under another name (POST /_reindex,"
-                    " or _clone), delete it, and let the first run load the new one."
+                    f"{label}: there is an index or a data stream of this name, which this package did not make, where the"
+                    f" alias should be. It is left alone: give stream {stream!r} another index name; or copy it under another"
+                    " name (POST /_reindex, or _clone), delete it, and let the first run load the new one."
                 )
             if other.live and other.mark is None:
                 raise ConfigurationError(
@@ -107,13 +121,13 @@ class Indexes:
         """The mark of a generation that is made live."""
         return {"add": {"index": generation, "alias": f"{self._index}_served", "is_hidden": True}}
 
-    def held(self, generation: str) -> tuple[Mapping[str, Any], Mapping[str, Any]] | None:
-        """The generation's mapping and what was noted in it; None where it is not there."""
-        answer = self._calls.call("GET", path(generation, "_mapping"), missing_ok=True)
+    def held(self, generation: str) -> Held | None:
+        """None where there is no such generation."""
+        answer = self._calls.call("GET", path(generation) + "?flat_settings=true", missing_ok=True)
         # An alias of this name would answer with what it points at.
-        if not answer or generation not in answer or (mark := _mark(answer[generation])) is None:
+        if not answer or (found := answer.get(generation)) is None or (mark := _mark(found)) is None:
             return None
-        return answer[generation]["mappings"], mark
+        return Held(generation, found["aliases"], found["mappings"], found["settings"], mark)
 
     def _look(self) -> list[Index]:
         """All indexes that have the public name, bear it as an alias, or could be generations of it by their names."""
@@ -127,9 +141,11 @@ class Indexes:
             query["features"] = "aliases,mappings"
         generation = re.compile(re.escape(index) + r"_\d{8}t\d{6}")
         answer = self._calls.call("GET", f"{path(f'{index},{index}_*')}?{urlencode(query)}")
+        # A data stream answers with the indexes behind it.
+        known = {index if found.get("data_stream") == index else name: found for name, found in answer.items()}
         return [
             Index(name, aliases.get(index), index in aliases or f"{index}_served" in aliases, _mark(found))
-            for name, found in sorted(answer.items())
+            for name, found in sorted(known.items())
             if index in (aliases := found["aliases"]) or name == index or generation.fullmatch(name)
         ]
 

@@ -11,8 +11,9 @@ from urllib.parse import quote
 from airflow_reindex_provider.core.errors import ConfigurationError, GenerationGoneError
 from airflow_reindex_provider.core.keys import Checksum, KeyRange, Listed
 from airflow_reindex_provider.core.model import Chunk, Document, Format, Generation, Key, Position, Schema
+from airflow_reindex_provider.targets.search.conditions import require_as_made, require_writable
 from airflow_reindex_provider.targets.search.copies import differing, lacking
-from airflow_reindex_provider.targets.search.indexes import Action, Index, Indexes, marked, path
+from airflow_reindex_provider.targets.search.indexes import Action, Held, Index, Indexes, marked, path
 from airflow_reindex_provider.targets.search.listing import key_fields, pages
 from airflow_reindex_provider.targets.search.mapping import has_vectors, index_mapping, still_fits
 from airflow_reindex_provider.targets.search.refusals import remedy
@@ -24,8 +25,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_DEFAULTS = {"index.gc_deletes": "1h"}
-"""A late write must find the version of what was deleted meanwhile; by default the engines forget it after a minute."""
+_DEFAULTS = {
+    # A late write must find the version of what was deleted meanwhile; by default the engines forget it after a minute.
+    "index.gc_deletes": "1h",
+    # What is acknowledged is on disk, whatever an index template says.
+    "index.translog.durability": "request",
+}
 _LOAD = {"index.refresh_interval": "-1", "index.number_of_replicas": "0"}
 """While nobody searches a generation, segments for readers and copies of each are work for nothing."""
 
@@ -94,7 +99,7 @@ class SearchTargetSession:
 
     def carry_over(self, keys: Sequence[Key], schema: Schema, *, from_generation: str, to_generation: str) -> int:
         """Writes to the generation that is copied from do not wait meanwhile: these engines cannot make them."""
-        (_, here), (_, there) = self._held(from_generation), self._held(to_generation)
+        here, there = self._held(from_generation).mark, self._held(to_generation).mark
         if here["primary_key"] != there["primary_key"] or not keys:
             return 0
         dropped = here["fields"].keys() - there["fields"].keys()
@@ -127,13 +132,12 @@ class SearchTargetSession:
         return int(self._calls.call("GET", path(generation, "_count"))["count"])
 
     def differing(self, generation: str, documents: Sequence[Document], schema: Schema) -> Sequence[tuple[Key, str]]:
-        mapping, _ = self._held(generation)
-        return differing(self._calls, generation, documents, mapping, schema)
+        return differing(self._calls, generation, documents, self._held(generation).mapping, schema)
 
     # -- writing
 
     def fields(self, generation: str, schema: Schema) -> Sequence[str]:
-        _, mark = self._held(generation)
+        mark = self._held(generation).mark
         held, key = dict(mark["fields"]), tuple(mark["primary_key"])
         at_source = {f.name: f for f in schema.fields}
         label = self._target.label
@@ -159,15 +163,16 @@ class SearchTargetSession:
 
     @contextmanager
     def writer(self, generation: str, schema: Schema, format: Format) -> Iterator[SearchWriter]:
-        self._held(generation)
-        engine, compress = self._calls.engine, self._target.compress
+        target = self._target
+        require_writable(self._held(generation), stated=target.given_settings(), label=target.label)
+        engine, compress = self._calls.engine, target.compress
         writer = SearchWriter(
             self._calls,
             f"/{quote(generation)}_write/_bulk",
             schema=schema,
             gone=self._gone(generation),
             compress=not engine.is_local if compress is None else compress,
-            timeout_s=self._target.timeout_s,
+            timeout_s=target.timeout_s,
         )
         try:
             yield writer
@@ -177,9 +182,8 @@ class SearchTargetSession:
     # -- keys, for a sweep
 
     def keys(self, generation: str, within: KeyRange, schema: Schema) -> Iterator[Sequence[Listed]]:
-        mapping, _ = self._held(generation)
         label = self._target.label
-        fields = key_fields(mapping, schema, label=label)
+        fields = key_fields(self._held(generation).mapping, schema, label=label)
         yield from pages(self._calls, generation, fields, within, label=label)
 
     def checksum(self, generation: str, within: KeyRange, schema: Schema, *, below: int) -> Checksum | None:
@@ -188,7 +192,7 @@ class SearchTargetSession:
 
     # -- pieces
 
-    def _held(self, generation: str) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    def _held(self, generation: str) -> Held:
         found = self._indexes.held(generation)
         if found is None:
             raise GenerationGoneError(self._gone(generation))
@@ -209,25 +213,32 @@ class SearchTargetSession:
             "primary_key": list(schema.primary_key),
         }
         knn = {"index.knn": True} if has_vectors(mapping) else {}
+        aliases = {f"{name}_write": {"is_hidden": True}, **aliases}
         body = {
             "mappings": marked(mapping, mark),
             "settings": {**_DEFAULTS, **knn, **target.given_settings()},
-            "aliases": {f"{name}_write": {"is_hidden": True}, **aliases},
+            "aliases": aliases,
         }
         try:
             self._calls.call("PUT", path(name), body)
         except ConfigurationError as error:
             raise ConfigurationError(f"{error} {remedy(str(error), mapping, mark['fields'])}") from error
-        self._begin_load(name, mapping, mark)
+        made = self._held(name)
+        try:
+            require_as_made(made, aliases=aliases, label=target.label)
+            require_writable(made, stated=target.given_settings(), label=target.label)
+        except ConfigurationError:
+            self._calls.call("DELETE", path(name))
+            raise
+        self._begin_load(made, mapping)
         log.info("Made generation %s of %s.", name, target.label)
 
-    def _begin_load(self, name: str, mapping: Mapping[str, Any], mark: Mapping[str, Any]) -> None:
+    def _begin_load(self, made: Held, mapping: Mapping[str, Any]) -> None:
         """Note what the settings are, the author's, a template's or the engine's own, and only then change them."""
-        settings = self._calls.call("GET", path(name, "_settings") + "?flat_settings=true")[name]["settings"]
-        restore = {setting: settings.get(setting) for setting in _LOAD}
-        noted = marked(mapping, {**mark, "restore": restore})
-        self._calls.call("PUT", path(name, "_mapping"), {"_meta": noted["_meta"]})
-        self._calls.call("PUT", path(name, "_settings"), _LOAD)
+        restore = {setting: made.settings.get(setting) for setting in _LOAD}
+        noted = marked(mapping, {**made.mark, "restore": restore})
+        self._calls.call("PUT", path(made.name, "_mapping"), {"_meta": noted["_meta"]})
+        self._calls.call("PUT", path(made.name, "_settings"), _LOAD)
 
     def _end_load(self, index: Index) -> None:
         assert index.mark is not None

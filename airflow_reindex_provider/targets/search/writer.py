@@ -27,6 +27,7 @@ from airflow_reindex_provider.targets.search.answers import (
     read_outcome,
     too_large,
 )
+from airflow_reindex_provider.targets.search.conditions import lift
 from airflow_reindex_provider.targets.search.documents import bulk_lines
 from airflow_reindex_provider.targets.search.engine import (
     BUSY,
@@ -257,7 +258,7 @@ _LIMITS = {
 
 class _Busy(EngineBusyError):
     def __init__(self, reason: str, answer: Answer) -> None:
-        super().__init__(reason)
+        super().__init__(f"{reason}. {lift(reason)}" if "blocked by" in reason else reason)
         self.retry_after = answer.headers.get("retry-after")
 
 
