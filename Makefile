@@ -33,10 +33,10 @@ engines: install ## A real OpenSearch and a real Elasticsearch on loopback, with
 	@$(PYTHON) -m airflow_reindex_provider.testing.engines
 
 test: install ## All tests, on a real Postgres and a real Airflow (PYTEST_ARGS="-k window" for some)
-	$(PYTHON) -m pytest tests --ignore=tests/benchmarks $(PYTEST_ARGS)
+	$(PYTHON) -m pytest tests --ignore=tests/benchmarks --numprocesses auto $(PYTEST_ARGS)
 
 test-lowest: .venv-lowest/.installed ## Unit and conformance tests on the lowest versions of pyproject.toml and on older engines
-	REINDEX_OLDER_ENGINES=1 $(LOWEST) -m pytest tests/unit tests/conformance $(PYTEST_ARGS)
+	REINDEX_OLDER_ENGINES=1 $(LOWEST) -m pytest tests/unit tests/conformance --numprocesses auto $(PYTEST_ARGS)
 
 bench: install ## Print the benchmark figures; BENCH=search for some, BENCH_JSON=path writes them as JSON too
 	@$(PYTHON) -m tests.benchmarks

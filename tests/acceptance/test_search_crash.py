@@ -34,12 +34,11 @@ ROWS = 8_000
 CHUNK = 500
 
 
-@pytest.fixture(params=sorted(TARGETS))
-def engine(request: pytest.FixtureRequest) -> SearchEngine:
-    engine: SearchEngine = request.getfixturevalue(request.param)
-    if not engine.ours:
-        pytest.skip(f"the {engine.name} at {engine.url} is not ours to kill")
-    return engine
+@pytest.fixture
+def engine(engine_apart: SearchEngine) -> SearchEngine:
+    if not engine_apart.ours:
+        pytest.skip(f"the {engine_apart.name} at {engine_apart.url} is not ours to kill")
+    return engine_apart
 
 
 @pytest.fixture
