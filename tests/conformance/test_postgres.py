@@ -371,7 +371,7 @@ class TestDateCursor(PostgresSourceConformance):
             def cursor(self, us: int) -> str:
                 return str(first_day + timedelta(days=us))
 
-        return Daily(database, TEXT)
+        return Daily(database, TEXT, cursor_timezone="UTC")
 
     @pytest.mark.skip(reason="a date has no microseconds")
     def test_microseconds_are_kept_apart(self) -> None: ...

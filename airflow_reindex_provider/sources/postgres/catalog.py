@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from airflow_reindex_provider.databases.postgres.settings import IS_OUR_READER
+from airflow_reindex_provider.sources.postgres.stamps import REPLICA_ROLES, STAMPS
+from airflow_reindex_provider.sources.postgres.standing import ORIGINS, RELATION_KINDS, STANDING, TREE
 
 if TYPE_CHECKING:
     import psycopg
@@ -26,13 +29,37 @@ _INDEXES = """(SELECT json_agg(json_build_object(
                             LEFT JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
                             WHERE k.place <= i.indnkeyatts)))
               FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am m ON m.oid = c.relam
-              WHERE i.indrelid = to_regclass({of}) AND i.indisvalid AND i.indpred IS NULL)"""
+              WHERE i.indrelid = {of} AND i.indisvalid AND i.indpred IS NULL)"""
+
+_TREE = TREE.format(roots="SELECT to_regclass(%(relation)s)::oid, %(cursor)s::name")
+
+# An inherited child may do without; and since PostgreSQL 18 a constraint need not hold for rows from before it.
+_NOT_NULL = """a.attnotnull
+                AND NOT EXISTS (SELECT FROM children c JOIN pg_attribute i ON i.attrelid = c.oid AND i.attname = a.attname
+                                WHERE NOT i.attnotnull)
+                AND NOT EXISTS (SELECT FROM pg_constraint k
+                                WHERE k.conrelid IN (SELECT oid FROM children UNION SELECT a.attrelid) AND k.contype = 'n'
+                                AND NOT k.convalidated AND k.conkey = ARRAY[a.attnum])"""
+
+BASE_TYPE = """(
+                WITH RECURSIVE below AS (
+                  SELECT typbasetype AS oid FROM pg_type WHERE oid = {of}.oid AND typtype = 'd'
+                  UNION ALL SELECT t.typbasetype FROM below JOIN pg_type t USING (oid) WHERE t.typtype = 'd')
+                SELECT format_type(t.oid, NULL) AS type, t.typtype AS kind FROM below JOIN pg_type t USING (oid)
+                WHERE t.typtype <> 'd')"""
+"""What a domain is in the end, through all domains that it is of."""
 
 # now() is taken before the view is scanned, so a transaction that begins meanwhile begins after it. The margin covers
 # the instant between a backend's taking its timestamp and publishing it. Times without a zone go back when a clock does:
 # the least local time of the next three hours, in steps that every zone's changes fall on, is a bound in any zone.
 SURVEY = f"""
-WITH {ACTIVITY},
+WITH RECURSIVE {ACTIVITY},
+{_TREE},
+children AS (
+  SELECT c.oid, n.nspname || '.' || c.relname AS name, ARRAY[n.nspname, c.relname] AS path, c.relkind
+  FROM tree JOIN pg_class c USING (oid) JOIN pg_namespace n ON n.oid = c.relnamespace
+  WHERE c.oid <> to_regclass(%(relation)s) AND (NOT c.relispartition OR c.relkind NOT IN ('r', 'p'))
+),
 instants AS (
   SELECT now() AS now_at,
          CASE WHEN %(lag)s::interval IS NOT NULL
@@ -50,20 +77,29 @@ bounds AS (
   FROM instants
 )
 SELECT json_build_object(
-  'relation', (SELECT json_build_object('schema', n.nspname, 'kind', c.relkind, 'rows', c.reltuples,
-                                        'bytes', pg_table_size(c.oid))
+  'relation', (SELECT json_build_object('schema', n.nspname, 'kind', c.relkind)
                FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = to_regclass(%(relation)s)),
+  'size', (SELECT json_build_object('rows', sum(c.reltuples), 'bytes', sum(pg_table_size(c.oid)))
+           FROM tree JOIN pg_class c USING (oid) WHERE c.reltuples > 0 AND c.relkind <> 'p'),
+  'standing', {STANDING},
+  'stamps', {STAMPS},
+  'replica_roles', {REPLICA_ROLES},
+  'origins', {ORIGINS},
+  'children', (SELECT json_agg(json_build_object(
+                 'name', c.name, 'path', c.path, 'kind', c.relkind, 'indexes', {_INDEXES.format(of="c.oid")}) ORDER BY c.name)
+               FROM children c),
   'columns', (SELECT json_agg(json_build_object(
-                'name', a.attname, 'not_null', a.attnotnull, 'kind', t.typtype, 'builtin', n.nspname = 'pg_catalog',
-                'type', format_type(a.atttypid, NULL), 'declared', format_type(a.atttypid, a.atttypmod),
-                'base', format_type(nullif(t.typbasetype, 0), NULL)) ORDER BY a.attnum)
+                'name', a.attname, 'not_null', {_NOT_NULL}, 'kind', t.typtype, 'builtin', n.nspname = 'pg_catalog',
+                'generated', a.attgenerated, 'base', b.type, 'base_kind', b.kind,
+                'type', format_type(a.atttypid, NULL), 'declared', format_type(a.atttypid, a.atttypmod)) ORDER BY a.attnum)
               FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid JOIN pg_namespace n ON n.oid = t.typnamespace
+              LEFT JOIN LATERAL {BASE_TYPE.format(of="t")} AS b ON true
               WHERE a.attrelid = to_regclass(%(relation)s) AND a.attnum > 0 AND NOT a.attisdropped),
-  'indexes', {_INDEXES.format(of="%(relation)s")},
+  'indexes', {_INDEXES.format(of="to_regclass(%(relation)s)")},
   'tombstones', CASE WHEN %(tombstones)s::text IS NOT NULL THEN json_build_object(
     'columns', (SELECT json_object_agg(a.attname, format_type(a.atttypid, a.atttypmod)) FROM pg_attribute a
                 WHERE a.attrelid = to_regclass(%(tombstones)s) AND a.attnum > 0 AND NOT a.attisdropped),
-    'indexes', {_INDEXES.format(of="%(tombstones)s")},
+    'indexes', {_INDEXES.format(of="to_regclass(%(tombstones)s)")},
     'triggers', (SELECT json_agg(json_build_object(
                    'name', t.tgname, 'own', t.tgrelid = to_regclass(%(relation)s), 'table', t.tgrelid::regclass::text,
                    'enabled', t.tgenabled, 'function', p.prosrc))
@@ -98,9 +134,30 @@ SELECT what, extract(epoch FROM now() - since)::float8 FROM still_open ORDER BY 
 """
 
 
+_MEMBERS = f"""
+WITH RECURSIVE {
+    TREE.format(
+        roots="SELECT c.oid, m.name FROM unnest(%(schemas)s::name[], %(relations)s::name[], %(columns)s::name[])"
+        " AS m(schema, relation, name) JOIN pg_namespace n ON n.nspname = m.schema"
+        " JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = m.relation"
+    )
+}
+SELECT json_build_object('standing', {STANDING}, 'stamps', {STAMPS})
+"""
+
+
+TYPE_KINDS = frozenset("bcdemrp")
+"""pg_type.typtype: base, composite, domain, enum, multirange, range; and pseudo-types, such as a query's record."""
+GENERATED_KINDS = frozenset({"", "s", "v"})
+"""pg_attribute.attgenerated: what is computed from the row's other columns is as they are, stored or not."""
+
+
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column as the catalogue has it; ``kind`` is pg_type.typtype."""
+    """A column as the catalogue has it. ``base`` and ``base_kind`` are of a domain's type.
+
+    :ivar kind: pg_type.typtype. :ivar generated: pg_attribute.attgenerated.
+    """
 
     name: str
     not_null: bool
@@ -108,7 +165,23 @@ class Column:
     builtin: bool
     type: str
     declared: str
-    base: str | None
+    base: str | None = None
+    base_kind: str | None = None
+    generated: str = ""
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it is of a kind that somebody has decided on."""
+        return self.own_kind in TYPE_KINDS and self.generated in GENERATED_KINDS
+
+    @property
+    def own_type(self) -> str:
+        """The type whose values it has: a domain adds conditions to another's."""
+        return self.base or self.type
+
+    @property
+    def own_kind(self) -> str:
+        return self.base_kind or self.kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,46 +191,79 @@ class Catalogue:
     kind: str | None
     columns: tuple[Column, ...]
     indexes: tuple[dict[str, Any], ...]
+    children: tuple[dict[str, Any], ...]
+    """All that an index of the relation does not reach: inherited children, and partitions of another server."""
     facts: dict[str, Any]
 
     @property
+    def keeps_keys(self) -> bool:
+        """Whether a unique index can promise that a key stands for one row."""
+        return self.kind is not None and RELATION_KINDS[self.kind].keeps_keys and not self.children
+
+    @property
+    def is_view(self) -> bool:
+        """Whether its rows are made of those of others, as a query's are."""
+        return self.kind is None or self.kind == "v"
+
+    @property
     def row_bytes(self) -> float:
-        """Mean size of a row on disk, its long values included; 0 where nothing is known."""
-        found = self.facts["relation"]
-        return found["bytes"] / found["rows"] if found and found["rows"] > 0 else 0.0
+        """Mean size of a row on disk, its long values included, of partitions and children too; 0 where nothing is known."""
+        found = self.facts["size"]
+        return found["bytes"] / found["rows"] if found["rows"] else 0.0
+
+    @property
+    def alone(self) -> Catalogue:
+        """The relation without its children."""
+        return replace(self, children=())
 
     @property
     def tombstone_indexes(self) -> Catalogue:
         """The same questions about the indexes of the tombstones' table."""
-        return replace(self, indexes=tuple(self.facts["tombstones"]["indexes"] or ()))
+        return replace(self.alone, indexes=tuple(self.facts["tombstones"]["indexes"] or ()))
 
     def column(self, name: str) -> Column | None:
         return next((c for c in self.columns if c.name == name), None)
 
     def has_index_on(self, columns: tuple[str, ...]) -> bool:
-        """Whether a whole-table btree begins with exactly these columns, in this order, ascending."""
-        return any(
-            i["method"] == "btree" and i["plain"] and tuple(i["columns"][: len(columns)]) == columns
-            for i in self.indexes
-        )
+        """Whether a whole-table btree begins with exactly these columns, in this order, ascending; of each child too."""
+        own = (self.indexes, *(child["indexes"] for child in self.children))
+        return all(_serves(indexes, columns) for indexes in own)
+
+    def children_without_index(self, columns: tuple[str, ...]) -> list[list[str]]:
+        """Schema and name of each child that could have one."""
+        return [c["path"] for c in self.children if c["kind"] != "f" and not _serves(c["indexes"], columns)]
 
     def is_unique(self, columns: tuple[str, ...]) -> bool:
         """Whether a unique index covers some of the columns and nothing else, so that all together are unique."""
         return any(i["unique"] and None not in i["columns"] and set(i["columns"]) <= set(columns) for i in self.indexes)
 
 
+def _serves(indexes: Iterable[dict[str, Any]] | None, columns: tuple[str, ...]) -> bool:
+    return any(
+        i["method"] == "btree" and i["plain"] and tuple(i["columns"][: len(columns)]) == columns for i in indexes or ()
+    )
+
+
 def read_catalogue(
     connection: psycopg.Connection[Any],
     *,
     relation: str | None,
+    cursor: str,
     tombstones: str | None,
     lag: Any,
     margin: Any,
     zone: str,
 ) -> Catalogue:
-    """:param relation: the quoted name, or None for a query, which has no catalogue of its own.
+    """:param relation: the quoted name, or None for a query, which has no catalogue of its own. :param cursor: its column.
     :param tombstones: quoted name of their table, where the source has them."""
-    asked = {"relation": relation, "tombstones": tombstones, "lag": lag, "margin": margin, "zone": zone}
+    asked = {
+        "relation": relation,
+        "cursor": cursor,
+        "tombstones": tombstones,
+        "lag": lag,
+        "margin": margin,
+        "zone": zone,
+    }
     row = connection.execute(SURVEY, asked).fetchone()
     assert row is not None
     facts = row[0]
@@ -166,5 +272,26 @@ def read_catalogue(
         kind=found["kind"] if found else None,
         columns=tuple(Column(**c) for c in facts["columns"] or ()),
         indexes=tuple(facts["indexes"] or ()),
+        children=tuple(facts["children"] or ()),
         facts=facts,
     )
+
+
+def read_members(
+    connection: psycopg.Connection[Any],
+    relations: Sequence[tuple[str, str]],
+    stamps: Sequence[tuple[str, str, str]],
+) -> dict[str, Any]:
+    """The facts ``standing`` and ``stamps`` of the tables that a view or a query reads.
+
+    :param relations: schema and name of each. :param stamps: those among them that give the cursor, with its column."""
+    asked = [
+        *stamps,
+        *((schema, name, "") for schema, name in relations if (schema, name) not in {s[:2] for s in stamps}),
+    ]
+    columns = list(zip(*asked, strict=True)) or [(), (), ()]
+    named = dict(zip(("schemas", "relations", "columns"), map(list, columns), strict=True))
+    row = connection.execute(_MEMBERS, named).fetchone()
+    assert row is not None
+    facts: dict[str, Any] = row[0]
+    return facts

@@ -10,6 +10,7 @@ from psycopg import sql
 
 from airflow_reindex_provider.core.errors import ConfigurationError
 from airflow_reindex_provider.core.model import Batch, Position, Slices, Window
+from airflow_reindex_provider.sources.postgres.description import Description
 from airflow_reindex_provider.sources.postgres.outliers import in_passing
 from airflow_reindex_provider.sources.postgres.relations import Relations
 
@@ -27,7 +28,7 @@ class Cutting:
     def slices(self, window: Window, *, batch_rows: int, max_slices: int, fresh: bool = False) -> Slices:
         """See ``PlanningSource.slices``."""
         step = max(1, batch_rows // HOPS_PER_BATCH)
-        self._refuse_duplicates(window)
+        self._refuse_unfit_keys(window)
         starts, found = self._starts(window, step, outliers=in_passing(self.relations, window), fresh=fresh)
         if self.relations.description.cursor_is_not_null:
             found["nulls"] = 0
@@ -71,16 +72,33 @@ class Cutting:
                 counted = found
         return starts, counted
 
-    def _refuse_duplicates(self, window: Window) -> None:
-        described = self.relations.description
-        if described.keeps_keys_unique:
+    def _refuse_unfit_keys(self, window: Window) -> None:
+        described, relation = self.relations.description, self.relations.changes
+        if described.catalogue.keeps_keys:
             return
-        row = self.connection.execute(self.relations.changes.duplicate(window)).fetchone()
+        label, key = described.definition.label, described.definition.key
+        row = self.connection.execute(relation.without_key(window)).fetchone()
         if row:
             raise ConfigurationError(
-                f"{described.definition.label}: key {'/'.join(row[:-1])} stands for {row[-1]} rows in {window}. Two rows would"
-                " be one document: name a key that is unique, or make the query give one row a key."
+                f"{label}: primary_key column {key[row.index(False)]!r} is NULL in a row of {window}, which can be no document:"
+                " name a key that every row has, or leave such rows out."
             )
+        row = self.connection.execute(relation.duplicate(window)).fetchone()
+        if row:
+            raise ConfigurationError(
+                f"{label}: key {'/'.join(row[:-1])} stands for {row[-1]} rows, of which one at least lies in {window}. Two rows"
+                f" would be one document: {_remedy(described)}"
+            )
+
+
+def _remedy(described: Description) -> str:
+    children = described.catalogue.children
+    if children and not described.catalogue.is_view:
+        return (
+            f"a unique index of {described.table} says nothing of the rows of {children[0]['name']}, which inherits from it. Give"
+            " the rows of each another key, name a primary_key that holds across them, or make the table a partitioned one."
+        )
+    return "name a key that is unique, or make the query give one row a key."
 
 
 def _join(

@@ -42,6 +42,9 @@ class PostgresDefinition:
             raise ConfigurationError(f"PostgresSource on {self.conn_id!r}: give either table or query.")
         if not key or not all(key) or len(set(key)) < len(key):
             raise ConfigurationError(f"{self.label}: primary_key needs one or several different columns, not {key!r}.")
+        if self.query is not None:
+            # What psql wants at the end of a statement; the query becomes a part of another.
+            object.__setattr__(self, "query", self.query.rstrip("; \t\r\n"))
         if self.table is not None:
             split_name(self.table)
         elif self.tombstones:

@@ -17,8 +17,9 @@ from airflow_reindex_provider.core.model import Field, Schema
 from airflow_reindex_provider.databases.postgres.names import identifier, quoted, render
 from airflow_reindex_provider.databases.postgres.types import is_binary_safe, portable_type
 from airflow_reindex_provider.sources.postgres.asking import asking
-from airflow_reindex_provider.sources.postgres.catalog import Catalogue, Column, read_catalogue
+from airflow_reindex_provider.sources.postgres.catalog import BASE_TYPE, Catalogue, Column, read_catalogue
 from airflow_reindex_provider.sources.postgres.definition import PostgresDefinition
+from airflow_reindex_provider.sources.postgres.standing import RELATION_KINDS
 
 _CURSOR_TYPES = {
     "timestamp with time zone": CursorType.TIMESTAMPTZ,
@@ -33,25 +34,29 @@ _GROUP_TYPES = frozenset(
     {"text", "character varying", "character", "smallint", "integer", "bigint", "uuid", "boolean", "date"}
 )
 """Types whose equal values have one text. Of a numeric or a citext, which of several texts shows depends on the rows."""
-_QUERYABLE = "rpvmf"
-"""pg_class.relkind of what can be read; r and p alone can promise that a key is unique."""
 
 
 @dataclass(frozen=True, slots=True)
 class Description:
     """A definition, and what the catalogue makes of it.
 
-    :ivar own_types: of each column, what a text of its value is cast to for comparing it with the column.
+    :ivar columns: of the relation, or of the query's result.
     """
 
     definition: PostgresDefinition
     catalogue: Catalogue
+    columns: tuple[Column, ...]
     schema: Schema
-    own_types: dict[str, str]
 
     @property
-    def keeps_keys_unique(self) -> bool:
-        return self.catalogue.kind in ("r", "p")
+    def own_types(self) -> dict[str, str]:
+        """Of each column, what a text of its value is cast to for comparing it with the column."""
+        return {c.name: _comparable_type(c) for c in self.columns}
+
+    @property
+    def cursor_place(self) -> int:
+        """Of the cursor field among the columns."""
+        return [c.name for c in self.columns].index(self.definition.cursor_field)
 
     def is_indexed(self, *, fresh: bool = False) -> bool:
         """Whether an index has the rows in order of change: all of them, or those of a group beside each other."""
@@ -68,6 +73,15 @@ class Description:
     def table(self) -> str:
         return render(identifier(self.definition.table or ""))
 
+    def index_ddl(self, columns: tuple[str, ...]) -> str:
+        """What makes an index on the columns wherever it is missing."""
+        catalogue = self.catalogue
+        # Postgres makes one of a partitioned table in one go, or partition by partition.
+        how = "INDEX" if catalogue.kind == "p" else "INDEX CONCURRENTLY"
+        missing = [] if catalogue.kind == "f" or catalogue.alone.has_index_on(columns) else [self.table]
+        missing += [render(sql.Identifier(*child)) for child in catalogue.children_without_index(columns)]
+        return " ".join(f"CREATE {how} ON {table} ({quoted(columns)});" for table in missing)
+
 
 def describe(source: PostgresDefinition, connection: psycopg.Connection[Any]) -> Description:
     """:raises ConfigurationError: there is no such relation, or its columns, key or cursor cannot be a stream's."""
@@ -80,12 +94,10 @@ def describe(source: PostgresDefinition, connection: psycopg.Connection[Any]) ->
             f"{source.label}: there is no such table or view in this database. Names are taken literally:"
             f" check the schema, the spelling and the case."
         )
-    elif catalogue.kind not in _QUERYABLE:
-        raise ConfigurationError(f"{source.label} is neither a table nor a view.")
-    description = Description(
-        source, catalogue, _make_schema(source, columns), {c.name: _comparable_type(c) for c in columns}
-    )
-    _check_key(description, columns)
+    elif catalogue.kind not in RELATION_KINDS or not RELATION_KINDS[catalogue.kind].readable:
+        raise ConfigurationError(f"{source.label} is neither a table nor a view (relkind {catalogue.kind!r}).")
+    description = Description(source, catalogue, columns, _make_schema(source, columns))
+    _check_key(description)
     return description
 
 
@@ -101,6 +113,7 @@ def _read_catalogue(source: PostgresDefinition, connection: psycopg.Connection[A
         return read_catalogue(
             connection,
             relation=None if source.table is None else render(identifier(source.table)),
+            cursor=source.cursor_field,
             tombstones=None if source.tombstone_table is None else render(identifier(source.tombstone_table)),
             lag=lag,
             margin=source.margin,
@@ -112,19 +125,25 @@ def _query_columns(source: PostgresDefinition, connection: psycopg.Connection[An
     """A query has no catalogue entry, but its result has a description."""
     statement = sql.SQL("SELECT * FROM ({}\n) AS q LIMIT 0").format(sql.SQL(source.query or ""))
     with asking(source, connection):
-        described = connection.execute(statement).description or []
+        try:
+            described = connection.execute(statement).description or []
+        except psycopg.errors.SyntaxError as error:
+            raise ConfigurationError(
+                f"{source.label}: {str(error).splitlines()[0]}. Give query=... one SELECT, with nothing after it but a comment:"
+                " no semicolon, no parameters, no templates. The bounds of a window are added to it."
+            ) from error
         oids = [c.type_code for c in described]
         rows = connection.execute(
-            "SELECT t.oid::bigint, t.typtype, n.nspname = 'pg_catalog', format_type(t.oid, NULL),"
-            " format_type(nullif(t.typbasetype, 0), NULL)"
-            " FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace WHERE t.oid = ANY(%s)",
+            "SELECT t.oid::bigint, t.typtype, n.nspname = 'pg_catalog', format_type(t.oid, NULL), b.type, b.kind"
+            " FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace"
+            f" LEFT JOIN LATERAL {BASE_TYPE.format(of='t')} AS b ON true WHERE t.oid = ANY(%s)",
             [oids],
         ).fetchall()
     types = {row[0]: row[1:] for row in rows}
     return tuple(
-        Column(c.name, False, kind, builtin, name, name, base)
+        Column(c.name, False, kind, builtin, name, name, base, base_kind)
         for c in described
-        for kind, builtin, name, base in [types[c.type_code]]
+        for kind, builtin, name, base, base_kind in [types[c.type_code]]
     )
 
 
@@ -143,22 +162,33 @@ def _make_schema(source: PostgresDefinition, columns: tuple[Column, ...]) -> Sch
                     f"{source.label}: {option} names {name!r}, which is not a column of it."
                     f" It has: {', '.join(by_name)}."
                 )
-    kind = _CURSOR_TYPES.get(by_name[source.cursor_field].type)
+            if not (column := by_name[name]).is_known:
+                raise ConfigurationError(
+                    f"{source.label}: {option} names {name!r}, a column of a kind that is on no list (typtype"
+                    f" {column.own_kind!r}, attgenerated {column.generated!r}). Leave it out."
+                )
+            if sum(c.name == name for c in columns) > 1:
+                raise ConfigurationError(
+                    f"{source.label} has more than one column {name!r}, which {option} names: give each a name of its own, with"
+                    " AS, or name the columns that the index is to have, with columns=..."
+                )
+    kind = _CURSOR_TYPES.get(by_name[source.cursor_field].own_type)
     if kind is None:
         raise ConfigurationError(
             f"{source.label}: cursor_field {source.cursor_field!r} is a {by_name[source.cursor_field].declared};"
-            " it must be a timestamptz, timestamp, date or integer."
+            " it must be a timestamptz, timestamp, date or integer, or a domain over one of these."
         )
     group = by_name.get(source.group_by or "")
-    if group is not None and group.kind != "e" and (group.base or group.type) not in _GROUP_TYPES:
+    if group is not None and group.own_kind != "e" and group.own_type not in _GROUP_TYPES:
         raise ConfigurationError(
             f"{source.label}: group_by column {group.name!r} is a {group.declared}; it must be a text, integer, uuid,"
             " boolean, date or enum, whose values have one text each."
         )
-    if kind is CursorType.TIMESTAMP and source.cursor_timezone is None:
+    if kind in (CursorType.TIMESTAMP, CursorType.DATE) and source.cursor_timezone is None:
         raise ConfigurationError(
-            f"{source.label}: cursor_field {source.cursor_field!r} has no time zone. State the TimeZone of the sessions"
-            " that write it, as cursor_timezone='UTC' for example, or make the column a timestamptz."
+            f"{source.label}: cursor_field {source.cursor_field!r} is a {by_name[source.cursor_field].declared}, which has no"
+            " time zone. State the TimeZone of the sessions that write it, as cursor_timezone='UTC' for example, or make the"
+            " column a timestamptz."
         )
     if source.lag is not None and isinstance(source.lag, timedelta) == (kind is CursorType.INTEGER):
         raise ConfigurationError(
@@ -175,8 +205,8 @@ def _make_schema(source: PostgresDefinition, columns: tuple[Column, ...]) -> Sch
     )
 
 
-def _check_key(description: Description, columns: tuple[Column, ...]) -> None:
-    if not description.keeps_keys_unique:
+def _check_key(description: Description) -> None:
+    if not description.catalogue.keeps_keys:
         return
     source = description.definition
     key = ", ".join(source.key)
@@ -185,7 +215,7 @@ def _check_key(description: Description, columns: tuple[Column, ...]) -> None:
             f"{source.label}: nothing makes ({key}) unique, so two rows could be one document. Name the table's key, or"
             f" CREATE UNIQUE INDEX CONCURRENTLY ON {description.table} ({quoted(source.key)});"
         )
-    nullable = [c.name for c in columns if c.name in source.key and not c.not_null]
+    nullable = [c.name for c in description.columns if c.name in source.key and not c.not_null]
     if nullable:
         raise ConfigurationError(
             f"{source.label}: primary_key column {nullable[0]!r} can be NULL:"
@@ -207,5 +237,6 @@ def _field(column: Column) -> Field:
 
 def _comparable_type(column: Column) -> str:
     """What a text of the column's value is cast to for comparing it with the column."""
-    # Without its length, `character` would mean one character and cut the value off.
-    return "bpchar" if column.type == "character" else column.type
+    # Without its length, `character` would mean one character and cut the value off; and a domain may refuse a value that
+    # no row has, which a bound may be.
+    return "bpchar" if column.own_type == "character" else column.own_type

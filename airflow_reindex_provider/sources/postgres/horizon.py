@@ -13,6 +13,7 @@ from airflow_reindex_provider.core.errors import HorizonError
 from airflow_reindex_provider.core.model import Counter, Horizon, Survey
 from airflow_reindex_provider.databases.postgres.names import quoted
 from airflow_reindex_provider.sources.postgres.asking import asking
+from airflow_reindex_provider.sources.postgres.assumptions import examine
 from airflow_reindex_provider.sources.postgres.catalog import STILL_OPEN
 from airflow_reindex_provider.sources.postgres.counters import require_order, stand
 from airflow_reindex_provider.sources.postgres.definition import PostgresDefinition
@@ -27,8 +28,8 @@ def survey(description: Description, relation: Relation, connection: psycopg.Con
     """:raises HorizonError: what the horizon rests on cannot be seen, and no lag is stated."""
     source, facts, schema = description.definition, description.catalogue.facts, description.schema
     kind = schema.cursor_type
-    warnings = tuple(_warnings(description))
     _require_clock(source, kind, facts)
+    warnings = (*_warnings(description), *examine(description, relation, connection))
     if kind is CursorType.INTEGER:
         horizon, counter = integer_horizon(source, relation, connection)
         return Survey(schema, _held_by_prepared(source, facts) or horizon, None, warnings, counter)
@@ -41,17 +42,14 @@ def survey(description: Description, relation: Relation, connection: psycopg.Con
 
 def _warnings(description: Description) -> Iterator[str]:
     source, facts = description.definition, description.catalogue.facts
-    if source.table is not None and description.keeps_keys_unique and not description.is_indexed():
-        columns = quoted((source.cursor_field, *source.key))
+    columns = (source.cursor_field, *source.key)
+    if not description.catalogue.is_view and (ddl := description.index_ddl(columns)):
+        yield f"{source.label} has no index on ({quoted(columns)}): every run reads the whole table. {ddl}"
+    columns = (source.group_by or "", *columns)
+    if source.group_by and not description.catalogue.is_view and (ddl := description.index_ddl(columns)):
         yield (
-            f"{source.label} has no index on ({columns}): every run reads the whole table."
-            f" CREATE INDEX CONCURRENTLY ON {description.table} ({columns});"
-        )
-    if source.group_by and description.keeps_keys_unique and not description.is_indexed(fresh=True):
-        columns = quoted((source.group_by, source.cursor_field, *source.key))
-        yield (
-            f"{source.label} has no index on ({columns}): the first load, a rebuild and a sweep of each group read the whole"
-            f" table. CREATE INDEX CONCURRENTLY ON {description.table} ({columns});"
+            f"{source.label} has no index on ({quoted(columns)}): the first load, a rebuild and a sweep of each group read the"
+            f" whole table. {ddl}"
         )
     if holder := _holder(source, facts):
         yield f"{source.label}: the horizon is held back by {holder}. Changes since then wait for it to end."

@@ -28,21 +28,23 @@ class PostgresSource(PostgresDefinition):
 
     * ``timestamptz``: stamped by the database with ``now()`` of the writing transaction, or later in it.
     * ``timestamp``: the same, in sessions whose TimeZone is ``cursor_timezone``, which must be stated.
-    * ``date``: the same, with ``current_date``; a day is read once it is over, so changes arrive the day after.
+    * ``date``: the same as of a ``timestamp``, with ``current_date``; a day is read once it is over.
     * integer: handed out in increasing order (a sequence with CACHE 1 in a trigger on every insert and update, or
       ``pg_current_xact_id()``). The horizon is the greatest value seen, once every transaction that was open at that
       moment has ended; while one stays open for more than ten seconds, nothing new is read.
 
     The role needs SELECT on the table, and ``pg_read_all_stats`` to see other sessions' transactions. Where it cannot have
-    that, on a standby, or where the application sets the timestamps itself, state ``lag``; nothing is guessed.
+    that, on a standby, where the application sets the timestamps itself, or where other transactions than those of this server
+    make rows visible (foreign tables, materialized views, joins), state ``lag``; nothing is guessed.
 
     :param conn_id: Airflow connection of type Postgres.
-    :param table: ``schema.table``, taken literally (no quotes). A view works like a query.
-    :param query: a SELECT instead of a table; its keys are checked for uniqueness in every window.
+    :param table: ``schema.table``, taken literally (no quotes), or a view of this name.
+    :param query: a SELECT instead of a table; the keys of every window are looked at for one that stands for two rows.
     :param primary_key: one or several columns, unique and not null.
     :param cursor_field: the column that every change moves forward. Rows where it is NULL are left out and counted.
     :param columns: what to index besides the key; default: all columns.
-    :param soft_delete_column: true, or any value in a column that is not boolean, takes the row out of the index.
+    :param soft_delete_column: true, or any value but ``f`` and ``false`` in a column that is not boolean, takes the row out of
+        the index.
     :param row_filter: SQL condition on the row; where it is not true, the row is taken out of the index.
     :param group_by: a column of text, integer, uuid, boolean, date or enum: a stream with groups has an index for each of its
         values. Rows where it is NULL are in none, and counted.

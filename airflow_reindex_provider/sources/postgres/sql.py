@@ -160,9 +160,22 @@ class Relation:
         ).format(self.group or sql.NULL, self.body, self.within(window), sql.Literal(limit + 1))
 
     def duplicate(self, window: Window) -> sql.Composed:
+        """A key of the window that stands for several rows, wherever these lie: what has changed may have another's key."""
+        columns = sql.SQL(", ").join(self.key)
+        condition = sql.SQL("{} IS NOT NULL").format(self.cursor)
+        if window.start is not None:
+            condition += sql.SQL(" AND ({0}) IN (SELECT {0} FROM {1} WHERE {2})").format(
+                columns, self.body, self.within(window)
+            )
         return sql.SQL("SELECT {}, count(*) FROM {} WHERE {} GROUP BY {} HAVING count(*) > 1 LIMIT 1").format(
-            self._key_texts(), self.body, self.within(window), sql.SQL(", ").join(self.key)
+            self._key_texts(), self.body, condition, columns
         )
+
+    def without_key(self, window: Window) -> sql.Composed:
+        """Of a row of the window that lacks a part of its key, which parts it has."""
+        has = sql.SQL(", ").join(sql.SQL("{} IS NOT NULL").format(k) for k in self.key)
+        lacks = sql.SQL(" OR ").join(sql.SQL("{} IS NULL").format(k) for k in self.key)
+        return sql.SQL("SELECT {} FROM {} WHERE {} AND ({}) LIMIT 1").format(has, self.body, self.within(window), lacks)
 
     def starts(self, window: Window, step: int, *, hop: bool, outliers: sql.Composable | None = None) -> sql.Composed:
         """Cursor, key parts and NULL of every ``step``-th row; with ``outliers`` a last row with these alone.

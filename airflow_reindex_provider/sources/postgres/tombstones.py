@@ -93,6 +93,11 @@ class Tombstones:
             raise ConfigurationError(
                 f"{source.label} is no table, and only a table has triggers: leave tombstones out."
             )
+        if catalogue.children:
+            raise ConfigurationError(
+                f"{source.label}: no trigger of it fires for the rows of {catalogue.children[0]['name']}, which belong to it:"
+                " leave tombstones out, and sweep the stream; or use a soft_delete_column."
+            )
         if cursor_type is CursorType.INTEGER:
             raise ConfigurationError(
                 f"{source.label}: tombstones are stamped with the time of their transaction, and the cursor_field"

@@ -1,0 +1,97 @@
+"""Who sets the cursor field: a default that takes the database's clock, a trigger, or, as far as the catalogue can tell, the
+application."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from airflow_reindex_provider.core.cursors import CursorType
+from airflow_reindex_provider.databases.postgres.names import quoted
+from airflow_reindex_provider.sources.postgres.shape import CLOCK
+
+# Of each column in ``tree``: rows go into a partition by the table that it is a part of, but into an inherited child by
+# itself. A column that is computed from others is as true as these are. Postgres' own trigger functions set no column.
+STAMPS = """
+(WITH written AS (
+   SELECT DISTINCT coalesce(pg_partition_root(oid), oid) AS oid, name FROM tree
+ ),
+ named AS (
+   SELECT a.* FROM written w JOIN pg_attribute a ON a.attrelid = w.oid AND a.attname = w.name
+ ),
+ bases AS (
+   SELECT a.attrelid, a.attnum FROM named a WHERE a.attgenerated = ''
+   UNION
+   SELECT b.attrelid, b.attnum FROM named a
+   JOIN pg_depend d ON d.refclassid = 'pg_class'::regclass AND d.refobjid = a.attrelid
+   JOIN pg_attribute b ON b.attrelid = a.attrelid AND b.attnum = d.refobjsubid AND b.attnum <> a.attnum AND b.attnum > 0
+   JOIN pg_type t ON t.oid = b.atttypid AND t.typcategory IN ('D', 'N')
+   WHERE a.attgenerated <> '' AND (
+     d.classid = 'pg_class'::regclass AND d.objid = a.attrelid AND d.objsubid = a.attnum
+     OR d.classid = 'pg_attrdef'::regclass
+        AND d.objid IN (SELECT f.oid FROM pg_attrdef f WHERE f.adrelid = a.attrelid AND f.adnum = a.attnum))
+ )
+ SELECT json_agg(json_build_object(
+   'table', n.nspname || '.' || c.relname, 'column', b.attname, 'identity', b.attidentity IN ('a', 'd'),
+   'default', coalesce(pg_get_expr(f.adbin, f.adrelid), t.typdefault),
+   'calls', EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_attrdef'::regclass AND d.objid = f.oid
+                    AND d.refclassid = 'pg_proc'::regclass),
+   'triggers', (SELECT json_agg(json_build_object('name', g.tgname, 'always', g.tgenabled = 'A') ORDER BY g.tgname)
+                FROM pg_trigger g JOIN pg_proc p ON p.oid = g.tgfoid
+                WHERE g.tgrelid IN (SELECT b.attrelid UNION SELECT relid FROM pg_partition_tree(b.attrelid))
+                AND NOT g.tgisinternal AND g.tgtype & 3 = 3 AND g.tgtype & 20 <> 0 AND g.tgenabled IN ('O', 'A')
+                AND p.pronamespace <> 'pg_catalog'::regnamespace)
+   ) ORDER BY n.nspname, c.relname, b.attname)
+ FROM bases JOIN pg_attribute b USING (attrelid, attnum)
+ JOIN pg_class c ON c.oid = b.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+ JOIN pg_type t ON t.oid = b.atttypid LEFT JOIN pg_attrdef f ON f.adrelid = b.attrelid AND f.adnum = b.attnum)"""
+
+# A session with this setting fires the triggers alone that are enabled as ALWAYS or REPLICA.
+REPLICA_ROLES = """
+(SELECT json_agg(DISTINCT coalesce('role ' || quote_literal(r.rolname), 'database ' || quote_literal(current_database())))
+ FROM pg_db_role_setting s LEFT JOIN pg_roles r ON r.oid = s.setrole
+ WHERE s.setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))
+   AND 'session_replication_role=replica' = ANY (s.setconfig))"""
+
+_COUNTS = ("nextval(", "pg_current_xact_id(", "txid_current(")
+
+
+def doubts(
+    label: str, kind: CursorType, stamps: list[dict[str, Any]] | None, replica_roles: list[str] | None
+) -> Iterator[str]:
+    """What should be said of the columns that the cursor comes from."""
+    for stamp in stamps or ():
+        column, table = f"cursor_field {stamp['column']!r} of {stamp['table']}", stamp["table"]
+        triggers = stamp["triggers"] or ()
+        if not triggers and not _sets_itself(kind, stamp):
+            yield _by_the_application(label, kind, column, stamp)
+        asleep = next((t["name"] for t in triggers if not t["always"]), None)
+        if asleep is not None and replica_roles:
+            yield (
+                f"{label}: sessions of {', '.join(replica_roles)} have session_replication_role = replica, in which the trigger"
+                f" {asleep!r} does not fire and {column} keeps what it was: rows that they change are not seen until a sweep."
+                f" ALTER TABLE {quoted(table.split('.', 1)).replace(', ', '.')} ENABLE ALWAYS TRIGGER {quoted([asleep])};"
+            )
+
+
+def _sets_itself(kind: CursorType, stamp: dict[str, Any]) -> bool:
+    default = (stamp["default"] or "").lower()
+    if kind is CursorType.INTEGER:
+        return stamp["identity"] or stamp["calls"] or any(call in default for call in _COUNTS)
+    return stamp["calls"] or CLOCK.search(default) is not None
+
+
+def _by_the_application(label: str, kind: CursorType, column: str, stamp: dict[str, Any]) -> str:
+    has = f"its default is {stamp['default']}" if stamp["default"] else "it has no default"
+    if kind is CursorType.INTEGER:
+        return (
+            f"{label}: {column} is set by no sequence, transaction id or trigger ({has}). Whatever sets it must hand out"
+            " increasing values, one to each change: a row with a value below the checkpoint is not seen until a sweep. Let a"
+            " trigger set it on every insert and update, or state lag (a number of values)."
+        )
+    return (
+        f"{label}: {column} is stamped by no clock of the database ({has}, and no trigger sets it). Stamps of the application"
+        " are of its own clock, and of before its transaction commits: a row that appears with a stamp behind the checkpoint is"
+        " not seen until a sweep, and one stamped ahead is left out until then. State lag (a timedelta: the longest"
+        " transaction, plus the greatest difference of the clocks), or let a default and a trigger set the column to now()."
+    )
