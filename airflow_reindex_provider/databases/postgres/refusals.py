@@ -18,9 +18,10 @@ _NEEDS_A_PERSON = re.compile(
     | GSSAPI | Kerberos | SASL | SCRAM | channel\ binding
     | does\ not\ exist | is\ not\ permitted\ to\ log\ in | permission\ denied | not\ currently\ accepting\ connections
     | no\ such\ (database|user) | unsupported\ startup\ parameter
-    | unrecognized\ configuration\ parameter | invalid\ value\ for\ parameter
+    | unrecognized\ configuration\ parameter | invalid\ value\ for\ parameter | invalid\ command-line
     | invalid\ (connection\ option|integer\ value|port\ number|URI|percent-encoded) | invalid\ \S+\ value | missing\ "="
     | Name\ or\ service\ not\ known | nodename\ nor\ servname | No\ address\ associated | could\ not\ translate\ host\ name
+    | connection\ is\ bad:\ (?!connection\ to\ )  # libpq does not even begin
     | could\ not\ parse | is\ too\ long | weak\ passwords? | could\ not\ match\ \d+
     """,
     re.VERBOSE | re.IGNORECASE,

@@ -10,7 +10,7 @@ above only when that is refused.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from functools import partial
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, cast
@@ -249,16 +249,20 @@ class PostgresWriter:
         )
 
     def _without_unwritable(self, documents: Sequence[Document]) -> tuple[list[Document], list[Rejection]]:
-        transformer = Transformer(self._connections[0])
         good: list[Document] = []
         bad: list[Rejection] = []
-        for document in documents:
-            try:
-                row = self._row(document)
-                transformer.dump_sequence(row, [PyFormat.TEXT] * len(row))
-                good.append(document)
-            except _UNWRITABLE as error:
-                bad.append(Rejection(document.key, str(error)))
+        connection = self._connections[0]
+        transformer = Transformer(connection)
+        # Outside of a transaction the connection has the encoding of its database, which says what that cannot hold. Where
+        # it has none, all that can be written counts.
+        with transaction(connection) if connection.info.encoding == "ascii" else nullcontext():
+            for document in documents:
+                try:
+                    row = self._row(document)
+                    transformer.dump_sequence(row, [PyFormat.TEXT] * len(row))
+                    good.append(document)
+                except _UNWRITABLE as error:
+                    bad.append(Rejection(document.key, str(error)))
         return good, bad
 
     # -- from there into the table
