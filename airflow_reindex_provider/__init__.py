@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from airflow_reindex_provider.checkpoints.asset import AssetCheckpoint
     from airflow_reindex_provider.checkpoints.table import TableCheckpoint
     from airflow_reindex_provider.checkpoints.variable import VariableCheckpoint
+    from airflow_reindex_provider.control.streams import accept_changes
     from airflow_reindex_provider.control.tombstones import purge_tombstones
     from airflow_reindex_provider.dags.rebuild import RebuildDag
     from airflow_reindex_provider.dags.reindex import ReindexDag, ReindexTaskGroup
@@ -48,6 +49,7 @@ _HOMES = {
     "SweepDag": "dags.sweep",
     "TableCheckpoint": "checkpoints.table",
     "VariableCheckpoint": "checkpoints.variable",
+    "accept_changes": "control.streams",
     "purge_tombstones": "control.tombstones",
 }
 
@@ -71,6 +73,7 @@ __all__ = [  # noqa: RUF022, sorted by what a Dag author reaches for first
     "ChangesSensor",
     "ReindexProgressHook",
     "purge_tombstones",
+    "accept_changes",
     "__version__",
 ]
 

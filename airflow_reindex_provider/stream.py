@@ -13,6 +13,7 @@ from airflow_reindex_provider.core.groups import LEAST_ROOM, group_name
 from airflow_reindex_provider.core.model import Transform
 from airflow_reindex_provider.core.planning import Sizes
 from airflow_reindex_provider.core.protocols import CheckpointStore, GroupingSource, GroupingTarget, Source, Target
+from airflow_reindex_provider.core.remembered import Route
 from airflow_reindex_provider.core.stable_text import stable_text
 
 if TYPE_CHECKING:
@@ -117,6 +118,11 @@ class Stream:
     @property
     def sizes(self) -> Sizes:
         return Sizes(self.batch_size, self.max_batches)
+
+    @property
+    def route(self) -> Route:
+        """What it connects, by which it is known again."""
+        return Route(self.source.label, self.target.label)
 
     @property
     def asset(self) -> Asset:

@@ -11,6 +11,7 @@ from airflow_reindex_provider.core.errors import CheckpointConflictError, Checkp
 from airflow_reindex_provider.core.groups import GROUPS
 from airflow_reindex_provider.core.leases import LEASE
 from airflow_reindex_provider.core.model import Checkpoint
+from airflow_reindex_provider.core.remembered import STREAM
 
 MAX_KEY_CHARS = 250
 """The length of a Variable's key in Airflow's metadata database."""
@@ -19,6 +20,7 @@ _FIELDS = frozenset(Checkpoint("", "").to_json())
 _KEPT = {
     LEASE: ("lease", "delete it where the run that it names is dead"),
     GROUPS: ("list of groups", "delete it to look through the whole source again"),
+    STREAM: ("memory", "delete it where the stream was changed on purpose; the next run remembers what it finds"),
 }
 """What stands where a checkpoint has its generation, and how a person resets it."""
 _PARKED_TEXTS = ("reason", "parked_at", "next_try_at")

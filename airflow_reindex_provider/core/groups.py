@@ -32,6 +32,7 @@ from airflow_reindex_provider.core.model import (
 )
 from airflow_reindex_provider.core.progress import utc_now
 from airflow_reindex_provider.core.protocols import SAVE_TRIES, CheckpointStore, GroupedSession, SourceSession
+from airflow_reindex_provider.core.remembered import Memory, Route
 from airflow_reindex_provider.core.windows import Request, incremental_window
 
 log = logging.getLogger(__name__)
@@ -102,15 +103,31 @@ def furthest_behind(kind: CursorType, starts: Sequence[tuple[Position | None, st
 
 
 def list_groups(
-    stream: str, request: Request, *, source: GroupedSession, survey: Survey, store: CheckpointStore, run: str
+    stream: str,
+    request: Request,
+    *,
+    source: GroupedSession,
+    survey: Survey,
+    store: CheckpointStore,
+    run: str,
+    route: Route | None = None,
 ) -> Groups:
     """All groups that a run is about: those met before, and those of the rows that have changed since.
 
     What has been met is kept beside the stream's checkpoints, with how far the source has been looked through. It is saved
     before any group has an index, so that none is forgotten; a dry run saves nothing.
 
+    :param route: as in ``make_plan``.
     :raises ConfigurationError: there are more than ``MAX_GROUPS``.
     """
+    if route is not None:
+        memory = Memory(store, stream, route)
+        memory.require_same(lambda: survey)
+        read = store.load(stream, GROUPS).position is not None
+        for warning in memory.warnings(GROUPS, survey, read=read):
+            log.warning(warning)
+        if not request.dry_run:
+            memory.keep(GROUPS, survey, read=read)
     for attempt in range(SAVE_TRIES):
         stored = store.load(stream, GROUPS)
         where = store.where(stream, GROUPS)

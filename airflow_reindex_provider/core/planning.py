@@ -24,6 +24,7 @@ from airflow_reindex_provider.core.model import (
 from airflow_reindex_provider.core.model.surveys import MOST_COUNTED
 from airflow_reindex_provider.core.progress import utc_now
 from airflow_reindex_provider.core.protocols import CheckpointStore, PlanningSource, TargetSession
+from airflow_reindex_provider.core.remembered import Memory, Route
 from airflow_reindex_provider.core.windows import Request, backfill_window, cursor_bound, incremental_window
 
 log = logging.getLogger(__name__)
@@ -38,10 +39,16 @@ class Sizes:
 
 
 def current_generation(target: TargetSession) -> str | None:
-    """The generation that runs write to: the live one, else the first load's that is not public yet."""
+    """The generation that runs write to: the live one, else the newest that was, else the first load's that is not public."""
     generations = target.generations()
-    live = [g.name for g in generations if g.live]
-    return live[0] if live else (generations[0].name if generations else None)
+    # Where somebody has dropped the public name alone, the newest that had it is the nearest to what the source says.
+    found = next((g for g in generations if g.live), None) or next((g for g in reversed(generations) if g.served), None)
+    return found.name if found else (generations[0].name if generations else None)
+
+
+def _has_no_public_name(target: TargetSession, generation: str) -> bool:
+    generations = target.generations()
+    return not any(g.live for g in generations) and any(g.served and g.name == generation for g in generations)
 
 
 def lacks(target: TargetSession, generation: str, schema: Schema) -> tuple[str, ...]:
@@ -74,6 +81,7 @@ def make_plan(
     target: TargetSession,
     store: CheckpointStore,
     new_generation: str,
+    route: Route | None = None,
     into: str | None = None,
     group: str | None = None,
     fresh: bool = False,
@@ -84,22 +92,35 @@ def make_plan(
 ) -> Plan:
     """Decide what a run does. Everything that is wrong with the stream is raised here, before anything is written.
 
-    The horizon is taken first, in a statement of its own; all later reads of the run stay below it. The only thing that
-    may be written is the stream's first generation, and not in a dry run.
+    The horizon is taken first, in a statement of its own; all later reads of the run stay below it. Nothing is written but the
+    stream's first generation and what is remembered of the stream, and in a dry run nothing at all.
 
     :param new_generation: the name for the first generation, should there be none.
+    :param route: what the stream connects, to be remembered and compared; None remembers nothing.
     :param into: plan for this generation, which must be there, and not for the live one.
     :param group: value of the group that the stream is of.
     :param fresh: the caller has just made ``into``, so nobody can have written to it.
     :raises ConfigurationError: the stream's definition, the checkpoint or the window is wrong.
+    :raises CheckpointInvalidError: another stream of this name is remembered, or another source that counts anew.
     """
     generation = into or current_generation(target)
     # Before the survey, or another run's save between the two would look like one ahead of the source's clock; and also
     # without a generation, since a store that cannot be reached must show before anything is made.
     checkpoint = store.load(stream, generation or new_generation)
     survey = source.survey()
+    # That of a group says no more than the stream's own, once there is an index.
+    memory = Memory(store, stream, route) if route and (group is None or generation is None) else None
+    read = checkpoint.position is not None
+    if memory is not None:
+        memory.require_same(lambda: survey)
     lacking = () if generation is None else lacks(target, generation, survey.schema)
     window = _window(request, survey, checkpoint, initial_value, store)
+    remembered = tuple(memory.warnings(generation, survey, read=read)) if memory is not None else ()
+    if into is None and generation is not None and _has_no_public_name(target, generation):
+        remembered += (
+            f"Nothing of {route.target if route else 'the target'} is public any more: somebody has removed the public name. The"
+            f" run goes on with {generation}, which had it last, and makes it public again when it is complete.",
+        )
     fresh = group is not None and request.mode.moves_checkpoint and (fresh or generation is None)
     slices = _slices(source, window, sizes, fresh)
     if generation is None and not request.dry_run:
@@ -108,6 +129,8 @@ def make_plan(
             # Of another run, whose batches may hold rows that have left the group since.
             fresh = False
             slices = _slices(source, window, sizes, fresh)
+    if memory is not None and generation is not None and not request.dry_run:
+        memory.keep(generation, survey, read=read)
     now = wall()
     retries: tuple[Key, ...] = ()
     if request.mode.moves_checkpoint:
@@ -130,7 +153,7 @@ def make_plan(
         held_by=survey.horizon.held_by,
         guarantee=guarantee,
         dry_run=request.dry_run,
-        warnings=(*survey.warnings, *lacking, *_cut(request, survey), *_out_of_reach(slices, survey)),
+        warnings=(*survey.warnings, *remembered, *lacking, *_cut(request, survey), *_out_of_reach(slices, survey)),
         group=group,
     )
 

@@ -82,6 +82,7 @@ class ExtractChangesOperator(StreamOperator):
                 target=target,
                 store=stream.checkpoint,
                 new_generation=stream.target.generation_name(stamp),
+                route=stream.route,
                 group=group,
                 guarantee=stream.target.guarantee,
                 initial_value=stream.first_cursor,
@@ -92,7 +93,13 @@ class ExtractChangesOperator(StreamOperator):
         stream = self.stream
         survey = source.survey()
         groups = list_groups(
-            stream.name, request, source=grouped(source, stream.name), survey=survey, store=stream.checkpoint, run=run
+            stream.name,
+            request,
+            source=grouped(source, stream.name),
+            survey=survey,
+            store=stream.checkpoint,
+            run=run,
+            route=stream.route,
         )
         cuts: dict[Window, Slices] = {}
 

@@ -93,6 +93,7 @@ class PrepareRebuildOperator(LeasingOperator):
                 target=target,
                 store=stream.checkpoint,
                 group=self.group,
+                route=stream.route,
                 guarantee=stream.target.guarantee,
                 initial_value=stream.first_cursor,
                 sizes=stream.sizes if self.group is None else ONE_BATCH,

@@ -112,6 +112,7 @@ class PlanSweepOperator(LeasingOperator):
                 store=stream.checkpoint,
                 sizes=stream.sizes,
                 guarantee=stream.target.guarantee,
+                route=stream.route,
                 max_delete_fraction=float(self.max_delete_fraction),
                 dry_run=is_true("dry_run", self.report_only),
                 compare=Compare(self.compare),

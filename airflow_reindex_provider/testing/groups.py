@@ -40,7 +40,15 @@ class GroupRunner:
         with stream.source.open() as source:
             survey = source.survey()
             reading = grouped(source, stream.name)
-            groups = list_groups(stream.name, request, source=reading, survey=survey, store=self.store, run="by hand")
+            groups = list_groups(
+                stream.name,
+                request,
+                source=reading,
+                survey=survey,
+                store=self.store,
+                run="by hand",
+                route=stream.route,
+            )
 
             def plan(value: str) -> Plan:
                 own = stream.of_group(value)
@@ -52,6 +60,7 @@ class GroupRunner:
                         target=target,
                         store=self.store,
                         new_generation=own.target.generation_name(stamp),
+                        route=own.route,
                         group=value,
                         sizes=stream.sizes,
                     )

@@ -58,6 +58,7 @@ class Rebuilder:
                 target=target,
                 store=run.store,
                 group=run.group,
+                route=run.route,
                 guarantee=run.target.guarantee,
                 sizes=run.sizes,
             )

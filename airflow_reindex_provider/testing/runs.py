@@ -19,6 +19,7 @@ from airflow_reindex_provider.core.protocols import (
     Target,
     TargetSession,
 )
+from airflow_reindex_provider.core.remembered import Route
 from airflow_reindex_provider.core.running.indexing import choose_format, index_batch
 from airflow_reindex_provider.core.running.settling import Outcome, settle
 from airflow_reindex_provider.core.windows import Request
@@ -60,6 +61,7 @@ class Runner:
                 target=target,
                 store=self.store,
                 new_generation=self.target.generation_name(stamp),
+                route=self.route,
                 group=self.group,
                 guarantee=self.target.guarantee,
                 sizes=self.sizes,
@@ -89,6 +91,10 @@ class Runner:
     def settle(self, plan: Plan, results: Sequence[BatchResult]) -> Outcome:
         with self.target.open(self.stream) as target:
             return settle(plan, results, store=self.store, target=target, run="by hand", max_failures=self.max_failures)
+
+    @property
+    def route(self) -> Route:
+        return Route(self.source.label, self.target.label)
 
     @property
     def format(self) -> Format:

@@ -43,6 +43,7 @@ class Sweeper:
                 store=run.store,
                 sizes=run.sizes,
                 guarantee=run.target.guarantee,
+                route=run.route,
                 max_delete_fraction=self.max_delete_fraction,
                 compare=self.what,
             )

@@ -490,7 +490,7 @@ def test_a_transaction_prepared_meanwhile_holds_an_integer_cursor(
         late.execute("BEGIN")
         late.execute("INSERT INTO counted VALUES (1, 1)")
         late.execute("PREPARE TRANSACTION 'number one'")
-    horizon, _ = horizons.integer_horizon(run.source, found.changes, db)
+    horizon, _, _ = horizons.integer_horizon(run.source, found.changes, db)
     db.execute("ROLLBACK PREPARED 'number one'")
 
     assert horizon.cursor is None

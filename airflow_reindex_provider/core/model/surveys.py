@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from airflow_reindex_provider.core.model.rows import Schema
 from airflow_reindex_provider.core.model.words import Window
@@ -48,6 +49,8 @@ class Survey:
     warnings: tuple[str, ...] = ()
     counter: Counter | None = None
     """Of an integer cursor, which no clock bounds."""
+    identity: Mapping[str, str] = field(default_factory=dict)
+    """What is another one after a restore or on another server, and the same after a restart; as far as it can be seen."""
 
 
 @dataclass(frozen=True, slots=True)

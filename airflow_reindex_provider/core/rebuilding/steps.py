@@ -21,6 +21,7 @@ from airflow_reindex_provider.core.model import Batch, BatchResult, Counts, Guar
 from airflow_reindex_provider.core.planning import Sizes, make_plan
 from airflow_reindex_provider.core.progress import utc_now
 from airflow_reindex_provider.core.protocols import CheckpointStore, RebuildingTarget, SourceSession, TargetSession
+from airflow_reindex_provider.core.remembered import Memory, Route
 from airflow_reindex_provider.core.running.settling import require_complete, settle
 from airflow_reindex_provider.core.windows import Request
 
@@ -45,6 +46,7 @@ def begin_rebuild(
     target: TargetSession,
     store: CheckpointStore,
     group: str | None = None,
+    route: Route | None = None,
     guarantee: Guarantee = Guarantee.VERSIONED,
     initial_value: str | None = None,
     sizes: Sizes = Sizes(),
@@ -56,9 +58,12 @@ def begin_rebuild(
     dead runs have left: they are dropped, by name. Done again, it goes on with what is there.
 
     :param generation: the same name in every try of a run. :param group: value of the group that the stream is of.
+    :param route: as in ``make_plan``.
     :raises ConfigurationError: nothing is live yet, or the stream's definition is wrong.
     :raises TransientError: no row is safe to read at the moment.
     """
+    if route is not None:
+        Memory(store, stream, route).require_same(source.survey)
     writing = rebuilding(target, stream)
     generations = writing.generations()
     if not any(g.live for g in generations):

@@ -12,6 +12,7 @@ from airflow_reindex_provider.core.protocols import (
     SourceSession,
     TargetSession,
 )
+from airflow_reindex_provider.core.remembered import Memory, Route
 from airflow_reindex_provider.core.sweeping.records import Compare, SweepPlan, SweepRange
 from airflow_reindex_provider.core.sweeping.sides import comparing_target, listing_source, listing_target
 
@@ -24,6 +25,7 @@ def plan_sweep(
     store: CheckpointStore,
     sizes: Sizes,
     guarantee: Guarantee,
+    route: Route | None = None,
     max_delete_fraction: float = 0.05,
     dry_run: bool = False,
     compare: Compare = Compare.VERSIONS,
@@ -52,6 +54,8 @@ def plan_sweep(
             " finish first."
         )
     survey = source.survey()
+    if route is not None:
+        Memory(store, stream, route).require_same(lambda: survey)
     lacking = lacks(writing, generation, survey.schema)
     parts = reading.key_ranges(KeyRange(), rows=sizes.batch_rows, max_ranges=sizes.max_batches)
     outliers = source.outliers() if isinstance(source, CountingSource) else None

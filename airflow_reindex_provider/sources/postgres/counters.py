@@ -46,7 +46,8 @@ SELECT ({greatest}), clock_timestamp()::text,
          OR EXISTS (SELECT FROM code WHERE code ~* 'pg_current_xact_id|txid_current')
        THEN pg_snapshot_xmax(pg_current_snapshot())::text::bigint END,
   (SELECT json_agg(json_build_object(
-     'name', seqrelid::regclass::text, 'cache', seqcache, 'step', seqincrement, 'cycle', seqcycle,
+     'name', seqrelid::regclass::text, 'file', seqrelid || '/' || pg_relation_filenode(seqrelid),
+     'cache', seqcache, 'step', seqincrement, 'cycle', seqcycle,
      'readable', has_sequence_privilege(seqrelid, 'SELECT,USAGE'),
      'last', CASE WHEN has_sequence_privilege(seqrelid, 'SELECT,USAGE') THEN pg_sequence_last_value(seqrelid) END)
      ORDER BY seqrelid) FROM sequences)
@@ -88,6 +89,11 @@ def require_order(source: PostgresDefinition, sequences: list[dict[str, Any]]) -
                     " of the table names, does not hand out its values in increasing order, so a late one would be skipped."
                     f" ALTER SEQUENCE {sequence['name']} {mended}; or state lag (a number of values)."
                 )
+
+
+def identity(sequences: list[dict[str, Any]]) -> dict[str, str]:
+    """A sequence that is restarted gets another file; ``nextval``, ``setval`` and vacuum leave it."""
+    return {"sequence": ", ".join(sequence["file"] for sequence in sequences)} if sequences else {}
 
 
 def _counter(source: PostgresDefinition, greatest: int | None, sequences: list[dict[str, Any]], role: str) -> Counter:

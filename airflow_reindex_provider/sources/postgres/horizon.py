@@ -15,6 +15,7 @@ from airflow_reindex_provider.databases.postgres.names import quoted
 from airflow_reindex_provider.sources.postgres.asking import asking
 from airflow_reindex_provider.sources.postgres.assumptions import examine
 from airflow_reindex_provider.sources.postgres.catalog import STILL_OPEN
+from airflow_reindex_provider.sources.postgres.counters import identity as sequence_files
 from airflow_reindex_provider.sources.postgres.counters import require_order, stand
 from airflow_reindex_provider.sources.postgres.definition import PostgresDefinition
 from airflow_reindex_provider.sources.postgres.description import Description
@@ -30,14 +31,17 @@ def survey(description: Description, relation: Relation, connection: psycopg.Con
     kind = schema.cursor_type
     _require_clock(source, kind, facts)
     warnings = (*_warnings(description), *examine(description, relation, connection))
+    identity = facts["identity"] or {}
     if kind is CursorType.INTEGER:
-        horizon, counter = integer_horizon(source, relation, connection)
-        return Survey(schema, _held_by_prepared(source, facts) or horizon, None, warnings, counter)
+        horizon, counter, sequences = integer_horizon(source, relation, connection)
+        identity |= sequences
+        return Survey(schema, _held_by_prepared(source, facts) or horizon, None, warnings, counter, identity)
     suffix = {CursorType.TIMESTAMPTZ: "", CursorType.TIMESTAMP: "_local", CursorType.DATE: "_date"}[kind]
     horizon = Horizon(facts["safe" + suffix], _basis(source), _holder(source, facts))
     if horizon.cursor == "-infinity":
         horizon = Horizon(None, _basis(source), "the standby, which has replayed no transaction since it started")
-    return Survey(schema, _held_by_prepared(source, facts) or horizon, facts["now" + suffix], warnings)
+    held = _held_by_prepared(source, facts)
+    return Survey(schema, held or horizon, facts["now" + suffix], warnings, identity=identity)
 
 
 def _warnings(description: Description) -> Iterator[str]:
@@ -111,12 +115,15 @@ def _held_by_prepared(source: PostgresDefinition, facts: dict[str, Any]) -> Hori
 
 def integer_horizon(
     source: PostgresDefinition, relation: Relation, connection: psycopg.Connection[Any]
-) -> tuple[Horizon, Counter]:
-    """:raises HorizonError: what hands out the values does not do so in increasing order, and no lag is stated."""
+) -> tuple[Horizon, Counter, dict[str, str]]:
+    """With what the sequences behind the cursor are known by.
+
+    :raises HorizonError: what hands out the values does not do so in increasing order, and no lag is stated.
+    """
     with asking(source, connection):
         counter, at, sequences = stand(source, relation, connection)
     require_order(source, sequences)
-    return _integer_horizon(source, counter, at, connection), counter
+    return _integer_horizon(source, counter, at, connection), counter, sequence_files(sequences)
 
 
 def _integer_horizon(
