@@ -87,8 +87,9 @@ SELECT json_build_object(
   'replica_roles', {REPLICA_ROLES},
   'origins', {ORIGINS},
   'children', (SELECT json_agg(json_build_object(
-                 'name', c.name, 'path', c.path, 'kind', c.relkind, 'indexes', {_INDEXES.format(of="c.oid")}) ORDER BY c.name)
-               FROM children c),
+                 'name', child.name, 'path', child.path, 'kind', child.relkind,
+                 'indexes', {_INDEXES.format(of="child.oid")}) ORDER BY child.name)
+               FROM children AS child),
   'columns', (SELECT json_agg(json_build_object(
                 'name', a.attname, 'not_null', {_NOT_NULL}, 'kind', t.typtype, 'builtin', n.nspname = 'pg_catalog',
                 'generated', a.attgenerated, 'base', b.type, 'base_kind', b.kind,
@@ -196,6 +197,12 @@ class Catalogue:
     children: tuple[dict[str, Any], ...]
     """All that an index of the relation does not reach: inherited children, and partitions of another server."""
     facts: dict[str, Any]
+
+    @property
+    def named_children(self) -> str:
+        """The first of them, for a message."""
+        names = [child["name"] for child in self.children]
+        return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
     @property
     def keeps_keys(self) -> bool:

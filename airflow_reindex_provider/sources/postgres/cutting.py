@@ -92,11 +92,11 @@ class Cutting:
 
 
 def _remedy(described: Description) -> str:
-    children = described.catalogue.children
-    if children and not described.catalogue.is_view:
+    catalogue = described.catalogue
+    if catalogue.children:
         return (
-            f"a unique index of {described.table} says nothing of the rows of {children[0]['name']}, which inherits from it. Give"
-            " the rows of each another key, name a primary_key that holds across them, or make the table a partitioned one."
+            f"a unique index of {described.table} says nothing of the rows of {catalogue.named_children}, which belong to it."
+            " Give the rows of each another key, name a primary_key that holds across them, or make the table a partitioned one."
         )
     return "name a key that is unique, or make the query give one row a key."
 

@@ -95,7 +95,7 @@ class Tombstones:
             )
         if catalogue.children:
             raise ConfigurationError(
-                f"{source.label}: no trigger of it fires for the rows of {catalogue.children[0]['name']}, which belong to it:"
+                f"{source.label}: no trigger of it fires for the rows of {catalogue.named_children}, which belong to it:"
                 " leave tombstones out, and sweep the stream; or use a soft_delete_column."
             )
         if cursor_type is CursorType.INTEGER:
