@@ -211,6 +211,13 @@ class GroupPlans:
         return next((plan.held_by for plan in self.plans if plan.held_by), None)
 
     @property
+    def out_of_reach(self) -> dict[str, int | None]:
+        """Rows that no window reaches, under the names of a plan: they are counted over all groups at once."""
+        names = ("null_cursors", "ahead_cursors")
+        counts = {name: [getattr(plan, name) for plan in self.plans] for name in names}
+        return {name: max((n for n in found if n is not None), default=None) for name, found in counts.items()}
+
+    @property
     def warnings(self) -> tuple[str, ...]:
         """Those of all groups, each once; of more than ``MAX_WARNINGS`` the first ones."""
         found = list(dict.fromkeys(warning for plan in self.plans for warning in plan.warnings))
@@ -227,6 +234,7 @@ class GroupPlans:
             "batches": len(self.batches),
             "rows": self.rows,
             "nulls": self.nulls,
+            **self.out_of_reach,
             "held_by": self.held_by,
             "warnings": list(self.warnings),
             "groups": [plan.to_json() for plan in self.plans],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -83,6 +84,11 @@ def test_a_run_of_groups(runner: Runner, database: Database) -> None:
     plans = GroupPlans("items", Mode.INCREMENTAL, (plan, plan), {})
     says(plans.to_json(), database)
     assert len(plans.warnings) == len(plan.warnings)
+    counted = replace(plan, null_cursors=3, ahead_cursors=5)
+    counts = {"null_cursors": 3, "ahead_cursors": 5}
+    plans_of_two = GroupPlans("items", Mode.INCREMENTAL, (plan, counted), {})
+    assert counts.items() <= plans_of_two.to_json().items()
+    assert counts.items() <= GroupOutcomes(plans_of_two, (), {}).to_json().items()
     says(GroupOutcomes(plans, (), {}).to_json(), database)
 
 

@@ -227,6 +227,9 @@ with DAG("by_hand", schedule=CronDataIntervalTimetable("@daily", timezone="UTC")
     def say(run):
         return run
 
+    say.override(task_id="of_values")(
+        [STREAMS["by_lambda"], STREAMS["in_own"], TABLE, QUERY, *STORES.values(), POSTGRES]
+    )
     group = ReindexTaskGroup(
         stream, group_id="in_group", max_active_batches=2, pool="narrow", task_args=EVERY["task_args"]
     )

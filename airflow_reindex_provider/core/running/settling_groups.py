@@ -49,6 +49,7 @@ class GroupOutcomes:
             **self.counts.to_json(),
             "parked": sum(outcome.parked for outcome in self.outcomes),
             "nulls": plans.nulls,
+            **plans.out_of_reach,
             "held_by": plans.held_by,
             "warnings": list(plans.warnings),
             "groups": {str(o.plan.group): _told(o) for o in self.outcomes},
