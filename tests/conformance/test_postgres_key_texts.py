@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import psycopg
 import pytest
 
-from airflow_reindex_provider.core.model import Transform
+from airflow_reindex_provider.core.errors import ConfigurationError
+from airflow_reindex_provider.core.model import Chunk, Counts, Document, Format, Position, Transform
 from airflow_reindex_provider.core.sweeping.records import Difference
 from airflow_reindex_provider.databases.postgres.types import ONE_TEXT_TYPES, has_one_text
 from airflow_reindex_provider.sources.postgres import PostgresSource
@@ -215,3 +217,31 @@ def test_equal_values_of_these_have_one_text(
 def test_a_scale_makes_texts_equal(type: str, one: bool) -> None:
     """As a column declares it; what is on no list has several texts."""
     assert has_one_text(type) is one
+
+
+def test_deletions_of_several_texts_of_a_key_in_one_chunk(
+    shared: Database, connection: psycopg.Connection[Any]
+) -> None:
+    """As tombstones bring them: the document goes whichever text it has, and stays where only others are deleted; two documents
+    of one key are an error, of which nothing is lost in silence."""
+    world = World(shared, connection, "numeric", None)
+    world.put("1.0", "2.0", "3.0", "7")
+    plan = world.run.run().plan
+    past = Position("2026-01-01")
+
+    def write(*documents: Document) -> Counts:
+        with world.run.sessions() as (source, target):
+            schema = source.schema()
+            with target.writer(plan.generation, schema, Format.ROWS) as writer:
+                return writer.write(Chunk(past, Format.ROWS, documents)).counts
+
+    def gone(text: str, later: int) -> Document:
+        return Document((text, "1"), 10**16 + later, None)
+
+    assert write(gone("1.0", 1), gone("1.00", 2), gone("2.00", 1), gone("2.000", 2)).deleted == 1
+    assert [key for key, _ in world.held("items_index")] == ["2.0", "3.0", "7"]
+    here = Document(("3.00", "1"), 10**16, {"id": "3.00", "part": "1", "note": "z"})
+    assert write(gone("3.0", 5), here).updated == 1
+    assert ("3.00", "z") in world.held("items_index")
+    with pytest.raises(ConfigurationError, match="a second time"):
+        write(here, replace(here, key=("3.000", "1")))

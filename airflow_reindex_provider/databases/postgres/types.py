@@ -40,6 +40,13 @@ ONE_TEXT_TYPES = frozenset(
 24:00:00), a jsonb or a citext they are not, and of a type that is on no list nobody knows."""
 
 _LENGTH = re.compile(r"\(\d+\)")
+_UNCUT = {
+    "character varying": "character varying",
+    "character": "bpchar",
+    "bit varying": "bit varying",
+    "bit": "bit varying",
+}
+_CUTTING = re.compile(r"^(character varying|character|bit varying|bit)\(\d+\)")
 _SCALED = re.compile(r"numeric\(\d+,-?\d+\)")
 
 
@@ -83,9 +90,19 @@ def fits(source_type: str, target_type: str) -> bool:
     return target_type in _WIDENINGS.get(source_type, ())
 
 
+def without_length(type: str) -> str:
+    """The type as a cast may name it: one to a text or bits of some length cuts off what is longer, and says nothing."""
+    return _CUTTING.sub(lambda match: _UNCUT[match[1]], type)
+
+
 def converted(value: sql.Composable, type: str, to: str) -> sql.Composed:
-    """The value of one type as another. A real goes by the digits that it shows, as it does in rows."""
+    """The value of one type as another. A real goes by the digits that it shows, as it does in rows; a text goes without the
+    other's length, so that the column refuses what is too long, and no cast cuts it off."""
     from psycopg import sql
 
     by_text = "::text" if type.removesuffix("[]") == "real" else ""
-    return sql.SQL("({})" + by_text + "::{}").format(value, sql.SQL(to)) if type != to else sql.Composed([value])
+    return (
+        sql.SQL("({})" + by_text + "::{}").format(value, sql.SQL(without_length(to)))
+        if type != to
+        else sql.Composed([value])
+    )

@@ -12,6 +12,7 @@ from airflow_reindex_provider.core.errors import TransientError
 from airflow_reindex_provider.core.model import Key
 from airflow_reindex_provider.databases.postgres.sqlstates import REFUSALS
 from airflow_reindex_provider.databases.postgres.transactions import transaction
+from airflow_reindex_provider.databases.postgres.types import without_length
 from airflow_reindex_provider.targets.postgres.statements import DELETED, VERSION
 
 if TYPE_CHECKING:
@@ -96,7 +97,11 @@ def _statement(
     def value(name: str) -> sql.Composable:
         cell = sql.Identifier("l", name)
         # By way of text, which every two types have in common.
-        return cell if here[name] == there[name] else sql.SQL("{}::text::{}").format(cell, sql.SQL(there[name]))
+        return (
+            cell
+            if here[name] == there[name]
+            else sql.SQL("{}::text::{}").format(cell, sql.SQL(without_length(there[name])))
+        )
 
     numbered = [(sql.Identifier("k", f"k{n}"), name) for n, name in enumerate(key)]
     return sql.SQL(

@@ -19,6 +19,7 @@ from airflow_reindex_provider.databases.postgres.names import split_name
 from airflow_reindex_provider.databases.postgres.transactions import transaction
 from airflow_reindex_provider.databases.postgres.types import fits
 from airflow_reindex_provider.targets.postgres.carrying import carry_over, hold_writes
+from airflow_reindex_provider.targets.postgres.checks import build_index
 from airflow_reindex_provider.targets.postgres.listing import key_list
 from airflow_reindex_provider.targets.postgres.marks import MARK, mark, mark_of, stream_of
 from airflow_reindex_provider.targets.postgres.statements import DELETED, VERSION
@@ -167,7 +168,7 @@ class PostgresTargetSession:
                 return
             for definition in index_definitions(self._target):
                 log.info("Building an index on %s: %s", generation, definition)
-                self._connection.execute(sql.SQL("CREATE INDEX ON {} {}").format(table, sql.SQL(definition)))
+                build_index(self._connection, self._target, table, definition)
             self._mark("TABLE", generation, indexed=True)
         self._connection.execute(sql.SQL("ANALYZE {}").format(table))
 

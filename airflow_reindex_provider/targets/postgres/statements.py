@@ -21,6 +21,10 @@ class Statements:
     refused for its version is not in the answer at all.
     """
 
+    values: Mapping[str, sql.Composed]
+    """Of each column, what is written of a staged row ``s``."""
+    is_twice: sql.Composed
+    """Whether two staged documents have equal keys."""
     insert: sql.Composed
     """Of all staged rows; fails if one key is there already."""
     _before: sql.Composed
@@ -55,6 +59,7 @@ class Statements:
                 cell = sql.SQL("CASE WHEN s.{} THEN NULL ELSE {} END").format(sql.Identifier(DELETED), cell)
             return cell
 
+        values = {name: value(name) for name in columns}
         # A deletion is a row too: its version must stay to refuse a late write.
         written = (*(n for n in columns if n not in primary_key or n in spelled), VERSION, DELETED)
         parts = {
@@ -65,7 +70,7 @@ class Statements:
             "version": sql.Identifier(VERSION),
             "deleted": sql.Identifier(DELETED),
             "names": sql.SQL(", ").join(map(sql.Identifier, (*columns, VERSION, DELETED))),
-            "values": sql.SQL(", ").join(map(value, columns)),
+            "values": sql.SQL(", ").join(values.values()),
             "updates": sql.SQL(", ").join(sql.SQL("{0} = excluded.{0}").format(sql.Identifier(n)) for n in written),
         }
         insert = sql.SQL(
@@ -86,6 +91,9 @@ class Statements:
                 "(NOT s.{deleted} OR ({order}) NOT IN (SELECT {order} FROM pg_temp.reindex_staging AS s WHERE NOT s.{deleted}))"
             ).format(**parts)
         where = sql.SQL(" WHERE ") + told
+        is_twice = sql.SQL(
+            "SELECT EXISTS (SELECT FROM pg_temp.reindex_staging AS s WHERE NOT s.{deleted} GROUP BY {order} HAVING count(*) > 1)"
+        ).format(**parts)
         by_key = sql.SQL(" ORDER BY {order}").format(**parts)
         if not has_deletes:
             counts = sql.Composed(
@@ -97,7 +105,9 @@ class Statements:
                 ]
             )
             begin = sql.SQL("WITH written AS (")
-            return cls(begin + insert + by_key + counts, begin + insert + where, by_key + conflict + counts)
+            return cls(
+                values, is_twice, begin + insert + by_key + counts, begin + insert + where, by_key + conflict + counts
+            )
         plain_counts = sql.SQL(
             " RETURNING t.{deleted} AS gone)"
             " SELECT count(*) FILTER (WHERE NOT gone), 0, 0, count(*) FILTER (WHERE gone) FROM written"
@@ -115,6 +125,8 @@ class Statements:
             " FROM written LEFT JOIN hidden USING ({key})) AS w"
         ).format(**parts)
         return cls(
+            values,
+            is_twice,
             sql.SQL("WITH written AS (") + insert + by_key + plain_counts,
             sql.SQL("WITH ") + hidden + sql.SQL("written AS (") + insert + where,
             by_key + conflict + counts,

@@ -9,6 +9,7 @@ from psycopg import sql
 
 from airflow_reindex_provider.core.model import Schema
 from airflow_reindex_provider.databases.postgres.types import has_one_text
+from airflow_reindex_provider.targets.postgres.checks import check_full_text, check_names, try_indexes
 from airflow_reindex_provider.targets.postgres.definition import FullText, PostgresIndexDefinition
 from airflow_reindex_provider.targets.postgres.statements import DELETED, VERSION
 
@@ -27,7 +28,10 @@ WHERE a.attrelid = to_regclass(%(table)s) AND a.attnum > 0 AND NOT a.attisdroppe
 def create_table(
     connection: psycopg.Connection[Any], target: PostgresIndexDefinition, table: sql.Identifier, schema: Schema
 ) -> None:
-    """Empty, with one column for each field, those that a transform fills, and ours."""
+    """Empty, with one column for each field, those that a transform fills, and ours.
+
+    :raises ConfigurationError: such a table cannot be; names the column or the option."""
+    check_names(connection, target, tuple(dict.fromkeys((*(f.name for f in schema.fields), *target.columns))))
     declared = dict(target.columns)
     columns = [
         sql.SQL("{} {}{}").format(
@@ -40,11 +44,14 @@ def create_table(
     columns += [sql.SQL("{} {}").format(sql.Identifier(n), sql.SQL(kind)) for n, kind in declared.items()]
     columns.append(sql.SQL("{} bigint NOT NULL").format(sql.Identifier(VERSION)))
     columns.append(sql.SQL("{} boolean NOT NULL").format(sql.Identifier(DELETED)))
-    if target.full_text:
-        columns.append(_full_text_column(target.full_text))
     key = sql.SQL(", ").join(map(sql.Identifier, schema.primary_key))
     statement = sql.SQL("CREATE TABLE {} ({}, PRIMARY KEY ({}))")
     connection.execute(statement.format(table, sql.SQL(", ").join(columns), key))
+    if target.full_text:
+        check_full_text(connection, target, table, target.full_text)
+        connection.execute(sql.SQL("ALTER TABLE {} ADD COLUMN {}").format(table, _full_text_column(target.full_text)))
+    # They are built when the load is complete, and that is late for finding out that they cannot be.
+    try_indexes(connection, target, table, index_definitions(target))
 
 
 def index_definitions(target: PostgresIndexDefinition) -> list[str]:

@@ -23,6 +23,7 @@ from psycopg.types.json import Json
 from airflow_reindex_provider.core.model import Chunk, Counts, Document, Format, Key, Rejection, WriteResult
 from airflow_reindex_provider.databases.postgres.sqlstates import REFUSALS
 from airflow_reindex_provider.databases.postgres.transactions import begin, transaction
+from airflow_reindex_provider.targets.postgres.refused import reason_of
 from airflow_reindex_provider.targets.postgres.statements import DELETED, VERSION, Statements
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 _UNWRITABLE = (psycopg.DataError, psycopg.ProgrammingError, ValueError, TypeError)
 _NOT_ALL_NEW: tuple[type[psycopg.Error], ...] = (*REFUSALS, errors.DeadlockDetected)
 """What ends a straight copy: a key that is there already, a refused value, another writer with the keys in another order."""
+_HALVED: tuple[type[psycopg.Error], ...] = (*REFUSALS, errors.CardinalityViolation)
+"""What ends a statement over several rows, and is looked for among them."""
 _JSON = ("json", "jsonb")
 
 _DEADLOCKS = 2
@@ -262,8 +265,18 @@ class PostgresWriter:
                     transformer.dump_sequence(row, [PyFormat.TEXT] * len(row))
                     good.append(document)
                 except _UNWRITABLE as error:
-                    bad.append(Rejection(document.key, str(error)))
+                    bad.append(Rejection(document.key, self._unwritable(transformer, document) or str(error)))
         return good, bad
+
+    def _unwritable(self, transformer: Any, document: Document) -> str | None:
+        """The first value that has no text form, by its column."""
+        with suppress(*_UNWRITABLE):
+            for name, value in zip(self._order, self._row(document)[2:], strict=True):
+                try:
+                    transformer.dump_sequence([value], [PyFormat.TEXT])
+                except _UNWRITABLE as error:
+                    return f"column {name!r}: {error}"
+        return None
 
     # -- from there into the table
 
@@ -280,7 +293,9 @@ class PostgresWriter:
             counts = self._upsert(connection, staged)
             self._all_new = counts.created == staged
             return counts, ()
-        except REFUSALS:
+        except _HALVED as error:
+            if isinstance(error, errors.CardinalityViolation) and not self._are_deletions(connection):
+                raise
             places = connection.execute(sql.SQL("SELECT ctid FROM {}").format(self._staging)).fetchall()
             return self._store_all_but_refused(connection, [place for (place,) in places])
 
@@ -303,13 +318,24 @@ class PostgresWriter:
             try:
                 with connection.transaction():
                     counts = counts + self._counts(connection.execute(self._statements.upsert(part)), len(part))
-            except REFUSALS as error:
+            except _HALVED as error:
                 if len(part) > 1:
                     middle = len(part) // 2
                     waiting += [part[middle:], part[:middle]]
                 else:
-                    rejected.append(Rejection(self._key_at(connection, part[0]), _reason(error)))
+                    rejected.append(
+                        Rejection(self._key_at(connection, part[0]), self._reason(connection, part[0], error))
+                    )
         return counts + Counts(failures=len(rejected)), tuple(rejected)
+
+    def _are_deletions(self, connection: Connection[Any]) -> bool:
+        """Whether what is staged twice is deletions of one key's several texts, which are written one after the other."""
+        row = connection.execute(self._statements.is_twice).fetchone()
+        return row == (False,)
+
+    def _reason(self, connection: Connection[Any], place: str, error: psycopg.Error) -> str:
+        row = sql.SQL("{} AS s WHERE ctid = {}::tid").format(self._staging, sql.Literal(place))
+        return reason_of(connection, error, row=row, values=self._statements.values, types=self._columns)
 
     def _key_at(self, connection: Connection[Any], place: str) -> tuple[str, ...]:
         texts = sql.SQL(", ").join(sql.SQL("{}::text").format(sql.Identifier(n)) for n in self._key)
@@ -359,7 +385,3 @@ def _array(values: Sequence[Any], kind: str) -> list[Any]:
         # psycopg writes lists of one type. An infinite date, say, is a text among dates.
         return walk(values, lambda v: v if v is None or isinstance(v, str) else str(v))
     return walk(values, lambda v: _value(v, kind))
-
-
-def _reason(error: psycopg.Error) -> str:
-    return error.diag.message_primary or str(error).strip()
