@@ -7,11 +7,11 @@ writes.
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow_reindex_provider.core.errors import ConfigurationError, TransientError
+from airflow_reindex_provider.targets.search.blocks import BLOCKS, FULL, lift_setting
 
 if TYPE_CHECKING:
     from airflow_reindex_provider.targets.search.indexes import Held
@@ -27,16 +27,6 @@ _TO_BE_STATED = {
 """Settings that an author may want, and that do harm where nobody knows of them."""
 _AS_WRITTEN = {"index.mode": ("standard", "lookup"), "index.mapping.source.mode": ("stored",)}
 """Settings, and the values with which a document is kept as it was written."""
-_BLOCKS = {
-    "cluster read-only": "cluster.blocks.read_only",
-    "cluster create-index": "cluster.blocks.create_index",
-    "index read-only (": "index.blocks.read_only",
-    "index read (": "index.blocks.read",
-    "index write": "index.blocks.write",
-    "index metadata": "index.blocks.metadata",
-}
-"""What the engines say of a block, and the setting that it is."""
-FULL = "Free disk space on its nodes, whose flood-stage watermark is passed; the engine lifts the block by itself then."
 
 
 def require_as_made(held: Held, *, aliases: Collection[str], label: str) -> None:
@@ -94,27 +84,12 @@ def require_writable(held: Held, *, stated: Mapping[str, Any], label: str) -> No
         raise ConfigurationError(f"{where} is closed. Open it: POST /{name}/_open.")
     if held.settings.get("index.blocks.read_only_allow_delete") == "true":
         raise TransientError(f"{where} is blocked (index.blocks.read_only_allow_delete). {FULL}")
-    for setting in sorted(set(_BLOCKS.values()) & held.settings.keys()):
+    for setting in sorted(set(BLOCKS.values()) & held.settings.keys()):
         if held.settings[setting] == "true":
-            raise ConfigurationError(f"{where} is blocked. {_lift(setting, name)}")
+            raise ConfigurationError(f"{where} is blocked. {lift_setting(setting, name)}")
     if held.settings.get("index.translog.durability") == "async":
         log.warning(
             "%s acknowledges writes before they are on disk (index.translog.durability=async): a crash of the engine loses the"
             " last seconds, which stay missing until a sweep.",
             where,
         )
-
-
-def lift(reason: str) -> str:
-    """What to do about a block that an engine gives as its reason."""
-    if "flood-stage" in reason:
-        return FULL
-    setting = next((setting for words, setting in _BLOCKS.items() if words in reason), None)
-    match = re.search(r"index \[([^]]+)\]", reason)
-    return _lift(setting, match[1] if match else "{index}") if setting else "Lift the block."
-
-
-def _lift(setting: str, index: str) -> str:
-    if setting.startswith("cluster."):
-        return f'Lift the block: PUT /_cluster/settings {{"persistent": {{"{setting}": null}}}}.'
-    return f'Lift the block: PUT /{index}/_settings {{"{setting}": null}}.'

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from airflow_reindex_provider.core.errors import ConfigurationError, TransientError
-from airflow_reindex_provider.targets.search.conditions import lift
+from airflow_reindex_provider.targets.search.blocks import lift
 
 log = logging.getLogger(__name__)
 

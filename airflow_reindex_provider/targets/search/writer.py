@@ -27,7 +27,7 @@ from airflow_reindex_provider.targets.search.answers import (
     read_outcome,
     too_large,
 )
-from airflow_reindex_provider.targets.search.conditions import lift
+from airflow_reindex_provider.targets.search.blocks import lift
 from airflow_reindex_provider.targets.search.documents import bulk_lines
 from airflow_reindex_provider.targets.search.engine import (
     BUSY,
