@@ -133,12 +133,14 @@ class TableCheckpoint:
         from psycopg import errors
         from psycopg.rows import tuple_row
 
+        from airflow_reindex_provider.databases.postgres.transactions import at_server
+
         with connect(self.conn_id, owner=self._owner, tag=WRITER_TAG) as connection:
             cursor = connection.cursor(row_factory=tuple_row)
-            role, schema = cursor.execute("SELECT current_user, current_schema").fetchone() or ("", "")
-            schema = split_name(self.table)[0] or schema
-            with explained(self._owner, grant=_grant("USAGE, CREATE", "SCHEMA {}", schema, role)):
-                self._prepare(cursor, role)
+            server = at_server(connection)
+            schema = split_name(self.table)[0] or server.schema or "public"
+            with explained(self._owner, grant=_grant("USAGE, CREATE", "SCHEMA {}", schema, server.role)):
+                self._prepare(cursor, server.role)
                 try:
                     yield cursor
                 except errors.UndefinedColumn as error:

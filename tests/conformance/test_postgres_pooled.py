@@ -182,3 +182,23 @@ def test_a_stranger_with_our_name_holds_the_horizon(database: Database, db: psyc
         db.execute("INSERT INTO items (id, updated_at) VALUES (302, now())")
         assert run.run().counts.created == 300
     assert run.run().counts.created == 2
+
+
+def test_grants_name_the_role_that_the_server_sees(
+    database: Database, db: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not the one that logs in: a role may be set to become another one, and a pool may log in by itself."""
+    db.execute(
+        "CREATE ROLE seen_role; CREATE ROLE login_role LOGIN IN ROLE seen_role; GRANT pg_read_all_stats TO seen_role"
+    )
+    db.execute("ALTER ROLE login_role SET role = 'seen_role'")
+    monkeypatch.setenv("AIRFLOW_CONN_OTHER", database.uri.replace("postgres@", "login_role@"))
+    try:
+        with pytest.raises(ConfigurationError, match='GRANT SELECT ON "items" TO "seen_role"'):
+            runner("other", database.conn_id).run()
+        with pytest.raises(ConfigurationError, match='ON SCHEMA "public" TO "seen_role"'):
+            runner(database.conn_id, "other").run()
+        with pytest.raises(ConfigurationError, match='TO "seen_role"'):
+            TableCheckpoint("other").load("s", "g")
+    finally:
+        db.execute("DROP OWNED BY seen_role; DROP ROLE login_role; DROP ROLE seen_role")

@@ -48,19 +48,17 @@ def connect(conn_id: str, *, owner: str, tag: str, read_only: bool = False) -> I
     try:
         # The Airflow connection may ask for dictionaries (extra "cursor"); our statements read columns by place.
         connection.row_factory = tuple_row
-        settle(connection, opening(tag, read_only=read_only))
-        _refuse(connection, owner)
+        with explained(owner, grant="mend the role of the connection"):
+            settle(connection, opening(tag, read_only=read_only))
+            _refuse_settings(connection, owner)
         yield connection
     finally:
         connection.close()
 
 
-def _refuse(connection: psycopg.Connection[Any], owner: str) -> None:
-    """The first transaction: what no setting of ours can mend shows here.
-
-    :raises ConfigurationError: rows would be missing without a word, or there are no transactions to be had.
-    """
-    with explained(owner, grant="mend the role of the connection"), connection.cursor() as cursor:
+def _refuse_settings(connection: psycopg.Connection[Any], owner: str) -> None:
+    """:raises ConfigurationError: the session has a setting with which rows would be missing, and which we cannot change."""
+    with connection.cursor() as cursor:
         calls = ", ".join(f"current_setting('{name}', true)" for name in REFUSED)
         found = cursor.execute(f"SELECT {calls}".encode()).fetchone() or ()
     for (name, wrong), value in zip(REFUSED.items(), found, strict=True):

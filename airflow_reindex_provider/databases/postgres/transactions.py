@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 import psycopg
@@ -19,11 +20,25 @@ from psycopg.pq import TransactionStatus
 from psycopg.rows import Row
 
 
+@dataclass(frozen=True, slots=True)
+class AtServer:
+    """Whom and where the server takes us for. A pool may log in as somebody else, or call a database otherwise, and a role may
+    be set to become another one.
+
+    :ivar schema: where names without a schema are made; None where the search path has none.
+    """
+
+    role: str
+    database: str
+    schema: str | None
+
+
 class SettledCursor(psycopg.Cursor[Row]):
     """Whatever is executed outside of a transaction gets one of its own, which begins with our settings."""
 
     opening: ClassVar[bytes]
     """BEGIN, and what sets the settings."""
+    server: ClassVar[AtServer]
 
     def execute(self, query: Any, params: Params | None = None, **options: Any) -> Self:
         with _settled(self.connection):
@@ -40,11 +55,19 @@ class SettledCursor(psycopg.Cursor[Row]):
 
 
 def settle(connection: psycopg.Connection[Any], opening: bytes) -> None:
-    """From now on each transaction of the connection begins like this. To be called once, before it is used."""
+    """From now on each transaction of the connection begins like this. Runs the first one."""
     connection.autocommit = True
     # A prepared statement lives in one session of the server.
     connection.prepare_threshold = None
-    connection.cursor_factory = type("SettledCursor", (SettledCursor,), {"opening": opening})
+    connection.cursor_factory = settled = type("SettledCursor", (SettledCursor,), {"opening": opening})
+    with connection.cursor() as cursor:
+        row = cursor.execute(b"SELECT current_user, current_database(), current_schema()").fetchone()
+        assert row is not None
+        settled.server = AtServer(*row)  # type: ignore[attr-defined]
+
+
+def at_server(connection: psycopg.Connection[Any]) -> AtServer:
+    return connection.cursor_factory.server  # type: ignore[attr-defined, no-any-return]
 
 
 def begin(connection: psycopg.Connection[Any]) -> None:

@@ -9,11 +9,12 @@ import psycopg
 
 from airflow_reindex_provider.databases.postgres.errors import explained
 from airflow_reindex_provider.databases.postgres.names import identifier, quoted, render, split_name
+from airflow_reindex_provider.databases.postgres.transactions import at_server
 from airflow_reindex_provider.sources.postgres.definition import PostgresDefinition
 
 
 def asking(source: PostgresDefinition, connection: psycopg.Connection[Any]) -> AbstractContextManager[None]:
-    return explained(f"Source {source.label}", grant=_grant(source, connection.info.user))
+    return explained(f"Source {source.label}", grant=_grant(source, at_server(connection).role))
 
 
 def _grant(source: PostgresDefinition, user: str) -> str:

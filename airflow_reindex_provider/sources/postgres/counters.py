@@ -10,6 +10,7 @@ from psycopg import sql
 from airflow_reindex_provider.core.errors import HorizonError
 from airflow_reindex_provider.core.model import Counter
 from airflow_reindex_provider.databases.postgres.names import identifier, quoted, render
+from airflow_reindex_provider.databases.postgres.transactions import at_server
 from airflow_reindex_provider.sources.postgres.definition import PostgresDefinition
 from airflow_reindex_provider.sources.postgres.sql import Relation
 
@@ -70,7 +71,7 @@ def stand(
     greatest = None if text is None else int(text)
     if next_transaction is not None:
         return Counter(greatest, next_transaction, "the server's counter of transactions"), at, []
-    return _counter(source, greatest, sequences or [], str(connection.info.user)), at, sequences or []
+    return _counter(source, greatest, sequences or [], at_server(connection).role), at, sequences or []
 
 
 def require_order(source: PostgresDefinition, sequences: list[dict[str, Any]]) -> None:

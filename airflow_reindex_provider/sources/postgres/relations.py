@@ -7,6 +7,7 @@ from typing import Any
 
 import psycopg
 
+from airflow_reindex_provider.databases.postgres.transactions import at_server
 from airflow_reindex_provider.sources.postgres.definition import PostgresDefinition
 from airflow_reindex_provider.sources.postgres.description import Description, describe
 from airflow_reindex_provider.sources.postgres.sql import Relation
@@ -44,5 +45,5 @@ class Relations:
 def tombstones_of(description: Description, connection: psycopg.Connection[Any]) -> Tombstones:
     """Whether they are installed or not. :raises ConfigurationError: the source cannot have them."""
     return Tombstones.of(
-        description.definition, description.catalogue, description.schema.cursor_type, connection.info.user
+        description.definition, description.catalogue, description.schema.cursor_type, at_server(connection).role
     )

@@ -16,7 +16,7 @@ from airflow_reindex_provider.core.model import Document, Format, Generation, Ke
 from airflow_reindex_provider.databases.postgres.errors import explained
 from airflow_reindex_provider.databases.postgres.listing import KeyList
 from airflow_reindex_provider.databases.postgres.names import split_name
-from airflow_reindex_provider.databases.postgres.transactions import transaction
+from airflow_reindex_provider.databases.postgres.transactions import at_server, transaction
 from airflow_reindex_provider.databases.postgres.types import fits
 from airflow_reindex_provider.targets.postgres.carrying import carry_over, hold_writes
 from airflow_reindex_provider.targets.postgres.checks import build_index
@@ -322,17 +322,18 @@ class PostgresTargetSession:
         return sql.Identifier(self._schema, name)
 
     def _current_schema(self) -> str:
-        row = self._connection.execute("SELECT current_schema()").fetchone()
-        if row is None or row[0] is None:
+        schema = at_server(self._connection).schema
+        if schema is None:
             raise ConfigurationError(f"{self._target.label}: the role's search_path has no schema; write schema.name.")
-        return str(row[0])
+        return schema
 
     def _explained(self) -> Any:
-        user, database = self._connection.info.user, self._connection.info.dbname
+        server = at_server(self._connection)
+        role = _quoted(server.role)
         return explained(
             f"Target {self._target.label}",
-            grant=f"GRANT USAGE, CREATE ON SCHEMA {_quoted(self._schema)} TO {_quoted(user)};"
-            f" GRANT TEMPORARY ON DATABASE {_quoted(database)} TO {_quoted(user)}; and let it own the index's tables.",
+            grant=f"GRANT USAGE, CREATE ON SCHEMA {_quoted(self._schema)} TO {role};"
+            f" GRANT TEMPORARY ON DATABASE {_quoted(server.database)} TO {role}; and let it own the index's tables.",
         )
 
 
