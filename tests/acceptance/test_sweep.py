@@ -260,7 +260,7 @@ def test_a_scan_that_left_rows_out_is_found_out(
     fill(db)
     db.execute("CREATE TABLE hidden (id bigint)")
     db.execute("CREATE VIEW seen AS SELECT * FROM items WHERE id NOT IN (SELECT id FROM hidden)")
-    swept = sweeper(database, table="seen")
+    swept = sweeper(database, table="seen", lag=timedelta(0))
     swept.run.run()
     db.execute("DELETE FROM items WHERE id <= 10")
     db.execute("INSERT INTO hidden VALUES (100), (101)")

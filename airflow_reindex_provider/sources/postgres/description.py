@@ -167,6 +167,11 @@ def _make_schema(source: PostgresDefinition, columns: tuple[Column, ...]) -> Sch
                     f"{source.label}: {option} names {name!r}, a column of a kind that is on no list (typtype"
                     f" {column.own_kind!r}, attgenerated {column.generated!r}). Leave it out."
                 )
+            if option in ("primary_key", "group_by") and column.kind == "d" and column.own_kind == "e":
+                raise ConfigurationError(
+                    f"{source.label}: {option} names {name!r}, a {column.declared}: Postgres has no operator that compares values"
+                    f" of a domain over an enum. Make the column a {column.own_type}, or read a query or view that casts it."
+                )
             if sum(c.name == name for c in columns) > 1:
                 raise ConfigurationError(
                     f"{source.label} has more than one column {name!r}, which {option} names: give each a name of its own, with"
@@ -179,7 +184,7 @@ def _make_schema(source: PostgresDefinition, columns: tuple[Column, ...]) -> Sch
             " it must be a timestamptz, timestamp, date or integer, or a domain over one of these."
         )
     group = by_name.get(source.group_by or "")
-    if group is not None and group.own_kind != "e" and group.own_type not in _GROUP_TYPES:
+    if group is not None and group.kind != "e" and group.own_type not in _GROUP_TYPES:
         raise ConfigurationError(
             f"{source.label}: group_by column {group.name!r} is a {group.declared}; it must be a text, integer, uuid,"
             " boolean, date or enum, whose values have one text each."
