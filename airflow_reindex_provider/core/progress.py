@@ -87,11 +87,15 @@ class Progress:
     def counts(self) -> Counts:
         return self._counts
 
-    def start(self, resumed: Counts | None = None) -> None:
-        """Report that the batch runs, going on from what an earlier try had acknowledged."""
+    def start(self, resumed: Counts | None = None, first: str = "") -> None:
+        """Report that the batch runs, going on from what an earlier try had acknowledged.
+
+        :param first: what is done before the first row comes, where that may take long.
+        """
         self._counts = resumed or Counts()
         self._last_chunk_at = self._clock()
-        self._report(Status.RUNNING, f"goes on after {self._counts.processed:,} rows" if resumed else "")
+        resumes = f"goes on after {self._counts.processed:,} rows" if resumed else ""
+        self._report(Status.RUNNING, "; ".join(filter(None, (resumes, first))))
 
     def add(self, chunk: Counts, *, before_report: Callable[[], None] = lambda: None) -> None:
         """Count one acknowledged chunk, and report where a report is due.

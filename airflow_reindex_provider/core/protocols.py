@@ -56,9 +56,10 @@ class SourceSession(PlanningSource, Protocol):
         """Whether a row lies in the window; must not scan the table where an index helps."""
 
     def read(self, batch: Batch, *, format: Format, fields: Sequence[str], chunk_rows: int) -> Iterator[Chunk]:
-        """The batch's rows as they are now, in order of change, cut into chunks of about ``chunk_rows`` rows. The last
-        chunk ends where the batch ends; a batch without rows may yield nothing. Memory does not grow with the batch.
-        A row whose cursor has moved past the window meanwhile is left out: a later window brings it.
+        """The batch's rows as they are now, in order of change, cut into chunks of about ``chunk_rows`` rows, sooner where
+        they are large. The last chunk ends where the batch ends; a batch without rows may yield nothing. Memory is that of a
+        chunk, and of the largest row. A row that cannot be read is in ``Chunk.rejected`` and does not stop the rest. A row
+        whose cursor has moved past the window meanwhile is left out: a later window brings it.
 
         The source of one group gives rows of other groups as deletions, and leaves them out of a fresh batch."""
 
@@ -77,6 +78,14 @@ class CountingSource(SourceSession, Protocol):
 
     def outliers(self) -> Outliers:
         """How many do. It may read the whole table."""
+
+
+@runtime_checkable
+class PreparingSource(SourceSession, Protocol):
+    """An open source that may need long for the first row of a batch."""
+
+    def preparation(self, batch: Batch, *, format: Format, fields: Sequence[str]) -> str:
+        """What it does before that, in words for people; empty where rows come at once."""
 
 
 @runtime_checkable

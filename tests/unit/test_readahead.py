@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
 from collections.abc import Iterator
 
 import pytest
 
 from airflow_reindex_provider.core.model import Chunk, Document, Format, Position
 from airflow_reindex_provider.core.running.readahead import read_ahead
-
-MEGABYTES = 1_000_000
 
 
 def rows(number: int, count: int = 1) -> Chunk:
@@ -28,52 +28,65 @@ def reading_threads() -> list[threading.Thread]:
 def test_rows_come_in_order() -> None:
     """Chunks of rows pass unchanged."""
     chunks = [rows(n, count=n) for n in range(20)]
-    with read_ahead(iter(chunks), max_bytes=MEGABYTES) as ahead:
+    with read_ahead(iter(chunks)) as ahead:
         assert list(ahead) == chunks
 
 
 def test_bytes_come_in_order_each_with_its_chunk() -> None:
     """No piece slips into the chunk before or after."""
     chunks = (copy(n, *[b"%d-%d" % (n, piece) for piece in range(n)]) for n in range(10))
-    with read_ahead(chunks, max_bytes=10) as ahead:
+    with read_ahead(chunks) as ahead:
         got = [(chunk.end.cursor, list(chunk.payload)) for chunk in ahead]
     assert got == [(str(n), [b"%d-%d" % (n, piece) for piece in range(n)]) for n in range(10)]
 
 
 def test_bytes_nobody_took_do_not_reach_the_next_chunk() -> None:
     """A writer may stop short of a chunk's end; the next chunk still begins at its beginning."""
-    with read_ahead(iter([copy(1, b"a", b"b", b"c"), copy(2, b"d")]), max_bytes=MEGABYTES) as ahead:
+    with read_ahead(iter([copy(1, b"a", b"b", b"c"), copy(2, b"d")])) as ahead:
         first = next(ahead)
         assert next(iter(first.payload)) == b"a"
         assert list(next(ahead).payload) == [b"d"]
 
 
-@pytest.mark.parametrize("max_bytes", [10, 25])
-def test_no_more_is_held_than_the_bound(max_bytes: int) -> None:
-    """What has been read and not yet taken stays within the bound, but for the piece that waits to enter."""
-    taken = 0
-    ahead_by: list[int] = []
+def test_one_chunk_is_read_while_another_one_is_used() -> None:
+    """However slow the writer is, the source is asked for no more, and what the writer took is held by nobody else."""
+    made: list[weakref.ref[Piece]] = []
+
+    class Piece(bytearray):
+        pass
 
     def source() -> Iterator[Chunk]:
-        def pieces() -> Iterator[bytes]:
-            for produced in range(1, 101):
-                ahead_by.append(produced - taken)
-                yield bytes(5)
+        for number in range(20):
+            pieces = [Piece(b"x") for _ in range(3)]
+            made.extend(map(weakref.ref, pieces))
+            yield copy(number, *pieces)
+            del pieces
 
-        yield Chunk(Position("1"), Format.PG_COPY, pieces())
-
-    with read_ahead(source(), max_bytes=max_bytes) as ahead:
-        for _ in next(ahead).payload:
-            taken += 1
-    assert taken == 100
-    # Besides the queue: one piece at the door, and one in the writer's hand that it has not counted yet.
-    assert max(ahead_by) <= max_bytes // 5 + 2
+    with read_ahead(source()) as ahead:
+        for number, chunk in enumerate(ahead):
+            assert len(list(chunk.payload)) == 3
+            gc.collect()
+            assert sum(piece() is not None for piece in made) <= 2 * 3, number
+            assert len(made) <= (number + 2) * 3
 
 
-def test_a_piece_larger_than_the_bound_passes() -> None:
-    """It is held alone, and nothing waits for ever."""
-    with read_ahead(iter([copy(1, bytes(50), b"x", bytes(50))]), max_bytes=10) as ahead:
-        assert [len(piece) for piece in next(ahead).payload] == [50, 1, 50]
+def test_whoever_waits_is_asked_now_and_then() -> None:
+    """While the source gives nothing, the writer's side can see that it shall stop, and does."""
+
+    class StopError(Exception):
+        pass
+
+    def stop() -> None:
+        raise StopError
+
+    go_on = threading.Event()
+
+    def source() -> Iterator[Chunk]:
+        go_on.wait(30)
+        yield rows(1)
+
+    with pytest.raises(StopError), read_ahead(source(), cancel=go_on.set, waiting=stop) as ahead:
+        list(ahead)
 
 
 def test_an_error_of_the_source_comes_after_what_it_gave() -> None:
@@ -85,13 +98,13 @@ def test_an_error_of_the_source_comes_after_what_it_gave() -> None:
         raise ConnectionError("gone")
 
     got: list[object] = []
-    with pytest.raises(ConnectionError, match="gone"), read_ahead(source(), max_bytes=MEGABYTES) as ahead:
+    with pytest.raises(ConnectionError, match="gone"), read_ahead(source()) as ahead:
         got.extend(chunk.end.cursor for chunk in ahead)
     assert got == ["1", "2"]
 
 
-def test_an_error_within_a_chunk_is_raised_to_whoever_writes_it() -> None:
-    """A chunk cut short must not look like a short chunk."""
+def test_an_error_within_a_chunk_comes_in_its_place() -> None:
+    """Whoever writes never sees a chunk that was cut short, nor an error that is not its own."""
 
     def pieces() -> Iterator[bytes]:
         yield b"a"
@@ -99,12 +112,9 @@ def test_an_error_within_a_chunk_is_raised_to_whoever_writes_it() -> None:
 
     got: list[object] = []
     source = iter([copy(1, b"whole"), Chunk(Position("2"), Format.PG_COPY, pieces()), copy(3, b"never")])
-    with read_ahead(source, max_bytes=MEGABYTES) as ahead:
-        assert list(next(ahead).payload) == [b"whole"]
-        second = next(ahead)
-        with pytest.raises(ConnectionError, match="gone"):
-            got.extend(second.payload)
-    assert got == [b"a"]
+    with pytest.raises(ConnectionError, match="gone"), read_ahead(source) as ahead:
+        got.extend(list(chunk.payload) for chunk in ahead)
+    assert got == [[b"whole"]]
 
 
 def test_leaving_early_stops_the_thread_and_closes_the_source() -> None:
@@ -118,7 +128,7 @@ def test_leaving_early_stops_the_thread_and_closes_the_source() -> None:
         finally:
             closed.append(True)
 
-    with read_ahead(source(), max_bytes=100) as ahead:
+    with read_ahead(source()) as ahead:
         next(ahead)
     assert closed == [True]
     assert reading_threads() == []
@@ -126,8 +136,8 @@ def test_leaving_early_stops_the_thread_and_closes_the_source() -> None:
 
 def test_the_thread_ends_with_the_source() -> None:
     """Nothing is left behind after an ordinary end either, nor when nobody reads."""
-    with read_ahead(iter([rows(1)]), max_bytes=MEGABYTES) as ahead:
+    with read_ahead(iter([rows(1)])) as ahead:
         assert len(list(ahead)) == 1
-    with read_ahead(iter([rows(1)]), max_bytes=MEGABYTES):
+    with read_ahead(iter([rows(1)])):
         pass
     assert reading_threads() == []

@@ -50,23 +50,8 @@ class Document:
 
 
 @dataclass(frozen=True, slots=True)
-class Chunk:
-    """What a target writes and acknowledges at once.
-
-    ``payload`` holds a list of documents (``Format.ROWS``) or an iterable of bytes that can be walked once. Once it is
-    acknowledged, the batch goes on at ``end``: every row of the batch before that place is in this or an earlier chunk.
-    """
-
-    end: Position
-    format: Format
-    payload: Sequence[Document] | Iterable[bytes]
-    weight: int = 0
-    """Bytes that a list of documents holds, as far as the source knows; 0 where it does not."""
-
-
-@dataclass(frozen=True, slots=True)
 class Rejection:
-    """A document that the target refused, and why."""
+    """A row that is not in the index though it should be, and why."""
 
     key: Key
     reason: str
@@ -77,6 +62,22 @@ class Rejection:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Rejection:
         return cls(tuple(value["key"]), value["reason"])
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """What a target writes and acknowledges at once.
+
+    ``payload`` holds a list of documents (``Format.ROWS``) or pieces of bytes that can be walked once. A source bounds it by the
+    bytes that have come, whatever rows were like before. Once it is acknowledged, the batch goes on at ``end``: every row of the
+    batch before that place is in this or an earlier chunk, or ``rejected``.
+    """
+
+    end: Position
+    format: Format
+    payload: Sequence[Document] | Iterable[bytes]
+    rejected: tuple[Rejection, ...] = ()
+    """Rows that are no documents, because they could not be read."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 from airflow_reindex_provider.core import parking
 from airflow_reindex_provider.core.errors import GenerationGoneError, IndexingStoppedError, TooManyFailuresError
@@ -20,7 +20,6 @@ from airflow_reindex_provider.core.model import (
     BatchResult,
     Chunk,
     Counts,
-    Document,
     Format,
     Position,
     Rejection,
@@ -30,15 +29,22 @@ from airflow_reindex_provider.core.model import (
 from airflow_reindex_provider.core.model.packed import packed, size, unpacked
 from airflow_reindex_provider.core.parking import MAX_REASON_CHARS
 from airflow_reindex_provider.core.progress import Progress, Status
-from airflow_reindex_provider.core.protocols import ResumeLog, SourceSession, StagingWriter, TargetSession, Writer
+from airflow_reindex_provider.core.protocols import (
+    PreparingSource,
+    ResumeLog,
+    SourceSession,
+    StagingWriter,
+    TargetSession,
+    Writer,
+)
 from airflow_reindex_provider.core.running.readahead import read_ahead, stage_ahead
+from airflow_reindex_provider.core.running.transforming import transformed
 
 log = logging.getLogger(__name__)
 
 NOTE_BYTES = 48 * 1024
 """Of the note for the next try: Airflow's ``[state_store] max_value_storage_bytes`` is 64 kB as it comes."""
 NOT_NOTED = "refused in an earlier try of the task, whose log has the reason"
-READ_AHEAD_BYTES = 8 * 1024 * 1024
 WRITES_AT_ONCE = 2
 
 
@@ -129,7 +135,7 @@ def index_batch(
     error.
 
     :param resume: cleared at the end, so that a task cleared by hand does all of its work again.
-    :param should_stop: looked at between chunks.
+    :param should_stop: looked at between chunks, and while the source has none yet.
     :param pace: told after each chunk how many documents it had; may wait, see ``core.running.throttle``.
     :raises IndexingStoppedError: asked to stop.
     :raises TooManyFailuresError: more than ``max_failures`` documents of the batch were refused.
@@ -139,7 +145,6 @@ def index_batch(
     schema = source.schema()
     fields = target.fields(batch.generation, schema)
     rest = batch if done.end is None else replace(batch, window=replace(batch.window, start=done.end))
-    progress.start(done.counts if done.end else None)
     noted = done
 
     def note() -> None:
@@ -156,15 +161,22 @@ def index_batch(
             # It would only spare a retry some work; the rows themselves are safe in the target.
             log.warning("What batch %d has reached was not noted: %s", batch.number + 1, error)
 
+    def stop_if_asked() -> None:
+        if should_stop():
+            raise IndexingStoppedError(f"Stopped after {done.counts.processed:,} rows; a retry goes on from there.")
+
     try:
+        first = source.preparation(rest, format=format, fields=fields) if isinstance(source, PreparingSource) else ""
+        progress.start(done.counts if done.end else None, first)
         reading = source.read(rest, format=format, fields=fields, chunk_rows=chunk_rows)
         with (
             target.writer(batch.generation, schema, format) as writer,
-            _writes(reading, writer, format, transform, source.cancel) as writes,
+            _writes(reading, writer, format, transform, cancel=source.cancel, waiting=stop_if_asked) as writes,
         ):
-            for chunk, unmade, write in writes:
+            for chunk, write in writes:
                 result = write()
-                result = WriteResult(result.counts + Counts(failures=len(unmade)), (*unmade, *result.rejected))
+                unread = chunk.rejected
+                result = WriteResult(result.counts + Counts(failures=len(unread)), (*unread, *result.rejected))
                 done = done.after(chunk, result)
                 for refused in result.rejected:
                     log.warning("Refused and parked: key %s: %s", "/".join(refused.key), refused.reason)
@@ -172,10 +184,7 @@ def index_batch(
                 progress.add(result.counts, before_report=note)
                 if len(done.rejected) > max_failures or done.key_bytes > parking.MAX_BYTES:
                     raise TooManyFailuresError(_too_many(batch, done.rejected, max_failures))
-                if should_stop():
-                    raise IndexingStoppedError(
-                        f"Stopped after {done.counts.processed:,} rows; a retry goes on from there."
-                    )
+                stop_if_asked()
                 pace(result.counts.processed)
     except BaseException as error:
         if noted is not done and not isinstance(error, TooManyFailuresError):
@@ -194,9 +203,11 @@ def _writes(
     writer: Writer,
     format: Format,
     transform: Transform | None,
+    *,
     cancel: Callable[[], None],
-) -> Iterator[Iterator[tuple[Chunk, tuple[Rejection, ...], Callable[[], WriteResult]]]]:
-    """Each chunk, the documents that the transform could not make of it, and what writes the others.
+    waiting: Callable[[], None],
+) -> Iterator[Iterator[tuple[Chunk, Callable[[], WriteResult]]]]:
+    """Each chunk, and what writes its documents.
 
     The author's transform runs where the task runs, never in a thread.
     """
@@ -205,32 +216,14 @@ def _writes(
         with (
             ThreadPoolExecutor(WRITES_AT_ONCE, "reindex-write") as pool,
             stage_ahead(
-                reading, lambda chunk: pool.submit(writer.stage(chunk)), max_bytes=READ_AHEAD_BYTES, cancel=cancel
+                reading, lambda chunk: pool.submit(writer.stage(chunk)), cancel=cancel, waiting=waiting
             ) as staged,
         ):
-            yield ((chunk, (), written.result) for chunk, written in staged)
+            yield ((chunk, written.result) for chunk, written in staged)
         return
-    with read_ahead(reading, max_bytes=READ_AHEAD_BYTES, cancel=cancel) as chunks:
-        yield ((chunk, unmade, partial(writer.write, chunk)) for chunk, unmade in _transformed(chunks, transform))
-
-
-def _transformed(chunks: Iterator[Chunk], transform: Transform | None) -> Iterator[tuple[Chunk, tuple[Rejection, ...]]]:
-    """Each chunk as the target shall see it, with the documents that the transform could not make."""
-    for chunk in chunks:
-        if transform is None:
-            yield chunk, ()
-            continue
-        documents: list[Document] = []
-        rejected: list[Rejection] = []
-        for document in cast("Sequence[Document]", chunk.payload):
-            if document.fields is None:
-                documents.append(document)
-                continue
-            try:
-                documents.append(replace(document, fields=transform(dict(document.fields))))
-            except Exception as error:
-                rejected.append(Rejection(document.key, f"the transform raised {type(error).__name__}: {error}"))
-        yield Chunk(chunk.end, chunk.format, documents), tuple(rejected)
+    with read_ahead(reading, cancel=cancel, waiting=waiting) as chunks:
+        made = chunks if transform is None else (transformed(chunk, transform) for chunk in chunks)
+        yield ((chunk, partial(writer.write, chunk)) for chunk in made)
 
 
 def _too_many(batch: Batch, rejected: Sequence[Rejection], max_failures: int) -> str:

@@ -1,15 +1,16 @@
-"""Reads, and stages, in threads a bounded way ahead, so that source and target work at the same time."""
+"""Reads, and stages, a chunk ahead in threads, so that source and target work at the same time."""
 
 from __future__ import annotations
 
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TypeVar, cast
 
-from airflow_reindex_provider.core.model import Chunk, Document, Format
+from airflow_reindex_provider.core.model import Chunk, Format
 
 log = logging.getLogger(__name__)
 
@@ -17,8 +18,7 @@ _PATIENCE_S = 0.2
 _CANCEL_S = 15.0
 T = TypeVar("T")
 
-_DOCUMENT_COST = 1024
-"""What a document in the rows format is taken to weigh at least, in bytes."""
+_LOOK_UP_S = 0.5
 
 
 class _HungUpError(Exception):
@@ -26,46 +26,43 @@ class _HungUpError(Exception):
 
 
 class _Pipe:
-    """A queue bounded by weight. The reader puts, the writer gets; who hangs up leaves the other one nothing to wait for."""
+    """The reader puts, the writer gets; who hangs up leaves the other one nothing to wait for.
 
-    def __init__(self, max_bytes: int) -> None:
-        self._max = max_bytes
-        self._items: deque[tuple[object, int]] = deque()
-        self._weight = 0
+    :param holds: how many items may wait to be taken while another one is made.
+    """
+
+    def __init__(self, holds: int) -> None:
+        self._holds = holds
+        self._items: deque[object] = deque()
         self._closed = False
         self._changed = threading.Condition()
 
-    def put(self, item: object, weight: int) -> bool:
-        """False when the other side has hung up. One item may always enter, so none is too heavy."""
+    def put(self, item: object) -> bool:
+        """False when the other side has hung up. Returns when the next item may be made."""
         with self._changed:
-            while self._weight and self._weight + weight > self._max and not self._closed:
-                self._changed.wait()
-            if self._closed:
-                return False
-            self._items.append((item, weight))
-            self._weight += weight
+            self._items.append(item)
             self._changed.notify_all()
-            return True
+            while len(self._items) > self._holds and not self._closed:
+                self._changed.wait()
+            return not self._closed
 
-    def get(self) -> object:
-        with self._changed:
-            while not self._items and not self._closed:
-                self._changed.wait()
-            if self._closed:
-                raise _HungUpError
-            item, weight = self._items.popleft()
-            self._weight -= weight
-            self._changed.notify_all()
-            return item
+    def get(self, waiting: Callable[[], None] = lambda: None) -> object:
+        """:param waiting: called again and again while there is nothing; what it raises comes through."""
+        while True:
+            with self._changed:
+                if not self._items and not self._closed:
+                    self._changed.wait(_LOOK_UP_S)
+                if self._closed:
+                    raise _HungUpError
+                if self._items:
+                    self._changed.notify_all()
+                    return self._items.popleft()
+            waiting()
 
     def close(self) -> None:
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-
-
-class _EndOfChunk:
-    pass
 
 
 class _EndOfBatch:
@@ -76,62 +73,54 @@ class _EndOfBatch:
 def _fill(pipe: _Pipe, chunks: Iterator[Chunk]) -> None:
     try:
         for chunk in chunks:
-            if chunk.format is Format.ROWS:
-                documents = cast("list[Document]", chunk.payload)
-                if not pipe.put(chunk, max(len(documents) * _DOCUMENT_COST, chunk.weight)):
-                    return
-                continue
-            if not pipe.put(chunk, 0):
+            if chunk.format is not Format.ROWS:
+                # Here, so that what the source raises is raised in place of the chunk, and never to its writer.
+                chunk = replace(chunk, payload=deque(cast("Iterable[bytes]", chunk.payload)))
+            if not pipe.put(chunk):
                 return
-            for piece in cast("Iterator[bytes]", chunk.payload):
-                if not pipe.put(piece, len(piece)):
-                    return
-            pipe.put(_EndOfChunk(), 0)
-        pipe.put(_EndOfBatch(None), 0)
+        pipe.put(_EndOfBatch(None))
     except BaseException as error:
-        pipe.put(_EndOfBatch(error), 0)
+        pipe.put(_EndOfBatch(error))
     finally:
         close = getattr(chunks, "close", None)
         if close is not None:
             close()
 
 
-def _pieces(pipe: _Pipe) -> Iterator[bytes]:
-    while not isinstance(item := pipe.get(), _EndOfChunk):
-        if isinstance(item, _EndOfBatch):
-            # The source broke in the middle of this chunk: whoever writes it must see that, not a short chunk.
-            raise item.error or RuntimeError("the source ended within a chunk")
-        yield cast("bytes", item)
-
-
-def _drain(pipe: _Pipe) -> Iterator[Chunk]:
-    while not isinstance(item := pipe.get(), _EndOfBatch):
+def _drain(pipe: _Pipe, waiting: Callable[[], None] = lambda: None) -> Iterator[Chunk]:
+    while not isinstance(item := pipe.get(waiting), _EndOfBatch):
         chunk = cast("Chunk", item)
-        if chunk.format is Format.ROWS:
-            yield chunk
-            continue
-        pieces = _pieces(pipe)
-        yield Chunk(chunk.end, chunk.format, pieces)
-        for _ in pieces:
-            pass
+        if chunk.format is not Format.ROWS:
+            chunk = replace(chunk, payload=_used_up(cast("deque[bytes]", chunk.payload)))
+        yield chunk
     if item.error is not None:
         raise item.error
 
 
+def _used_up(pieces: deque[bytes]) -> Iterator[bytes]:
+    """Pieces that nobody holds but who gets them."""
+    while pieces:
+        yield pieces.popleft()
+
+
 @contextmanager
 def read_ahead(
-    chunks: Iterator[Chunk], *, max_bytes: int, cancel: Callable[[], None] = lambda: None
+    chunks: Iterator[Chunk],
+    *,
+    cancel: Callable[[], None] = lambda: None,
+    waiting: Callable[[], None] = lambda: None,
 ) -> Iterator[Iterator[Chunk]]:
     """The same chunks in the same order, read in a thread of its own.
 
-    Holds ``max_bytes`` of payload, or a single piece where that is larger. An error of the source is raised at the place
-    where it happened. Leaving the context stops the thread, so the source can be closed after it.
+    One chunk is read, payload and all, while another one is used. An error of the source is raised in place of the chunk in
+    which it happened. Leaving the context stops the thread, so the source can be closed after it.
 
     :param cancel: makes a read that waits for the source give up; called when the context is left before the end.
+    :param waiting: called about twice a second while no chunk is there, by whoever waits for it.
     """
-    pipe = _Pipe(max_bytes)
+    pipe = _Pipe(0)
     with _running("reindex-read-ahead", lambda: _fill(pipe, chunks), pipe, cancel=cancel):
-        yield _drain(pipe)
+        yield _drain(pipe, waiting)
 
 
 @contextmanager
@@ -139,26 +128,26 @@ def stage_ahead(
     chunks: Iterator[Chunk],
     stage: Callable[[Chunk], T],
     *,
-    max_bytes: int,
     cancel: Callable[[], None] = lambda: None,
+    waiting: Callable[[], None] = lambda: None,
 ) -> Iterator[Iterator[tuple[Chunk, T]]]:
     """As :func:`read_ahead`, with what ``stage`` makes of each chunk in a second thread, while the one before is used.
 
     An error of ``stage`` is raised where its chunk would have come.
     """
-    read, staged = _Pipe(max_bytes), _Pipe(1)
+    read, staged = _Pipe(0), _Pipe(1)
 
     def fill() -> None:
         try:
             for chunk in _drain(read):
-                if not staged.put((chunk, stage(chunk)), 1):
+                if not staged.put((chunk, stage(chunk))):
                     return
-            staged.put(_EndOfBatch(None), 0)
+            staged.put(_EndOfBatch(None))
         except BaseException as error:
-            staged.put(_EndOfBatch(error), 0)
+            staged.put(_EndOfBatch(error))
 
     def drain() -> Iterator[tuple[Chunk, T]]:
-        while not isinstance(item := staged.get(), _EndOfBatch):
+        while not isinstance(item := staged.get(waiting), _EndOfBatch):
             yield cast("tuple[Chunk, T]", item)
         if item.error is not None:
             raise item.error

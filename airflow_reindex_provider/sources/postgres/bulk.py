@@ -2,48 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from psycopg import sql
 
 from airflow_reindex_provider.core.bulk import VERSION_TYPE, is_vector
-from airflow_reindex_provider.core.model import Batch, Chunk, Format, Schema, Window
-from airflow_reindex_provider.sources.postgres.reading import copy_out
+from airflow_reindex_provider.core.model import Schema
 
 if TYPE_CHECKING:
-    import psycopg
-
     from airflow_reindex_provider.sources.postgres.sql import Relation
 
 _BASE64 = sql.SQL(r"translate(encode({}, 'base64'), E'\n', '')")
 
 
-def bulk_chunks(
-    connection: psycopg.Connection[Any],
-    relation: Relation,
-    schema: Schema,
-    batch: Batch,
-    fields: Sequence[str],
-    windows: Sequence[Window],
-) -> Iterator[Chunk]:
-    """One COPY a window, each a chunk. A chunk's payload must be used up before the next one is asked for."""
-    line = _line(relation, schema, fields)
-    for window in windows:
-        condition = relation.of_keys(batch.keys, window) if batch.keys else relation.within(window)
-        # Binary COPY is the one form that does not escape what it carries.
-        statement = sql.SQL("COPY (SELECT {} FROM {} WHERE {} ORDER BY {}) TO STDOUT (FORMAT binary)").format(
-            line, relation.body, condition, sql.SQL(", ").join((relation.cursor, *relation.key))
-        )
-        yield Chunk(window.end, Format.BULK, copy_out(connection, statement, texts=True))
-
-
-def _line(relation: Relation, schema: Schema, fields: Sequence[str]) -> sql.Composed:
-    parts = [sql.SQL("{}::text").format(k) for k in relation.key]
-    if len(parts) > 1:
-        parts = [sql.SQL(r"replace(replace({}, '\', '\\'), '|', '\|')").format(part) for part in parts]
+def bulk_line(relation: Relation, schema: Schema, fields: Sequence[str]) -> sql.Composed:
+    """Of a row, with its newlines."""
     action = sql.SQL("{} || ',\"version\":' || greatest({}, 0) || {}").format(
-        sql.SQL("to_json({})").format(sql.SQL(" || '|' || ").join(parts)),
+        sql.SQL("to_json({})").format(relation.document_id()),
         relation.version,
         sql.Literal(f',"version_type":"{VERSION_TYPE}"}}}}\n'),
     )

@@ -1,4 +1,4 @@
-"""Cuts windows into batches, and batches into chunks, at rows of the source: no row leaves it for that."""
+"""Cuts windows into batches at rows of the source: no row leaves it for that."""
 
 from __future__ import annotations
 
@@ -9,15 +9,13 @@ import psycopg
 from psycopg import sql
 
 from airflow_reindex_provider.core.errors import ConfigurationError
-from airflow_reindex_provider.core.model import Batch, Position, Slices, Window
+from airflow_reindex_provider.core.model import Position, Slices, Window
 from airflow_reindex_provider.sources.postgres.description import Description
 from airflow_reindex_provider.sources.postgres.outliers import in_passing
 from airflow_reindex_provider.sources.postgres.relations import Relations
 
 HOPS_PER_BATCH = 25
 """A part is joined from whole hops: with 25 to a batch, rounding leaves the parts equal within 1/25. More cost time."""
-CHUNK_BYTES = 32 * 1024 * 1024
-"""Of a table's mean rows; keeps acknowledgements and progress coming where documents are large."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,21 +37,6 @@ class Cutting:
         row = self.connection.execute(self.relations.of(fresh=fresh).count(last)).fetchone()
         assert row is not None
         return replace(counted, parts=_join(window, starts, step, row[0], batch_rows, max_slices))
-
-    def chunks(self, batch: Batch, chunk_rows: int) -> list[Window]:
-        """The batch's window cut at every ``chunk_rows`` rows, sooner where rows are wide.
-
-        Without an index each cut costs a scan of the table, so the batch is one chunk then."""
-        window, described = batch.window, self.relations.description
-        if described.catalogue.row_bytes:
-            chunk_rows = max(1, min(chunk_rows, int(CHUNK_BYTES / described.catalogue.row_bytes)))
-        # The rows of a group that no index has together are found among those that one has in order, in one go.
-        indexed = described.is_indexed(fresh=batch.fresh) or described.is_indexed()
-        if batch.keys or batch.rows <= chunk_rows or not indexed:
-            return [window]
-        starts, _ = self._starts(window, chunk_rows, fresh=batch.fresh)
-        cuts = [window.start, *starts[1:]]
-        return [Window(cut, after or window.end) for cut, after in zip(cuts, [*cuts[1:], None], strict=True)]
 
     def _starts(
         self, window: Window, step: int, *, fresh: bool, outliers: sql.Composable | None = None

@@ -62,7 +62,8 @@ class Description:
         """Whether an index has the rows in order of change: all of them, or those of a group beside each other."""
         definition = self.definition
         group = (definition.group_by,) if fresh and definition.group_by else ()
-        return self.catalogue.has_index_on((*group, definition.cursor_field, *definition.key))
+        # A column that stands there already has one value by then.
+        return self.catalogue.has_index_on(tuple(dict.fromkeys((*group, definition.cursor_field, *definition.key))))
 
     @property
     def cursor_is_not_null(self) -> bool:

@@ -23,12 +23,13 @@ from airflow_reindex_provider.core.model import (
     Window,
 )
 from airflow_reindex_provider.databases.postgres.listing import KeyList
-from airflow_reindex_provider.sources.postgres import horizon, listing, outliers, reading
+from airflow_reindex_provider.sources.postgres import horizon, listing, outliers
 from airflow_reindex_provider.sources.postgres.asking import asking
-from airflow_reindex_provider.sources.postgres.bulk import bulk_chunks
 from airflow_reindex_provider.sources.postgres.cutting import Cutting
 from airflow_reindex_provider.sources.postgres.definition import PostgresDefinition
 from airflow_reindex_provider.sources.postgres.description import describe
+from airflow_reindex_provider.sources.postgres.forms import BulkForm, CopyForm, Form, RowsForm
+from airflow_reindex_provider.sources.postgres.reading import Reading
 from airflow_reindex_provider.sources.postgres.relations import Relations, tombstones_of
 from airflow_reindex_provider.sources.postgres.tombstones import Tombstones
 
@@ -77,18 +78,22 @@ class PostgresSourceSession:
             return cutting.slices(window, batch_rows=batch_rows, max_slices=max_slices, fresh=fresh)
 
     def read(self, batch: Batch, *, format: Format, fields: Sequence[str], chunk_rows: int) -> Iterator[Chunk]:
-        found = self._relations
-        relation = found.of(fresh=batch.fresh)
         with self._asking():
-            if format is Format.ROWS:
-                yield from reading.rows(self._connection, relation, batch, fields, chunk_rows)
-                return
-            windows = Cutting(found, self._connection).chunks(batch, chunk_rows)
-            if format is Format.BULK:
-                schema = found.description.schema
-                yield from bulk_chunks(self._connection, relation, schema, batch, fields, windows)
-            else:
-                yield from reading.copies(self._connection, relation, batch, fields, windows)
+            yield from self._reading(batch, format, fields, chunk_rows).chunks()
+
+    def preparation(self, batch: Batch, *, format: Format, fields: Sequence[str]) -> str:
+        with self._asking():
+            return self._reading(batch, format, fields).preparation()
+
+    def _reading(self, batch: Batch, format: Format, fields: Sequence[str], chunk_rows: int = 1) -> Reading:
+        found = self._relations
+        relation, schema = found.of(fresh=batch.fresh), found.description.schema
+        form: Form
+        if format is Format.ROWS:
+            form = RowsForm(relation, schema, fields, self._connection)
+        else:
+            form = (BulkForm if format is Format.BULK else CopyForm)(relation, schema, fields)
+        return Reading(self._connection, form, batch, chunk_rows, self._source.label)
 
     def outliers(self) -> Outliers:
         found = self._relations

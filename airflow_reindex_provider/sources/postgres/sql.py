@@ -193,7 +193,7 @@ class Relation:
             "columns": columns,
             "body": self.body,
             "within": self.within(window),
-            "order": sql.SQL(", ").join((self.cursor, *self.key)),
+            "order": self.order(),
             "step": sql.Literal(step),
         }
         if hop:
@@ -257,34 +257,26 @@ class Relation:
 
     # -- reading
 
-    def copy(self, condition: sql.Composable, fields: Sequence[str]) -> sql.Composed:
-        """Version, whether it is gone, and the fields, each cast to its type on the wire, as binary COPY.
+    def place(self) -> sql.Composed:
+        """A row's place in the order of change, as one text: the cursor, ``|`` and :meth:`document_id`."""
+        return sql.SQL("{}::text || '|' || {}").format(self.cursor, self.document_id())
 
-        The order within a chunk matters to nobody; asking for it keeps the planner on the index that the chunks came from.
-        """
-        columns = sql.SQL(", ").join(
-            [
-                sql.SQL("{} AS version").format(self.version),
-                sql.SQL("({})::boolean AS gone").format(self.deleted),
-                *(self._on_wire(name) for name in fields),
-            ]
-        )
-        order = sql.SQL(", ").join((self.cursor, *self.key))
-        return sql.SQL("COPY (SELECT {} FROM {} WHERE {} ORDER BY {}) TO STDOUT (FORMAT binary)").format(
-            columns, self.body, condition, order
-        )
+    def document_id(self) -> sql.Composed:
+        """The key as ``core.bulk.document_id`` writes it."""
+        parts = self.key_texts()
+        if len(parts) > 1:
+            parts = [sql.SQL(r"replace(replace({}, '\', '\\'), '|', '\|')").format(part) for part in parts]
+        return sql.SQL(" || '|' || ").join(parts)
 
-    def rows(self, condition: sql.Composable, fields: Sequence[str]) -> sql.Composed:
-        """Cursor and key as text, version, whether it is gone, and the fields in their own types, in order of change."""
-        return sql.SQL("SELECT {}::text, {}, {}, ({})::boolean, {} FROM {} WHERE {} ORDER BY {}").format(
+    def places(self, condition: sql.Composable, *, skip: int) -> sql.Composed:
+        """Cursor and key parts of the row that so many others come before."""
+        return sql.SQL("SELECT {}::text, {} FROM {} WHERE {} ORDER BY {} OFFSET {} LIMIT 1").format(
             self.cursor,
             self._key_texts(),
-            self.version,
-            self.deleted,
-            sql.SQL(", ").join(self._on_wire(name) for name in fields),
             self.body,
             condition,
-            sql.SQL(", ").join((self.cursor, *self.key)),
+            self.order(),
+            sql.Literal(skip),
         )
 
     def keys_from(self, cursor: str) -> sql.Composed:
@@ -295,11 +287,17 @@ class Relation:
 
     # -- pieces
 
-    def _on_wire(self, name: str) -> sql.Composed:
+    def on_wire(self, name: str) -> sql.Composed:
         return sql.SQL("{}::{}").format(sql.Identifier("r", name), sql.SQL(self.wire_types[name]))
 
+    def key_texts(self) -> list[sql.Composed]:
+        return [sql.SQL("{}::text").format(k) for k in self.key]
+
     def _key_texts(self) -> sql.Composed:
-        return sql.SQL(", ").join(sql.SQL("{}::text").format(k) for k in self.key)
+        return sql.SQL(", ").join(self.key_texts())
+
+    def order(self) -> sql.Composed:
+        return sql.SQL(", ").join((self.cursor, *self.key))
 
     def _order_row(self) -> sql.Composed:
         return _row((self.cursor, *self.key))
