@@ -8,6 +8,7 @@ import weakref
 from collections.abc import Iterator
 
 import pytest
+from pytest_mock import MockerFixture
 
 from airflow_reindex_provider.core.model import Chunk, Document, Format, Position
 from airflow_reindex_provider.core.running.readahead import read_ahead
@@ -70,8 +71,10 @@ def test_one_chunk_is_read_while_another_one_is_used() -> None:
             assert len(made) <= (number + 2) * 3
 
 
-def test_whoever_waits_is_asked_now_and_then() -> None:
+def test_whoever_waits_is_asked_now_and_then(mocker: MockerFixture) -> None:
     """While the source gives nothing, the writer's side can see that it shall stop, and does."""
+
+    mocker.patch("airflow_reindex_provider.core.running.readahead._LOOK_UP_S", 0.01)
 
     class StopError(Exception):
         pass

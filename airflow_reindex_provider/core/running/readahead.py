@@ -18,7 +18,8 @@ _PATIENCE_S = 0.2
 _CANCEL_S = 15.0
 T = TypeVar("T")
 
-_LOOK_UP_S = 0.5
+_LOOK_UP_S = 2.0
+"""How often whoever waits for a chunk sees whether it shall go on waiting."""
 
 
 class _HungUpError(Exception):
@@ -116,7 +117,7 @@ def read_ahead(
     which it happened. Leaving the context stops the thread, so the source can be closed after it.
 
     :param cancel: makes a read that waits for the source give up; called when the context is left before the end.
-    :param waiting: called about twice a second while no chunk is there, by whoever waits for it.
+    :param waiting: called every two seconds while no chunk is there, by whoever waits for it.
     """
     pipe = _Pipe(0)
     with _running("reindex-read-ahead", lambda: _fill(pipe, chunks), pipe, cancel=cancel):

@@ -60,10 +60,14 @@ class Description:
 
     def is_indexed(self, *, fresh: bool = False) -> bool:
         """Whether an index has the rows in order of change: all of them, or those of a group beside each other."""
+        return self.catalogue.has_index_on(self.order(fresh=fresh))
+
+    def order(self, *, fresh: bool = False) -> tuple[str, ...]:
+        """The columns of the index that has them so."""
         definition = self.definition
         group = (definition.group_by,) if fresh and definition.group_by else ()
-        # A column that stands there already has one value by then.
-        return self.catalogue.has_index_on(tuple(dict.fromkeys((*group, definition.cursor_field, *definition.key))))
+        # A column that stands there already has one value by then: the key may be the cursor field too.
+        return tuple(dict.fromkeys((*group, definition.cursor_field, *definition.key)))
 
     @property
     def cursor_is_not_null(self) -> bool:

@@ -46,10 +46,10 @@ def survey(description: Description, relation: Relation, connection: psycopg.Con
 
 def _warnings(description: Description) -> Iterator[str]:
     source, facts = description.definition, description.catalogue.facts
-    columns = (source.cursor_field, *source.key)
+    columns = description.order()
     if not description.catalogue.is_view and (ddl := description.index_ddl(columns)):
         yield f"{source.label} has no index on ({quoted(columns)}): every run reads the whole table. {ddl}"
-    columns = (source.group_by or "", *columns)
+    columns = description.order(fresh=True)
     if source.group_by and not description.catalogue.is_view and (ddl := description.index_ddl(columns)):
         yield (
             f"{source.label} has no index on ({quoted(columns)}): the first load, a rebuild and a sweep of each group read the"

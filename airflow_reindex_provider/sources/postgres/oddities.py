@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import psycopg
 
-_OF_A_ROW = ("21", "22", "38", "39", "54", "P0", "XX")
-"""SQLSTATE classes of what evaluating or sending a row may raise: data exceptions (a cast, a division, an encoding), a subquery
-with two rows, what functions raise, limits of the server, and rows that are damaged on disk."""
+from airflow_reindex_provider.databases.postgres.sqlstates import Verdict, verdict_of
+
+_OF_A_ROW_TOO = ("21", "38", "39", "54", "XX")
+"""SQLSTATE classes that say little to whoever writes, and here lead to a row: a subquery with two rows, what functions in other
+languages raise, limits of the server, and rows that are damaged on disk."""
 _CANNOT_BE_SENT = ("22021", "22P05", "54000", "54001")
 """Characters that the connection's encoding does not have; a row past a gigabyte; nesting past the server's stack."""
 _TOO_LARGE = "invalid memory alloc request size"
@@ -15,7 +17,7 @@ _TOO_LARGE = "invalid memory alloc request size"
 
 def is_of_a_row(error: psycopg.Error) -> bool:
     """Whether other rows may well be read."""
-    return (error.sqlstate or "").startswith(_OF_A_ROW)
+    return verdict_of(error) is Verdict.ROW or (error.sqlstate or "").startswith(_OF_A_ROW_TOO)
 
 
 def cannot_be_sent(error: psycopg.Error) -> bool:
