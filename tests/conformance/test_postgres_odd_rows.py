@@ -90,6 +90,11 @@ class _Odd:
         raise LookupError("no words for it")
 
 
+class _WordlessError(Exception):
+    def __str__(self) -> str:
+        raise LookupError
+
+
 def raising(error: BaseException) -> Callable[[], Any]:
     def make() -> Any:
         raise error
@@ -103,6 +108,7 @@ def endless() -> Any:
 
 ODD: dict[str, Callable[[], Any]] = {
     "an error": raising(KeyError("x")),
+    "an error without words": raising(_WordlessError()),
     "no memory": raising(MemoryError()),
     "recursion": endless,
     "a list": lambda: [1],

@@ -20,7 +20,7 @@ def transformed(chunk: Chunk, transform: Transform) -> Chunk:
         try:
             documents.append(replace(document, fields=_made(transform, document.fields)))
         except Exception as error:
-            rejected.append(Rejection(document.key, f"the transform raised {type(error).__name__}: {error}"))
+            rejected.append(Rejection(document.key, f"the transform raised {_words(error)}"))
     return replace(chunk, payload=documents, rejected=(*chunk.rejected, *rejected))
 
 
@@ -38,3 +38,10 @@ def _made(transform: Transform, fields: Mapping[str, Any]) -> dict[str, Any] | N
         if not isinstance(name, str):
             raise TypeError(f"the name of a field must be a text, and {name!r} is a {type(name).__name__}")
     return fields
+
+
+def _words(error: Exception) -> str:
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception:
+        return type(error).__name__

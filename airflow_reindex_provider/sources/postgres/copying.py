@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from psycopg.pq import ExecStatus
 
+from airflow_reindex_provider.databases.postgres.binary_copy import HEADER, TRAILER
 from airflow_reindex_provider.databases.postgres.transactions import transaction
 
 if TYPE_CHECKING:
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
 GATHER_S = 0.0002
 """A server that has to wake its reader for every 8 KiB spends much of its time on that. So a reader that has caught up sleeps
 for an instant, in which some of the socket's buffer fills."""
-COPY_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
-"""Signature, flags and extension of a binary COPY: they come with the first row, or with the trailer where there is none."""
-COPY_TRAILER = b"\xff\xff"
 
 
 def copied(connection: psycopg.Connection[Any], statement: sql.Composed, *, binary: bool) -> Iterator[bytes]:
@@ -43,7 +41,8 @@ def _copied(connection: psycopg.Connection[Any], statement: bytes, *, binary: bo
         _finish(connection, result)
         return
     get = pgconn.get_copy_data
-    skip = len(COPY_HEADER) if binary else 0
+    # It comes with the first row, or with the trailer where there is none.
+    skip = len(HEADER) if binary else 0
     done = False
     try:
         while True:
@@ -51,7 +50,7 @@ def _copied(connection: psycopg.Connection[Any], statement: bytes, *, binary: bo
             if count > 0:
                 row = bytes(data[skip:] if skip else data)
                 skip = 0
-                if row != COPY_TRAILER:
+                if row != TRAILER:
                     yield row
             elif count == 0:
                 if not select.select([pgconn.socket], [], [], 0)[0]:

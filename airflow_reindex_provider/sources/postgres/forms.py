@@ -11,8 +11,8 @@ from psycopg import sql
 
 from airflow_reindex_provider.core.bulk import key_of
 from airflow_reindex_provider.core.model import Chunk, Document, Format, Position, Rejection, Schema
+from airflow_reindex_provider.databases.postgres.binary_copy import HEADER, TRAILER
 from airflow_reindex_provider.sources.postgres.bulk import bulk_line
-from airflow_reindex_provider.sources.postgres.copying import COPY_HEADER, COPY_TRAILER
 from airflow_reindex_provider.sources.postgres.values import Values
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class CopyForm(Form):
 
     def chunk(self, end: Position) -> Chunk:
         pieces, self._pieces = self._pieces, []
-        return Chunk(end, self.format, [COPY_HEADER, *pieces, COPY_TRAILER])
+        return Chunk(end, self.format, [HEADER, *pieces, TRAILER])
 
 
 class BulkForm(Form):

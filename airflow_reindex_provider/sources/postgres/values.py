@@ -11,6 +11,8 @@ from psycopg.pq import Format
 from psycopg.types.datetime import DateLoader, TimeLoader, TimestampLoader, TimestamptzLoader, TimetzLoader
 from psycopg.types.string import TextLoader
 
+from airflow_reindex_provider.databases.postgres.sqlstates import BAD_ENCODING
+
 
 class Values:
     """Numbers, text, bytes, times, uuids, JSON and lists of them become Python's own types; whatever Python has no value for
@@ -39,7 +41,8 @@ class Values:
                 except Exception as error:
                     if text is not None:
                         reason = f"column {name!r} has no value in Python: {type(error).__name__}: {error}"
-                        raise ValueError(reason) from error
+                        remedy = f". {BAD_ENCODING}" if isinstance(error, UnicodeDecodeError) else ""
+                        raise ValueError(reason + remedy) from error
             raise
 
 

@@ -11,36 +11,42 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import nullcontext, suppress
+from dataclasses import dataclass, field
 from functools import partial
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import psycopg
 from psycopg import errors, sql
 from psycopg.adapt import PyFormat, Transformer
-from psycopg.types.json import Json
 
 from airflow_reindex_provider.core.model import Chunk, Counts, Document, Format, Key, Rejection, WriteResult
-from airflow_reindex_provider.databases.postgres.sqlstates import REFUSALS
+from airflow_reindex_provider.databases.postgres import binary_copy
+from airflow_reindex_provider.databases.postgres.sqlstates import REFUSALS, remedy_of
 from airflow_reindex_provider.databases.postgres.transactions import begin, transaction
 from airflow_reindex_provider.targets.postgres.refused import reason_of
 from airflow_reindex_provider.targets.postgres.statements import DELETED, VERSION, Statements
+from airflow_reindex_provider.targets.postgres.values import in_column
 
 if TYPE_CHECKING:
     from psycopg import Connection
 
-# What a client refuses: a NUL in a text, half a surrogate pair, a type that Postgres or JSON has no form for.
-_UNWRITABLE = (psycopg.DataError, psycopg.ProgrammingError, ValueError, TypeError)
 _NOT_ALL_NEW: tuple[type[psycopg.Error], ...] = (*REFUSALS, errors.DeadlockDetected)
 """What ends a straight copy: a key that is there already, a refused value, another writer with the keys in another order."""
 _HALVED: tuple[type[psycopg.Error], ...] = (*REFUSALS, errors.CardinalityViolation)
 """What ends a statement over several rows, and is looked for among them."""
-_JSON = ("json", "jsonb")
 
 _DEADLOCKS = 2
 """How often a chunk is tried anew at once when it was the victim of one."""
-_STRAIGHT_BYTES = 8 * 1024 * 1024
-"""Chunks up to this size may go straight into the table: they are held in memory until they are in."""
+_Row = TypeVar("_Row")
+
+
+@dataclass(slots=True)
+class _Staged:
+    """What is in the staging table, and what of the chunk is not."""
+
+    rows: int
+    rejected: list[Rejection] = field(default_factory=list)
 
 
 class PostgresWriter:
@@ -70,7 +76,6 @@ class PostgresWriter:
         self._order = tuple(columns)
         self._statements = Statements.of(table, columns, staged, primary_key, has_deletes=has_deletes, loose=loose)
         self._all_new = False
-        self._chunk_bytes = 0
         # A deletion must lose its contents on the way, and a cast needs a statement.
         self._straight = (
             sql.SQL("COPY {} ({}) FROM STDIN (FORMAT binary)").format(
@@ -79,6 +84,9 @@ class PostgresWriter:
             if not has_deletes and all(columns[n] == kind for n, kind in staged.items())
             else None
         )
+        self._copy_binary = sql.SQL("COPY {} FROM STDIN (FORMAT binary)").format(self._staging)
+        self._copy_text = sql.SQL("COPY {} FROM STDIN").format(self._staging)
+        self._key_texts = sql.SQL(", ").join(sql.SQL("{}::text").format(sql.Identifier(n)) for n in primary_key)
         self._free: SimpleQueue[Connection[Any]] = SimpleQueue()
         definitions = [
             sql.SQL("{} bigint, {} boolean").format(sql.Identifier(VERSION), sql.Identifier(DELETED)),
@@ -105,8 +113,11 @@ class PostgresWriter:
         unwritable: list[Rejection] = []
         try:
             return self._write_rows(documents)
-        except _UNWRITABLE:
-            # Some value has no text form for Postgres. Which one shows only when each is tried alone.
+        except Exception as error:
+            if isinstance(error, psycopg.Error) and error.sqlstate is not None:
+                raise
+            # Some value has no text form for Postgres: a NUL in it, half a surrogate pair, a type of its own, whatever it raises.
+            # Which one shows only when each is tried alone.
             documents, unwritable = self._without_unwritable(documents)
             if not unwritable:
                 raise
@@ -152,20 +163,15 @@ class PostgresWriter:
     def stage(self, chunk: Chunk) -> Callable[[], WriteResult]:
         """Begin the chunk's transaction and fill its staging table; the answer writes from there and commits."""
         pieces = cast("Iterable[bytes]", chunk.payload)
-        if self._straight is not None and self._all_new and self._chunk_bytes <= _STRAIGHT_BYTES:
-            return self._held(pieces)
-        return self._filled(lambda connection: self._copy_to_staging(connection, pieces))
-
-    def _held(self, pieces: Iterable[bytes]) -> Callable[[], WriteResult]:
-        """The chunk in memory; the answer copies it straight into the table."""
-        # Taken before the chunk is read: no more chunks are held than can be written.
+        if self._straight is None or not self._all_new:
+            return self._filled(lambda connection: self._copy_to_staging(connection, list(pieces)))
+        # Taken first: no more chunks are held than can be written.
         connection = self._free.get()
         try:
-            held = list(pieces)
+            return partial(self._write_straight, connection, list(pieces))
         except BaseException:
             self._free.put(connection)
             raise
-        return partial(self._write_straight, connection, held)
 
     def _write_straight(self, connection: Connection[Any], pieces: list[bytes]) -> WriteResult:
         assert self._straight is not None
@@ -179,13 +185,13 @@ class PostgresWriter:
             except _NOT_ALL_NEW:
                 staged = self._copy_to_staging(connection, pieces)
                 self._all_new = False
-                result = WriteResult(*self._store(connection, staged))
+                result = self._store(connection, staged)
             connection.commit()
             return result
         finally:
             self._give_back(connection)
 
-    def _filled(self, fill: Callable[[Connection[Any]], int]) -> Callable[[], WriteResult]:
+    def _filled(self, fill: Callable[[Connection[Any]], _Staged]) -> Callable[[], WriteResult]:
         connection = self._free.get()
         try:
             begin(connection)
@@ -195,9 +201,9 @@ class PostgresWriter:
             raise
         return partial(self._write_staged, connection, staged)
 
-    def _write_staged(self, connection: Connection[Any], staged: int) -> WriteResult:
+    def _write_staged(self, connection: Connection[Any], staged: _Staged) -> WriteResult:
         try:
-            result = WriteResult(*self._store(connection, staged))
+            result = self._store(connection, staged)
             connection.commit()
             return result
         finally:
@@ -213,30 +219,77 @@ class PostgresWriter:
 
     # -- into the staging table, which the transaction makes and drops: the next one may be in another session of a pool
 
-    def _copy_to_staging(self, connection: Connection[Any], pieces: Iterable[bytes]) -> int:
+    def _copy_to_staging(self, connection: Connection[Any], pieces: Sequence[bytes]) -> _Staged:
+        return self._fill(
+            connection,
+            lambda: self._copy_in(connection, self._copy_binary, pieces),
+            lambda: binary_copy.rows_of(pieces),
+            lambda part: self._copy_in(connection, self._copy_binary, binary_copy.stream_of(part)),
+            lambda cells: self._key_in(connection, cells),
+        )
+
+    def _copy_rows(self, connection: Connection[Any], documents: Sequence[Document]) -> _Staged:
+        def copy(documents: Sequence[Document]) -> int:
+            with connection.cursor() as cursor, cursor.copy(self._copy_text) as copy:
+                for document in documents:
+                    copy.write_row(self._row(document))
+            return len(documents)
+
+        return self._fill(connection, lambda: copy(documents), lambda: documents, copy, lambda document: document.key)
+
+    def _fill(
+        self,
+        connection: Connection[Any],
+        copy_all: Callable[[], int],
+        split: Callable[[], Sequence[_Row]],
+        copy: Callable[[Sequence[_Row]], int],
+        key_of: Callable[[_Row], Key],
+    ) -> _Staged:
+        """Into a new staging table. A row that it cannot even take as it is (no characters, more than a gigabyte) is left out."""
         connection.execute(self._make_staging)
-        return self._copy_in(connection, sql.SQL("COPY {} FROM STDIN (FORMAT binary)").format(self._staging), pieces)
+        try:
+            with connection.transaction():
+                return _Staged(copy_all())
+        except REFUSALS:
+            staged = _Staged(0)
+        waiting: list[Sequence[_Row]] = [split()]
+        while waiting:
+            part = waiting.pop()
+            try:
+                with connection.transaction():
+                    staged.rows += copy(part)
+            except REFUSALS as error:
+                if len(part) > 1:
+                    middle = len(part) // 2
+                    waiting += [part[middle:], part[:middle]]
+                else:
+                    staged.rejected.append(Rejection(key_of(part[0]), _refusal(error)))
+        return staged
 
     def _copy_in(self, connection: Connection[Any], statement: sql.Composed, pieces: Iterable[bytes]) -> int:
-        size = 0
         with connection.cursor() as cursor:
             with cursor.copy(statement) as copy:
                 for piece in pieces:
-                    size += len(piece)
                     copy.write(piece)
-            self._chunk_bytes = size
             return cursor.rowcount
+
+    def _key_in(self, connection: Connection[Any], cells: binary_copy.Cells) -> Key:
+        """The texts of a row's key, which Postgres alone knows to write."""
+        version, deleted, *values = cells
+        keys = [value if name in self._key else None for name, value in zip(self._order, values, strict=True)]
+        try:
+            with connection.transaction(force_rollback=True):
+                connection.execute(sql.SQL("TRUNCATE {}").format(self._staging))
+                self._copy_in(connection, self._copy_binary, binary_copy.stream_of([(version, deleted, *keys)]))
+                (key,) = connection.execute(
+                    sql.SQL("SELECT {} FROM {}").format(self._key_texts, self._staging)
+                ).fetchall()
+                return tuple(key)
+        except psycopg.Error:
+            return tuple((keys[self._order.index(name)] or b"").decode(errors="backslashreplace") for name in self._key)
 
     def _write_rows(self, documents: Sequence[Document]) -> WriteResult:
         return self._filled(lambda connection: self._copy_rows(connection, documents))()
-
-    def _copy_rows(self, connection: Connection[Any], documents: Sequence[Document]) -> int:
-        connection.execute(self._make_staging)
-        statement = sql.SQL("COPY {} FROM STDIN").format(self._staging)
-        with connection.cursor() as cursor, cursor.copy(statement) as copy:
-            for document in documents:
-                copy.write_row(self._row(document))
-        return len(documents)
 
     def _row(self, document: Document) -> tuple[Any, ...]:
         key = dict(zip(self._key, document.key, strict=True))
@@ -248,7 +301,7 @@ class PostgresWriter:
         return (
             document.version,
             False,
-            *(key[n] if n in key else _value(document.fields.get(n), self._columns[n]) for n in self._order),
+            *(key[n] if n in key else in_column(document.fields.get(n), self._columns[n]) for n in self._order),
         )
 
     def _without_unwritable(self, documents: Sequence[Document]) -> tuple[list[Document], list[Rejection]]:
@@ -264,23 +317,27 @@ class PostgresWriter:
                     row = self._row(document)
                     transformer.dump_sequence(row, [PyFormat.TEXT] * len(row))
                     good.append(document)
-                except _UNWRITABLE as error:
-                    bad.append(Rejection(document.key, self._unwritable(transformer, document) or str(error)))
+                except Exception as error:
+                    bad.append(Rejection(document.key, self._unwritable(transformer, document) or _words(error)))
         return good, bad
 
     def _unwritable(self, transformer: Any, document: Document) -> str | None:
         """The first value that has no text form, by its column."""
-        with suppress(*_UNWRITABLE):
+        with suppress(Exception):
             for name, value in zip(self._order, self._row(document)[2:], strict=True):
                 try:
                     transformer.dump_sequence([value], [PyFormat.TEXT])
-                except _UNWRITABLE as error:
-                    return f"column {name!r}: {error}"
+                except Exception as error:
+                    return f"column {name!r}: {_words(error)}"
         return None
 
     # -- from there into the table
 
-    def _store(self, connection: Connection[Any], staged: int) -> tuple[Counts, tuple[Rejection, ...]]:
+    def _store(self, connection: Connection[Any], staged: _Staged) -> WriteResult:
+        counts, rejected = self._store_staged(connection, staged.rows)
+        return WriteResult(counts + Counts(failures=len(staged.rejected)), (*staged.rejected, *rejected))
+
+    def _store_staged(self, connection: Connection[Any], staged: int) -> tuple[Counts, tuple[Rejection, ...]]:
         if self._all_new:
             # After a chunk of new documents alone another one is likely, as in a first load, and a plain insert is a third
             # faster. It cannot write over anything: one key that is there already, and nothing of it is kept.
@@ -338,9 +395,8 @@ class PostgresWriter:
         return reason_of(connection, error, row=row, values=self._statements.values, types=self._columns)
 
     def _key_at(self, connection: Connection[Any], place: str) -> tuple[str, ...]:
-        texts = sql.SQL(", ").join(sql.SQL("{}::text").format(sql.Identifier(n)) for n in self._key)
         row = connection.execute(
-            sql.SQL("SELECT {} FROM {} WHERE ctid = {}::tid").format(texts, self._staging, sql.Literal(place))
+            sql.SQL("SELECT {} FROM {} WHERE ctid = {}::tid").format(self._key_texts, self._staging, sql.Literal(place))
         ).fetchone()
         return tuple(row or ())
 
@@ -358,30 +414,11 @@ class PostgresWriter:
         )
 
 
-def _value(value: Any, kind: str) -> Any:
-    """A Python value as psycopg can write it into a column of this type."""
-    if value is None:
-        return None
-    if kind in _JSON or isinstance(value, dict):
-        return Json(value)
-    if isinstance(value, (list, tuple)):
-        if kind.endswith("[]"):
-            return _array(value, kind[:-2])
-        if kind.startswith(("vector", "halfvec")):
-            return "[" + ",".join(map(str, value)) + "]"
-        return Json(value)
-    return value
+def _refusal(error: psycopg.Error) -> str:
+    reason = error.diag.message_primary or str(error).strip()
+    remedy = remedy_of(error, grant="")
+    return f"{reason}. {remedy}" if remedy else reason
 
 
-def _array(values: Sequence[Any], kind: str) -> list[Any]:
-    """A list of any depth; in an array of JSON a list is an element."""
-
-    def walk(values: Sequence[Any], leaf: Callable[[Any], Any]) -> list[Any]:
-        return [walk(v, leaf) if isinstance(v, (list, tuple)) and kind not in _JSON else leaf(v) for v in values]
-
-    leaves: list[Any] = []
-    walk(values, leaves.append)
-    if len({type(v) for v in leaves if v is not None}) > 1 and kind not in _JSON:
-        # psycopg writes lists of one type. An infinite date, say, is a text among dates.
-        return walk(values, lambda v: v if v is None or isinstance(v, str) else str(v))
-    return walk(values, lambda v: _value(v, kind))
+def _words(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
