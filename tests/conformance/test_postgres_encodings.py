@@ -102,7 +102,7 @@ def test_bytes_that_are_no_text_are_parked(database: Database, encoded: Make, tr
     assert (outcome.counts.created, outcome.counts.failures) == (1, 1)
     (parked,) = run.store.load(run.stream, outcome.plan.generation).parked
     assert parked.key == ("b",)
-    assert "mend the row, or read it through a query" in parked.reason
+    assert "encoding" in parked.reason
 
 
 @pytest.mark.parametrize("transform", FORMATS)
@@ -116,7 +116,7 @@ def test_an_index_that_cannot_hold_a_character(database: Database, encoded: Make
     assert (outcome.counts.created, outcome.counts.failures) == (1, 1)
     (parked,) = run.store.load(run.stream, outcome.plan.generation).parked
     assert parked.key == ("b",)
-    assert ("LATIN1" if transform is None else "latin-1") in parked.reason
+    assert "LATIN1" in parked.reason
 
 
 def test_a_document_that_cannot_be_written_takes_no_others_with_it(database: Database, encoded: Make) -> None:

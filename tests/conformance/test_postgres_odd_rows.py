@@ -221,7 +221,7 @@ def test_sql_that_fails_at_a_row_is_an_error_with_its_key(
     """The author mends it: the source, what failed and the row are named."""
     if indexed:
         db.execute("CREATE INDEX ON items (updated_at, id)")
-    running = runner(database, **read)
+    running = runner(database, lag=timedelta(0), **read)
     (batch,) = running.plan().batches
     with pytest.raises(ConfigurationError, match=rf"^Source .*{what}.*the key 7\. Mend") as raised:
         running.index(batch)
@@ -231,7 +231,7 @@ def test_sql_that_fails_at_a_row_is_an_error_with_its_key(
 def test_sql_that_fails_without_any_row_names_none(database: Database, db: Connection) -> None:
     """Where reading no row at all fails too, no row is blamed for it."""
     query = "SELECT id, n, updated_at FROM (SELECT i.*, sum(100 / (price - 7)) OVER () AS n FROM items AS i) AS s"
-    running = runner(database, query=query)
+    running = runner(database, query=query, lag=timedelta(0))
     (batch,) = running.plan().batches
     with pytest.raises(ConfigurationError, match=r"^Source .*division by zero") as raised:
         running.index(batch)

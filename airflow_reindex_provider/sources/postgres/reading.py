@@ -14,6 +14,7 @@ from psycopg import sql
 
 from airflow_reindex_provider.core.errors import ConfigurationError
 from airflow_reindex_provider.core.model import Batch, Chunk, Position, Rejection, Window
+from airflow_reindex_provider.databases.postgres.sqlstates import remedy_of
 from airflow_reindex_provider.sources.postgres.copying import copied
 from airflow_reindex_provider.sources.postgres.oddities import cannot_be_sent, is_of_a_row
 
@@ -141,7 +142,9 @@ class Reading:
             return chunk
         reason = error.diag.message_primary or str(error)
         if cannot_be_sent(error):
-            return replace(chunk, rejected=(Rejection(place.key, f"Postgres cannot send it: {reason}"),))
+            remedy = remedy_of(error, grant="")
+            said = f"Postgres cannot send it: {reason}" + (f". {remedy}" if remedy else "")
+            return replace(chunk, rejected=(Rejection(place.key, said),))
         raise ConfigurationError(
             f"Source {self.label}: {reason}, at the row with the key {'/'.join(place.key)}. Mend the row, or the SQL that fails"
             " at it: the stream's row_filter or query, or the view."

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import psycopg
-from psycopg.adapt import Buffer, Loader, Transformer
+from psycopg.adapt import AdaptersMap, Buffer, Loader, Transformer
 from psycopg.pq import Format
 from psycopg.types.datetime import DateLoader, TimeLoader, TimestampLoader, TimestamptzLoader, TimetzLoader
 from psycopg.types.string import TextLoader
@@ -22,7 +23,7 @@ class Values:
     """
 
     def __init__(self, connection: psycopg.Connection[Any], types: Mapping[str, str]) -> None:
-        context = connection.cursor()
+        context = _Utf8(AdaptersMap(connection.adapters))
         for name, loader in _LENIENT.items():
             context.adapters.register_loader(name, loader)
         self._names = tuple(types)
@@ -44,6 +45,14 @@ class Values:
                         remedy = f". {BAD_ENCODING}" if isinstance(error, UnicodeDecodeError) else ""
                         raise ValueError(reason + remedy) from error
             raise
+
+
+@dataclass(frozen=True, slots=True)
+class _Utf8:
+    """Conforms to psycopg's ``AdaptContext``. Without a connection, since that is in UTF-8 only within a transaction."""
+
+    adapters: AdaptersMap
+    connection: None = None
 
 
 def _or_text(base: type[Loader], form: Callable[[str], str] = str) -> type[Loader]:
