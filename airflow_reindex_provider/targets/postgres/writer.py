@@ -11,20 +11,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass, field
 from functools import partial
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import psycopg
 from psycopg import errors, sql
 from psycopg.adapt import PyFormat, Transformer
 
 from airflow_reindex_provider.core.model import Chunk, Counts, Document, Format, Key, Rejection, WriteResult
-from airflow_reindex_provider.databases.postgres import binary_copy
-from airflow_reindex_provider.databases.postgres.sqlstates import REFUSALS, remedy_of
+from airflow_reindex_provider.databases.postgres.sqlstates import REFUSALS
 from airflow_reindex_provider.databases.postgres.transactions import begin, transaction
 from airflow_reindex_provider.targets.postgres.refused import reason_of
+from airflow_reindex_provider.targets.postgres.staging import TABLE, Staged, Staging, copy_in
 from airflow_reindex_provider.targets.postgres.statements import DELETED, VERSION, Statements
 from airflow_reindex_provider.targets.postgres.values import in_column
 
@@ -38,15 +37,6 @@ _HALVED: tuple[type[psycopg.Error], ...] = (*REFUSALS, errors.CardinalityViolati
 
 _DEADLOCKS = 2
 """How often a chunk is tried anew at once when it was the victim of one."""
-_Row = TypeVar("_Row")
-
-
-@dataclass(slots=True)
-class _Staged:
-    """What is in the staging table, and what of the chunk is not."""
-
-    rows: int
-    rejected: list[Rejection] = field(default_factory=list)
 
 
 class PostgresWriter:
@@ -72,7 +62,7 @@ class PostgresWriter:
         self._table = table
         self._columns = columns
         self._key = primary_key
-        self._staging = sql.Identifier("pg_temp", "reindex_staging")
+        self._staging = Staging(staged, primary_key)
         self._order = tuple(columns)
         self._statements = Statements.of(table, columns, staged, primary_key, has_deletes=has_deletes, loose=loose)
         self._all_new = False
@@ -84,27 +74,10 @@ class PostgresWriter:
             if not has_deletes and all(columns[n] == kind for n, kind in staged.items())
             else None
         )
-        self._copy_binary = sql.SQL("COPY {} FROM STDIN (FORMAT binary)").format(self._staging)
-        self._copy_text = sql.SQL("COPY {} FROM STDIN").format(self._staging)
-        self._key_texts = sql.SQL(", ").join(sql.SQL("{}::text").format(sql.Identifier(n)) for n in primary_key)
         self._free: SimpleQueue[Connection[Any]] = SimpleQueue()
-        definitions = [
-            sql.SQL("{} bigint, {} boolean").format(sql.Identifier(VERSION), sql.Identifier(DELETED)),
-            *(sql.SQL("{} {}").format(sql.Identifier(n), sql.SQL(kind)) for n, kind in staged.items()),
-        ]
-        # In a session of a pool a stranger may have left one behind.
-        self._make_staging = sql.SQL(
-            "DROP TABLE IF EXISTS {}; CREATE TEMPORARY TABLE reindex_staging ({}) ON COMMIT DROP"
-        ).format(self._staging, sql.SQL(", ").join(definitions))
         for connection in connections:
-            self._make_room(connection)
+            self._staging.make_room(connection)
             self._free.put(connection)
-
-    def _make_room(self, connection: Connection[Any]) -> None:
-        """Staging tables stay in memory where a session can still be given so much: its first temporary table settles it."""
-        with suppress(errors.InvalidParameterValue), transaction(connection):
-            connection.execute("SET LOCAL temp_buffers = '32MB'")
-            connection.execute(self._make_staging)
 
     def write(self, chunk: Chunk) -> WriteResult:
         if chunk.format is Format.PG_COPY:
@@ -150,7 +123,7 @@ class PostgresWriter:
             first=first,
             key=sql.SQL(", ").join(sql.SQL("{}::text").format(sql.Identifier("s", n)) for n in self._key),
             table=self._table,
-            staging=self._staging,
+            staging=TABLE,
             join=join,
             version=sql.Identifier(VERSION),
             deleted=sql.Identifier(DELETED),
@@ -164,7 +137,7 @@ class PostgresWriter:
         """Begin the chunk's transaction and fill its staging table; the answer writes from there and commits."""
         pieces = cast("Iterable[bytes]", chunk.payload)
         if self._straight is None or not self._all_new:
-            return self._filled(lambda connection: self._copy_to_staging(connection, list(pieces)))
+            return self._filled(lambda connection: self._staging.of_pieces(connection, list(pieces)))
         # Taken first: no more chunks are held than can be written.
         connection = self._free.get()
         try:
@@ -180,10 +153,10 @@ class PostgresWriter:
             try:
                 # Into an index that holds one of the keys nothing is copied at all, so it cannot write over anything.
                 with connection.transaction():
-                    created = self._copy_in(connection, self._straight, pieces)
+                    created = copy_in(connection, self._straight, pieces)
                 result = WriteResult(Counts(created=created))
             except _NOT_ALL_NEW:
-                staged = self._copy_to_staging(connection, pieces)
+                staged = self._staging.of_pieces(connection, pieces)
                 self._all_new = False
                 result = self._store(connection, staged)
             connection.commit()
@@ -191,7 +164,7 @@ class PostgresWriter:
         finally:
             self._give_back(connection)
 
-    def _filled(self, fill: Callable[[Connection[Any]], _Staged]) -> Callable[[], WriteResult]:
+    def _filled(self, fill: Callable[[Connection[Any]], Staged]) -> Callable[[], WriteResult]:
         connection = self._free.get()
         try:
             begin(connection)
@@ -201,7 +174,7 @@ class PostgresWriter:
             raise
         return partial(self._write_staged, connection, staged)
 
-    def _write_staged(self, connection: Connection[Any], staged: _Staged) -> WriteResult:
+    def _write_staged(self, connection: Connection[Any], staged: Staged) -> WriteResult:
         try:
             result = self._store(connection, staged)
             connection.commit()
@@ -217,79 +190,13 @@ class PostgresWriter:
         finally:
             self._free.put(connection)
 
-    # -- into the staging table, which the transaction makes and drops: the next one may be in another session of a pool
-
-    def _copy_to_staging(self, connection: Connection[Any], pieces: Sequence[bytes]) -> _Staged:
-        return self._fill(
-            connection,
-            lambda: self._copy_in(connection, self._copy_binary, pieces),
-            lambda: binary_copy.rows_of(pieces),
-            lambda part: self._copy_in(connection, self._copy_binary, binary_copy.stream_of(part)),
-            lambda cells: self._key_in(connection, cells),
-        )
-
-    def _copy_rows(self, connection: Connection[Any], documents: Sequence[Document]) -> _Staged:
-        def copy(documents: Sequence[Document]) -> int:
-            with connection.cursor() as cursor, cursor.copy(self._copy_text) as copy:
-                for document in documents:
-                    copy.write_row(self._row(document))
-            return len(documents)
-
-        return self._fill(connection, lambda: copy(documents), lambda: documents, copy, lambda document: document.key)
-
-    def _fill(
-        self,
-        connection: Connection[Any],
-        copy_all: Callable[[], int],
-        split: Callable[[], Sequence[_Row]],
-        copy: Callable[[Sequence[_Row]], int],
-        key_of: Callable[[_Row], Key],
-    ) -> _Staged:
-        """Into a new staging table. A row that it cannot even take as it is (no characters, more than a gigabyte) is left out."""
-        connection.execute(self._make_staging)
-        try:
-            with connection.transaction():
-                return _Staged(copy_all())
-        except REFUSALS:
-            staged = _Staged(0)
-        waiting: list[Sequence[_Row]] = [split()]
-        while waiting:
-            part = waiting.pop()
-            try:
-                with connection.transaction():
-                    staged.rows += copy(part)
-            except REFUSALS as error:
-                if len(part) > 1:
-                    middle = len(part) // 2
-                    waiting += [part[middle:], part[:middle]]
-                else:
-                    staged.rejected.append(Rejection(key_of(part[0]), _refusal(error)))
-        return staged
-
-    def _copy_in(self, connection: Connection[Any], statement: sql.Composed, pieces: Iterable[bytes]) -> int:
-        with connection.cursor() as cursor:
-            with cursor.copy(statement) as copy:
-                for piece in pieces:
-                    copy.write(piece)
-            return cursor.rowcount
-
-    def _key_in(self, connection: Connection[Any], cells: binary_copy.Cells) -> Key:
-        """The texts of a row's key, which Postgres alone knows to write."""
-        version, deleted, *values = cells
-        keys = [value if name in self._key else None for name, value in zip(self._order, values, strict=True)]
-        try:
-            with connection.transaction(force_rollback=True):
-                connection.execute(sql.SQL("TRUNCATE {}").format(self._staging))
-                self._copy_in(connection, self._copy_binary, binary_copy.stream_of([(version, deleted, *keys)]))
-                (key,) = connection.execute(
-                    sql.SQL("SELECT {} FROM {}").format(self._key_texts, self._staging)
-                ).fetchall()
-                return tuple(key)
-        except psycopg.Error:
-            return tuple((keys[self._order.index(name)] or b"").decode(errors="backslashreplace") for name in self._key)
+    # -- rows of Python values
 
     def _write_rows(self, documents: Sequence[Document]) -> WriteResult:
         return self._filled(lambda connection: self._copy_rows(connection, documents))()
+
+    def _copy_rows(self, connection: Connection[Any], documents: Sequence[Document]) -> Staged:
+        return self._staging.of_documents(connection, documents, self._row)
 
     def _row(self, document: Document) -> tuple[Any, ...]:
         key = dict(zip(self._key, document.key, strict=True))
@@ -333,7 +240,7 @@ class PostgresWriter:
 
     # -- from there into the table
 
-    def _store(self, connection: Connection[Any], staged: _Staged) -> WriteResult:
+    def _store(self, connection: Connection[Any], staged: Staged) -> WriteResult:
         counts, rejected = self._store_staged(connection, staged.rows)
         return WriteResult(counts + Counts(failures=len(staged.rejected)), (*staged.rejected, *rejected))
 
@@ -353,7 +260,7 @@ class PostgresWriter:
         except _HALVED as error:
             if isinstance(error, errors.CardinalityViolation) and not self._are_deletions(connection):
                 raise
-            places = connection.execute(sql.SQL("SELECT ctid FROM {}").format(self._staging)).fetchall()
+            places = connection.execute(sql.SQL("SELECT ctid FROM {}").format(TABLE)).fetchall()
             return self._store_all_but_refused(connection, [place for (place,) in places])
 
     def _upsert(self, connection: Connection[Any], staged: int) -> Counts:
@@ -381,7 +288,7 @@ class PostgresWriter:
                     waiting += [part[middle:], part[:middle]]
                 else:
                     rejected.append(
-                        Rejection(self._key_at(connection, part[0]), self._reason(connection, part[0], error))
+                        Rejection(self._staging.key_at(connection, part[0]), self._reason(connection, part[0], error))
                     )
         return counts + Counts(failures=len(rejected)), tuple(rejected)
 
@@ -391,14 +298,8 @@ class PostgresWriter:
         return row == (False,)
 
     def _reason(self, connection: Connection[Any], place: str, error: psycopg.Error) -> str:
-        row = sql.SQL("{} AS s WHERE ctid = {}::tid").format(self._staging, sql.Literal(place))
+        row = sql.SQL("{} AS s WHERE ctid = {}::tid").format(TABLE, sql.Literal(place))
         return reason_of(connection, error, row=row, values=self._statements.values, types=self._columns)
-
-    def _key_at(self, connection: Connection[Any], place: str) -> tuple[str, ...]:
-        row = connection.execute(
-            sql.SQL("SELECT {} FROM {} WHERE ctid = {}::tid").format(self._key_texts, self._staging, sql.Literal(place))
-        ).fetchone()
-        return tuple(row or ())
 
     @staticmethod
     def _counts(cursor: psycopg.Cursor[Any], staged: int) -> Counts:
@@ -412,12 +313,6 @@ class PostgresWriter:
             noops=noops,
             version_conflicts=staged - created - updated - deleted - noops,
         )
-
-
-def _refusal(error: psycopg.Error) -> str:
-    reason = error.diag.message_primary or str(error).strip()
-    remedy = remedy_of(error, grant="")
-    return f"{reason}. {remedy}" if remedy else reason
 
 
 def _words(error: Exception) -> str:

@@ -1,0 +1,144 @@
+"""The staging table that a chunk is copied to first. Its transaction makes and drops it, since the next one may be in another
+session of a pool."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import psycopg
+from psycopg import errors, sql
+
+from airflow_reindex_provider.core.model import Document, Key, Rejection
+from airflow_reindex_provider.databases.postgres import binary_copy
+from airflow_reindex_provider.databases.postgres.sqlstates import REFUSALS, remedy_of
+from airflow_reindex_provider.databases.postgres.transactions import transaction
+from airflow_reindex_provider.targets.postgres.statements import DELETED, VERSION
+
+if TYPE_CHECKING:
+    from psycopg import Connection
+
+TABLE = sql.Identifier("pg_temp", "reindex_staging")
+_BINARY = sql.SQL("COPY {} FROM STDIN (FORMAT binary)").format(TABLE)
+_TEXT = sql.SQL("COPY {} FROM STDIN").format(TABLE)
+_Row = TypeVar("_Row")
+
+
+@dataclass(slots=True)
+class Staged:
+    """How much is in the staging table, and what of the chunk is not."""
+
+    rows: int
+    rejected: list[Rejection] = field(default_factory=list)
+
+
+class Staging:
+    """:param columns: of the staging table, beside version and deletion, with their types on the way."""
+
+    def __init__(self, columns: Mapping[str, str], primary_key: Sequence[str]) -> None:
+        self._names = tuple(columns)
+        self._key = primary_key
+        self._key_texts = sql.SQL(", ").join(sql.SQL("{}::text").format(sql.Identifier(n)) for n in primary_key)
+        definitions = [
+            sql.SQL("{} bigint, {} boolean").format(sql.Identifier(VERSION), sql.Identifier(DELETED)),
+            *(sql.SQL("{} {}").format(sql.Identifier(n), sql.SQL(kind)) for n, kind in columns.items()),
+        ]
+        # In a session of a pool a stranger may have left one behind.
+        self._make = sql.SQL(
+            "DROP TABLE IF EXISTS {}; CREATE TEMPORARY TABLE reindex_staging ({}) ON COMMIT DROP"
+        ).format(TABLE, sql.SQL(", ").join(definitions))
+
+    def make_room(self, connection: Connection[Any]) -> None:
+        """Staging tables stay in memory where a session can still be given so much: its first temporary table settles it."""
+        with suppress(errors.InvalidParameterValue), transaction(connection):
+            connection.execute("SET LOCAL temp_buffers = '32MB'")
+            connection.execute(self._make)
+
+    def of_pieces(self, connection: Connection[Any], pieces: Sequence[bytes]) -> Staged:
+        """A binary COPY."""
+        return self._fill(
+            connection,
+            lambda: copy_in(connection, _BINARY, pieces),
+            lambda: binary_copy.rows_of(pieces),
+            lambda part: copy_in(connection, _BINARY, binary_copy.stream_of(part)),
+            lambda cells: self._key_in(connection, cells),
+        )
+
+    def of_documents(
+        self,
+        connection: Connection[Any],
+        documents: Sequence[Document],
+        row_of: Callable[[Document], tuple[Any, ...]],
+    ) -> Staged:
+        def copy(documents: Sequence[Document]) -> int:
+            with connection.cursor() as cursor, cursor.copy(_TEXT) as copy:
+                for document in documents:
+                    copy.write_row(row_of(document))
+            return len(documents)
+
+        return self._fill(connection, lambda: copy(documents), lambda: documents, copy, lambda document: document.key)
+
+    def _fill(
+        self,
+        connection: Connection[Any],
+        copy_all: Callable[[], int],
+        split: Callable[[], Sequence[_Row]],
+        copy: Callable[[Sequence[_Row]], int],
+        key_of: Callable[[_Row], Key],
+    ) -> Staged:
+        """Into a new staging table. A row that it cannot even take as it is (no characters, more than a gigabyte) is left out."""
+        connection.execute(self._make)
+        try:
+            with connection.transaction():
+                return Staged(copy_all())
+        except REFUSALS:
+            staged = Staged(0)
+        waiting: list[Sequence[_Row]] = [split()]
+        while waiting:
+            part = waiting.pop()
+            try:
+                with connection.transaction():
+                    staged.rows += copy(part)
+            except REFUSALS as error:
+                if len(part) > 1:
+                    middle = len(part) // 2
+                    waiting += [part[middle:], part[:middle]]
+                else:
+                    staged.rejected.append(Rejection(key_of(part[0]), _reason(error)))
+        return staged
+
+    def key_at(self, connection: Connection[Any], place: str) -> tuple[str, ...]:
+        row = connection.execute(
+            sql.SQL("SELECT {} FROM {} WHERE ctid = {}::tid").format(self._key_texts, TABLE, sql.Literal(place))
+        ).fetchone()
+        return tuple(row or ())
+
+    def _key_in(self, connection: Connection[Any], cells: binary_copy.Cells) -> Key:
+        """The texts of a row's key, which Postgres alone knows to write."""
+        version, deleted, *values = cells
+        keys = [value if name in self._key else None for name, value in zip(self._names, values, strict=True)]
+        try:
+            with connection.transaction(force_rollback=True):
+                connection.execute(sql.SQL("TRUNCATE {}").format(TABLE))
+                copy_in(connection, _BINARY, binary_copy.stream_of([(version, deleted, *keys)]))
+                (key,) = connection.execute(sql.SQL("SELECT {} FROM {}").format(self._key_texts, TABLE)).fetchall()
+                return tuple(key)
+        except psycopg.Error:
+            return tuple((keys[self._names.index(name)] or b"").decode(errors="backslashreplace") for name in self._key)
+
+
+def copy_in(connection: Connection[Any], statement: sql.Composed, pieces: Iterable[bytes]) -> int:
+    """How many rows there were."""
+    with connection.cursor() as cursor:
+        with cursor.copy(statement) as copy:
+            for piece in pieces:
+                copy.write(piece)
+        return cursor.rowcount
+
+
+def _reason(error: psycopg.Error) -> str:
+    reason = error.diag.message_primary or str(error).strip()
+    remedy = remedy_of(error, grant="")
+    return f"{reason}. {remedy}" if remedy else reason
