@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from airflow_reindex_provider.checkpoints.asset import AssetCheckpoint
     from airflow_reindex_provider.checkpoints.table import TableCheckpoint
     from airflow_reindex_provider.checkpoints.variable import VariableCheckpoint
-    from airflow_reindex_provider.control.streams import accept_changes
+    from airflow_reindex_provider.control.streams import accept_changes, move_checkpoint, remove_stream, rename_stream
     from airflow_reindex_provider.control.tombstones import purge_tombstones
     from airflow_reindex_provider.dags.rebuild import RebuildDag
     from airflow_reindex_provider.dags.reindex import ReindexDag, ReindexTaskGroup
@@ -50,6 +50,9 @@ _HOMES = {
     "TableCheckpoint": "checkpoints.table",
     "VariableCheckpoint": "checkpoints.variable",
     "accept_changes": "control.streams",
+    "move_checkpoint": "control.streams",
+    "remove_stream": "control.streams",
+    "rename_stream": "control.streams",
     "purge_tombstones": "control.tombstones",
 }
 
@@ -74,6 +77,9 @@ __all__ = [  # noqa: RUF022, sorted by what a Dag author reaches for first
     "ReindexProgressHook",
     "purge_tombstones",
     "accept_changes",
+    "rename_stream",
+    "move_checkpoint",
+    "remove_stream",
     "__version__",
 ]
 

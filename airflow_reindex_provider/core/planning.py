@@ -46,9 +46,21 @@ def current_generation(target: TargetSession) -> str | None:
     return found.name if found else (generations[0].name if generations else None)
 
 
-def _has_no_public_name(target: TargetSession, generation: str) -> bool:
+def _out_of_step(target: TargetSession, generation: str, checkpoint: Checkpoint) -> Iterator[str]:
+    """An index that is served and has no checkpoint, or was served and is not any more: somebody has had a hand in it."""
     generations = target.generations()
-    return not any(g.live for g in generations) and any(g.served and g.name == generation for g in generations)
+    found = next((g for g in generations if g.name == generation), None)
+    if found is not None and found.live and not checkpoint.version:
+        yield (
+            f"{generation} is served, and there is no checkpoint of it: it was reset, it is kept in another store"
+            " (move_checkpoint), or the run that loaded it died. All rows are read again, and documents that were parked are not"
+            " known any more."
+        )
+    if found is not None and found.served and not any(g.live for g in generations):
+        yield (
+            f"Nothing of the index is public any more: somebody has removed the public name. The run goes on with {generation},"
+            " which had it last, and makes it public again when it is complete."
+        )
 
 
 def lacks(target: TargetSession, generation: str, schema: Schema) -> tuple[str, ...]:
@@ -116,11 +128,8 @@ def make_plan(
     lacking = () if generation is None else lacks(target, generation, survey.schema)
     window = _window(request, survey, checkpoint, initial_value, store)
     remembered = tuple(memory.warnings(generation, survey, read=read)) if memory is not None else ()
-    if into is None and generation is not None and _has_no_public_name(target, generation):
-        remembered += (
-            f"Nothing of {route.target if route else 'the target'} is public any more: somebody has removed the public name. The"
-            f" run goes on with {generation}, which had it last, and makes it public again when it is complete.",
-        )
+    if into is None and generation is not None:
+        remembered += tuple(_out_of_step(target, generation, checkpoint))
     fresh = group is not None and request.mode.moves_checkpoint and (fresh or generation is None)
     slices = _slices(source, window, sizes, fresh)
     if generation is None and not request.dry_run:

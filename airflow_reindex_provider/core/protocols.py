@@ -240,6 +240,19 @@ class RebuildingTarget(ComparingTarget, Protocol):
 
 
 @runtime_checkable
+class OwnedTarget(TargetSession, Protocol):
+    """A target whose generations can be given to a stream of another name, and removed with all that belongs to them."""
+
+    def hand_over(self, stream: str) -> None:
+        """All generations and the public name belong to the stream of this name from now on; in one step where that can be."""
+
+    def remove(self) -> None:
+        """Drop the public name and every generation. Nothing there is no error.
+
+        :raises ConfigurationError: something else is made on top of them; names it."""
+
+
+@runtime_checkable
 class ListingTarget(TargetSession, Protocol):
     """A target that can be swept: it lists what a generation holds in the order of ``core.keys``."""
 

@@ -202,6 +202,16 @@ class MemoryTargetSession:
             raise ConfigurationError(f"Generation {generation!r} is the live one of {self._target.label}: it stays.")
         self._target._indexes.pop(generation, None)
 
+    def hand_over(self, stream: str) -> None:
+        self.generations()
+        self._target._owner = self._stream = stream
+
+    def remove(self) -> None:
+        self.generations()
+        self._target._live = None
+        self._target._indexes.clear()
+        self._target._owner = None
+
     def count(self, generation: str) -> int:
         return sum(d.fields is not None for d in self._index(generation).stored.values())
 

@@ -89,7 +89,7 @@ class SweepPlan:
         typed = {
             "cursor_type": CursorType(value["cursor_type"]),
             "compare": Compare(value["compare"]),
-            "warnings": tuple(value["warnings"]),
+            "warnings": tuple(value.get("warnings", ())),
         }
         return cls(**{**value, **typed})
 

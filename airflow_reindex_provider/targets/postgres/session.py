@@ -143,6 +143,25 @@ class PostgresTargetSession:
                 self._connection.execute(sql.SQL("DROP TABLE {}").format(self._identifier(generation)))
         log.info("Dropped generation %s of %s.", generation, self._target.label)
 
+    def hand_over(self, stream: str) -> None:
+        with self._explained(), self._alone():
+            generations = self.generations()
+            facts = {g.name: self._facts(g.name) for g in generations}
+            self._stream = stream
+            for name, known in facts.items():
+                self._mark("TABLE", name, **known)
+            if any(g.live for g in generations):
+                self._mark("VIEW", self._name)
+
+    def remove(self) -> None:
+        with self._explained(), self._alone():
+            generations = self.generations()
+            names = [("VIEW", self._name)] if any(g.live for g in generations) else []
+            for kind, name in (*names, *(("TABLE", g.name) for g in generations)):
+                with dependents_named(self._connection, self._identifier(name), self._target.label):
+                    self._connection.execute(sql.SQL("DROP {} {}").format(sql.SQL(kind), self._identifier(name)))
+        log.info("Removed %s with %d generations.", self._target.label, len(generations))
+
     def count(self, generation: str) -> int:
         with self._explained():
             row = self._connection.execute(
@@ -161,16 +180,20 @@ class PostgresTargetSession:
         """Once, before the swap and outside of its locks."""
         table = self._identifier(generation)
         with self._alone():
-            row = self._connection.execute(
-                "SELECT obj_description(to_regclass(%s), 'pg_class')", [table.as_string(None)]
-            ).fetchone()
-            if mark_of(row and row[0]).get("indexed"):
+            if self._facts(generation).get("indexed"):
                 return
             for definition in index_definitions(self._target):
                 log.info("Building an index on %s: %s", generation, definition)
                 build_index(self._connection, self._target, table, definition)
             self._mark("TABLE", generation, indexed=True)
         self._connection.execute(sql.SQL("ANALYZE {}").format(table))
+
+    def _facts(self, generation: str) -> dict[str, bool]:
+        """What is noted of the generation beside whose it is."""
+        row = self._connection.execute(
+            "SELECT obj_description(to_regclass(%s), 'pg_class')", [self._identifier(generation).as_string(None)]
+        ).fetchone()
+        return {name: fact for name, fact in mark_of(row and row[0]).items() if name != "stream"}
 
     def _claim(self, generation: str, carry: Callable[[str], None] | None) -> bool:
         """In the transaction of the swap: what is live now stays known as served, and so will what becomes live.

@@ -125,6 +125,18 @@ class SearchTargetSession:
         if self._indexes.change(decide):
             log.info("Dropped generation %s of %s.", generation, self._target.label)
 
+    def hand_over(self, stream: str) -> None:
+        for index in self._indexes.own():
+            held = self._held(index.name)
+            noted = marked(held.mapping, {**held.mark, "stream": stream})
+            self._calls.call("PUT", path(index.name, "_mapping"), {"_meta": noted["_meta"]})
+
+    def remove(self) -> None:
+        # The live one last: as long as it is there, so is the public name.
+        for index in sorted(self._indexes.own(), key=lambda i: i.live):
+            self._calls.call("DELETE", path(index.name), missing_ok=True)
+        log.info("Removed %s.", self._target.label)
+
     def count(self, generation: str) -> int:
         self._held(generation)
         # In a load nothing can be searched before this.
