@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
 import time
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -26,7 +26,6 @@ from airflow_reindex_provider.testing.runs import Runner
 from airflow_reindex_provider.testing.search_engine import SearchEngine
 from airflow_reindex_provider.testing.target_conformance import TargetConformance, text_schema
 
-_numbers = itertools.count(1)
 _TARGETS: Mapping[str, type[SearchTarget]] = {"opensearch": OpenSearchTarget, "elasticsearch": ElasticsearchTarget}
 NAMES = sorted(_TARGETS)
 
@@ -34,7 +33,7 @@ NAMES = sorted(_TARGETS)
 class SearchIndex:
     def __init__(self, engine: SearchEngine) -> None:
         self.engine = engine
-        self.target = _TARGETS[engine.name](engine.name, index=f"products-{next(_numbers)}")
+        self.target = _TARGETS[engine.name](engine.name, index=f"products-{uuid4().hex[:8]}")
 
     def schema(self) -> Schema:
         return text_schema()
