@@ -20,7 +20,7 @@ from typing import Any
 
 from airflow_reindex_provider.testing.postgres import Database
 from airflow_reindex_provider.testing.search_engine import SearchEngine
-from tests.benchmarks import data, search_ours, search_sweep, sweep
+from tests.benchmarks import data, search_ours, search_skewed, search_sweep, skewed, sweep
 from tests.benchmarks.contest import Answer, median, process, rate, say
 from tests.benchmarks.figures import Figure
 
@@ -76,10 +76,28 @@ def _into_engine(engine: SearchEngine, database: Database) -> list[Figure]:
         engine, "helpers.bulk", lambda index: process("search_helpers", "bulk", engine.url, database.dsn, index, ROWS)
     )
     return [
+        _skewed(engine, database),
         Figure.compared("os_cpu_vs_helpers_bulk", median(ours, "cpu_s"), helpers["cpu_s"], "s CPU", at_most=0.1),
         Figure.compared("os_rate_vs_ceiling", rate(ours), rate(ready), "docs/s", at_least=0.9),
         Figure.alone("os_peak_mb", max(answer["peak_mb"] for answer in ours), "MB", at_most=60.0),
     ]
+
+
+def _skewed(engine: SearchEngine, database: Database) -> Figure:
+    """Both formats: what a task holds does not follow from the rows that it has seen."""
+    skewed.make(database)
+    peaks: list[float] = []
+    for form in ("bulk", "rows"):
+        index = search_skewed.make_index()
+        try:
+            answer = process("search_skewed", form)
+        finally:
+            _ask(engine, "DELETE", index)
+        if answer["rows"] != skewed.ROWS:
+            raise RuntimeError(f"{answer['rows']} documents were written, not {skewed.ROWS}")
+        peaks.append(answer["peak_mb"])
+        say(f"rows of uneven width, {form}: {answer['seconds']:.0f} s, {answer['peak_mb']:.0f} MB over imports")
+    return Figure.alone("os_skewed_peak_mb", max(peaks), "MB", at_most=80.0)
 
 
 def _into_sink(engine: SearchEngine, database: Database) -> list[Figure]:
