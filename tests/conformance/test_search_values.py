@@ -333,3 +333,43 @@ def test_an_engine_takes_vectors(engine: SearchEngine, database: Database, trans
     carried = engine.documents(index)
     assert carried is not None
     assert carried["5"]["v"] == pytest.approx([0.1, 0.333333343, 16777216])
+
+
+JSONS = {
+    "scalar": ("'1'", True, True),
+    "empty name": ('\'{"": {"": 1}}\'', True, True),
+    "dots in a name": ('\'{"a..b": 1, ".": 2}\'', True, True),
+    "other types": ('\'[1, "a", {"b": [null, true]}, [2.5]]\'', True, True),
+    "20 arrays": ("(repeat('[', 19) || repeat(']', 19))", True, True),
+    "30 arrays": ("(repeat('[', 30) || repeat(']', 30))", False, True),
+    "900 objects": ("(repeat('{\"a\":', 900) || 1 || repeat('}', 900))", True, True),
+    "1,100 objects": ("(repeat('{\"a\":', 1100) || 1 || repeat('}', 1100))", False, False),
+    "900 digits": ("repeat('9', 900)", True, True),
+    "1,100 digits": ("repeat('9', 1100)", False, False),
+    "a name twice": ('\'{"a": 1, "a": 2}\'', False, False),
+}
+"""SQL of a text that is JSON, and whether OpenSearch and Elasticsearch take a document with it."""
+
+
+def test_what_an_engine_takes_of_json(engine: SearchEngine, database: Database) -> None:
+    """What it cannot read is parked with its reason, in which nothing of the row stands; all else arrives as it is."""
+    with database.connect() as connection:
+        connection.execute(
+            "CREATE TABLE notes (id text PRIMARY KEY, j json, gone bool, updated_at timestamptz DEFAULT now())"
+        )
+        for name, (text, *_) in JSONS.items():
+            connection.execute(f"INSERT INTO notes (id, j) VALUES (%s, ({text})::json)", [name])
+        texts = dict(connection.execute("SELECT id, j::text FROM notes").fetchall())
+    index = f"json-{uuid4().hex[:8]}"
+    run = Runner(source=source("notes", database.conn_id), target=TARGETS[engine.name](engine.name, index=index))
+
+    done = run.run()
+
+    taken = {name for name, (_, *takes) in JSONS.items() if takes[sorted(TARGETS, reverse=True).index(engine.name)]}
+    documents = engine.documents(index)
+    assert documents is not None
+    assert documents.keys() == taken
+    assert all(documents[name]["j"] == json.loads(texts[name]) for name in taken)
+    parked = {p.key[0]: p.reason for p in run.store.load(run.stream, done.plan.generation).parked}
+    assert parked.keys() == JSONS.keys() - taken
+    assert not [reason for reason in parked.values() if '"j"' in reason or "Source:" in reason]
