@@ -77,7 +77,7 @@ def _names(reason: str, mapping: Mapping[str, Any], columns: Collection[str]) ->
     if odd and re.search(r"\bname\b", reason):
         return (
             f"The engine takes no field of the name {', '.join(map(repr, odd))}: a dot stands between an object and its field,"
-            f" and both have a name. {_rename(odd)}"
+            f" and neither has an empty or blank name. {_rename(odd)}"
         )
     if within and "mapp" in reason:
         outer, name = within[0]
