@@ -17,6 +17,7 @@ from airflow_reindex_provider.databases.postgres.types import ONE_TEXT_TYPES, ha
 from airflow_reindex_provider.sources.postgres import PostgresSource
 from airflow_reindex_provider.targets.postgres import PostgresTarget
 from airflow_reindex_provider.testing.installed_postgres import InstalledPostgres
+from airflow_reindex_provider.testing.memory import MemoryCheckpoint, MemoryTarget
 from airflow_reindex_provider.testing.postgres import Database
 from airflow_reindex_provider.testing.runs import Runner
 from airflow_reindex_provider.testing.sweeps import Sweeper
@@ -245,3 +246,75 @@ def test_deletions_of_several_texts_of_a_key_in_one_chunk(
     assert ("3.00", "z") in world.held("items_index")
     with pytest.raises(ConfigurationError, match="a second time"):
         write(here, replace(here, key=("3.000", "1")))
+
+
+TOMBSTONES = {
+    "numeric",
+    "double precision",
+    "real",
+    "jsonb",
+    "amount",
+    "citext",
+    "email",
+    *(k for k in KINDS if "nocase" in k),
+}
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "numeric(4,2)"])
+def test_tombstones_are_about_texts(shared: Database, connection: psycopg.Connection[Any], kind: str) -> None:
+    """Each text that a key has had goes from the index with the next run, whether the index takes two texts for one key or not;
+    the row that is there stays. Of a key whose texts cannot be indexed there are no tombstones, and the error names it."""
+    old, new, other = KINDS.get(kind, ("1.00", "1", "7"))
+    world = World(shared, connection, kind, None, tombstones=True)
+    if kind in KINDS and kind not in TOMBSTONES:
+        with pytest.raises(ConfigurationError, match="primary_key column 'id'"):
+            world.source.install_tombstones()
+        return
+    for _ in range(2):
+        world.source.install_tombstones()
+    by_text = replace(world.run, target=MemoryTarget(), store=MemoryCheckpoint())
+    world.put(old, other)
+    world.run.run()
+    by_text.run()
+
+    def is_true() -> bool:
+        world.run.run()
+        by_text.run()
+        documents = by_text.target.documents()  # type: ignore[attr-defined]
+        return world.is_true() and {key[0] for key in documents} == {key for key, _ in world.held("items")}
+
+    # The cursor is the application's own, and lags behind the server's clock that stamps tombstones.
+    world.respell(new, at="updated_at = clock_timestamp() - interval '0.01 s'")
+    assert is_true()
+    world.respell(old)
+    world.respell(new)
+    connection.execute(f"DELETE FROM items WHERE {world.same}", [new])
+    assert is_true()
+    world.put(old)
+    assert is_true()
+    connection.execute("TRUNCATE items")
+    assert is_true()
+    assert world.held("items_index") == []
+    assert world.sweeper.sweep()[0].counts == {}
+
+
+@pytest.mark.parametrize(
+    "where", [{"table": "public.invoices"}, {"query": "SELECT * FROM invoices"}], ids=["table", "query"]
+)
+def test_a_group_has_one_text(shared: Database, connection: psycopg.Connection[Any], where: dict[str, str]) -> None:
+    """A column whose collation takes several texts for one value is refused, as a citext is; one that does not care for case in
+    its order alone is not."""
+    connection.execute("DROP TABLE IF EXISTS invoices; DROP COLLATION IF EXISTS german")
+    connection.execute("CREATE COLLATION german (provider = icu, locale = 'de')")
+    connection.execute(
+        'CREATE TABLE invoices (id int PRIMARY KEY, loose text COLLATE nocase, "odd ""1" email, strict text COLLATE german,'
+        " plain varchar(9), updated_at timestamptz NOT NULL DEFAULT now())"
+    )
+    for name, refused in (("loose", True), ('odd "1', True), ("strict", False), ("plain", False)):
+        source = PostgresSource(shared.conn_id, primary_key="id", cursor_field="updated_at", group_by=name, **where)
+        with source.open() as session:
+            if refused:
+                with pytest.raises(ConfigurationError, match=f"group_by column '{name}'"):
+                    session.schema()
+            else:
+                session.schema()

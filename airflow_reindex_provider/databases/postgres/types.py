@@ -73,6 +73,15 @@ def is_binary_safe(name: str) -> bool:
     return name.removesuffix("[]") in BINARY_SAFE_TYPES
 
 
+IS_FIXED_TEXT = """(
+  SELECT c.castmethod IS NOT DISTINCT FROM 'b' OR p.provolatile = 'i'
+  FROM (SELECT coalesce(nullif(t.typbasetype, 0), t.oid) AS oid) AS own
+  LEFT JOIN pg_cast c ON c.castsource = own.oid AND c.casttarget = 'text'::regtype
+  LEFT JOIN pg_proc p ON p.oid = CASE WHEN c.castmethod = 'f' THEN c.castfunc ELSE t.typoutput END)"""
+"""Whether the text of a value of type ``t`` (of pg_type) hangs on no setting, so that Postgres indexes it and generates from it.
+A cast to text is a function's, or by the way that the type is written."""
+
+
 def has_one_text(type: str) -> bool:
     """Whether equal values of this type have one text. :param type: as declared: a scale makes a numeric's texts equal.
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from airflow_reindex_provider.databases.postgres.settings import IS_OUR_READER
+from airflow_reindex_provider.databases.postgres.types import IS_FIXED_TEXT, has_one_text
 from airflow_reindex_provider.sources.postgres.identity import IDENTITY, UNTOLD
 from airflow_reindex_provider.sources.postgres.stamps import REPLICA_ROLES, STAMPS
 from airflow_reindex_provider.sources.postgres.standing import ORIGINS, RELATION_KINDS, STANDING, TREE
@@ -92,7 +93,8 @@ SELECT json_build_object(
                FROM children AS child),
   'columns', (SELECT json_agg(json_build_object(
                 'name', a.attname, 'not_null', {_NOT_NULL}, 'kind', t.typtype, 'builtin', n.nspname = 'pg_catalog',
-                'generated', a.attgenerated, 'base', b.type, 'base_kind', b.kind,
+                'generated', a.attgenerated, 'base', b.type, 'base_kind', b.kind, 'fixed_text', {IS_FIXED_TEXT},
+                'deterministic', (SELECT c.collisdeterministic FROM pg_collation c WHERE c.oid = a.attcollation) IS NOT FALSE,
                 'type', format_type(a.atttypid, NULL), 'declared', format_type(a.atttypid, a.atttypmod)) ORDER BY a.attnum)
               FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid JOIN pg_namespace n ON n.oid = t.typnamespace
               LEFT JOIN LATERAL {BASE_TYPE.format(of="t")} AS b ON true
@@ -159,7 +161,8 @@ GENERATED_KINDS = frozenset({"", "s", "v"})
 class Column:
     """A column as the catalogue has it. ``base`` and ``base_kind`` are of a domain's type.
 
-    :ivar kind: pg_type.typtype. :ivar generated: pg_attribute.attgenerated.
+    :ivar kind: pg_type.typtype. :ivar generated: pg_attribute.attgenerated. :ivar deterministic: of its collation.
+    :ivar fixed_text: whether its text can be indexed.
     """
 
     name: str
@@ -171,6 +174,8 @@ class Column:
     base: str | None = None
     base_kind: str | None = None
     generated: str = ""
+    fixed_text: bool = False
+    deterministic: bool = True
 
     @property
     def is_known(self) -> bool:
@@ -181,6 +186,11 @@ class Column:
     def own_type(self) -> str:
         """The type whose values it has: a domain adds conditions to another's."""
         return self.base or self.type
+
+    @property
+    def has_one_text(self) -> bool:
+        """Whether its equal values are written the same (``core.keys``)."""
+        return self.own_kind == "e" or (self.deterministic and has_one_text(self.base or self.declared))
 
     @property
     def own_kind(self) -> str:

@@ -144,12 +144,23 @@ def _query_columns(source: PostgresDefinition, connection: psycopg.Connection[An
             f" LEFT JOIN LATERAL {BASE_TYPE.format(of='t')} AS b ON true WHERE t.oid = ANY(%s)",
             [oids],
         ).fetchall()
+        group = source.group_by if [c.name for c in described].count(source.group_by or "") == 1 else None
+        loose = group is not None and _ignores_case_or_the_like(source, connection, group)
     types = {row[0]: row[1:] for row in rows}
     return tuple(
-        Column(c.name, False, kind, builtin, name, name, base, base_kind)
+        Column(c.name, False, kind, builtin, name, name, base, base_kind, deterministic=not (loose and c.name == group))
         for c in described
         for kind, builtin, name, base, base_kind in [types[c.type_code]]
     )
+
+
+def _ignores_case_or_the_like(source: PostgresDefinition, connection: psycopg.Connection[Any], name: str) -> bool:
+    """Whether the collation of a query's column takes different texts for equal. No row is read for that."""
+    statement = sql.SQL(
+        "SELECT NOT c.collisdeterministic FROM (SELECT pg_collation_for({}) AS name FROM (VALUES (1)) AS one"
+        " LEFT JOIN ({}\n) AS q ON false) AS s JOIN pg_collation c ON c.oid = s.name::regcollation"
+    ).format(sql.Identifier("q", name), sql.SQL(source.query or ""))
+    return connection.execute(statement).fetchone() == (True,)
 
 
 def _make_schema(source: PostgresDefinition, columns: tuple[Column, ...]) -> Schema:
@@ -193,6 +204,12 @@ def _make_schema(source: PostgresDefinition, columns: tuple[Column, ...]) -> Sch
         raise ConfigurationError(
             f"{source.label}: group_by column {group.name!r} is a {group.declared}; it must be a text, integer, uuid,"
             " boolean, date or enum, whose values have one text each."
+        )
+    if group is not None and not group.deterministic:
+        raise ConfigurationError(
+            f"{source.label}: group_by column {group.name!r} has a collation that takes different texts for one value, so which"
+            " of them names a group depends on the rows. Group by a column with one text for each value: of a query or view, for"
+            f' example, with lower({quoted([group.name])}) COLLATE "C".'
         )
     if kind in (CursorType.TIMESTAMP, CursorType.DATE) and source.cursor_timezone is None:
         raise ConfigurationError(

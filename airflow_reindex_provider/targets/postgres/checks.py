@@ -10,6 +10,7 @@ from psycopg import errors, sql
 
 from airflow_reindex_provider.core.errors import ConfigurationError
 from airflow_reindex_provider.databases.postgres.sqlstates import Verdict, verdict_of
+from airflow_reindex_provider.databases.postgres.types import IS_FIXED_TEXT
 from airflow_reindex_provider.targets.postgres.definition import MAX_NAME_BYTES, FullText, PostgresIndexDefinition
 from airflow_reindex_provider.targets.postgres.statements import DELETED, VERSION
 
@@ -17,14 +18,9 @@ MAX_COLUMNS = 1_600
 
 _SYSTEM_COLUMNS = "SELECT attname FROM pg_attribute WHERE attrelid = 'pg_class'::regclass AND attnum < 0"
 _CONFIGS = "SELECT cfgname FROM pg_ts_config WHERE pg_ts_config_is_visible(oid) ORDER BY 1"
-# A cast to text is a function's, or by the way that the type is written; where either hangs on settings, nothing can be
-# generated from it.
-_TEXTS = """
-SELECT a.attname, format_type(a.atttypid, a.atttypmod),
-       c.castmethod IS NOT DISTINCT FROM 'b' OR p.provolatile = 'i'
+_TEXTS = f"""
+SELECT a.attname, format_type(a.atttypid, a.atttypmod), {IS_FIXED_TEXT}
 FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
-LEFT JOIN pg_cast c ON c.castsource = coalesce(nullif(t.typbasetype, 0), t.oid) AND c.casttarget = 'text'::regtype
-LEFT JOIN pg_proc p ON p.oid = CASE WHEN c.castmethod = 'f' THEN c.castfunc ELSE t.typoutput END
 WHERE a.attrelid = to_regclass(%s) AND a.attnum > 0 AND NOT a.attisdropped
 """
 
