@@ -209,7 +209,7 @@ def test_what_a_subscription_fills_needs_a_lag(database: Database, db: psycopg.C
         db.execute("INSERT INTO pg_subscription_rel SELECT oid, 'parts'::regclass, 'r', NULL FROM pg_subscription")
         for table in ("parts", "parts_11", "seen"):
             run = runner(database, table=f"public.{table}")
-            refused(run, "is filled by the subscription 'sub'", "stamps of another server", "state lag (a timedelta")
+            refused(run, "is filled by the subscription sub,", "stamps of another server", "state lag (a timedelta")
         assert made(db) == 0
         for table in ("parts", "parts_11", "seen"):
             assert lagging(runner(database, table=f"public.{table}")).plan().rows == 3
@@ -368,6 +368,64 @@ def test_a_condition_on_the_time_is_said(database: Database, db: psycopg.Connect
     query = "SELECT * FROM items WHERE created_at <= now()"
     (warning,) = runner(database, query=query).run().plan.warnings
     assert "created_at <= now()" in warning
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "SELECT id, look_up(note) AS note, updated_at FROM items",
+        "SELECT * FROM items WHERE look_up(note) IS NOT NULL",
+        'SELECT id, "My look-up"(id) AS note, updated_at FROM items',
+        "SELECT id, note, updated_at FROM items WHERE id = 1 UNION ALL SELECT id, look_up(note), updated_at FROM others",
+    ],
+)
+def test_a_function_that_may_look_elsewhere_is_said(
+    database: Database, db: psycopg.Connection[Any], query: str
+) -> None:
+    """By its volatility; what is immutable, or Postgres' own, is not spoken of."""
+    body = "LANGUAGE plpgsql AS 'BEGIN RETURN (SELECT max(note) FROM others); END'"
+    db.execute(f"CREATE FUNCTION look_up(text) RETURNS text STABLE {body}")
+    db.execute(f'CREATE FUNCTION "My look-up"(int) RETURNS text VOLATILE {body}')
+    db.execute("CREATE FUNCTION same(text) RETURNS text IMMUTABLE LANGUAGE plpgsql AS 'BEGIN RETURN $1; END'")
+    (warning,) = runner(database, query=query).run().plan.warnings
+    assert "ook" in warning
+    assert "without a change of the row" in warning
+    query = "SELECT id, same(note) AS note, to_char(updated_at, 'YYYY') AS year, updated_at FROM items"
+    with runner(database, query=query).source.open() as source:
+        assert source.survey().warnings == ()
+
+
+def test_a_role_needs_no_other_columns_than_it_reads(
+    database: Database, db: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a view that it may see some columns of, whose table it may not see."""
+    db.execute("CREATE VIEW seen AS SELECT * FROM items; CREATE ROLE some_columns LOGIN")
+    db.execute("GRANT SELECT (id, updated_at, note) ON seen TO some_columns; GRANT pg_read_all_stats TO some_columns")
+    db.execute("GRANT CREATE, USAGE ON SCHEMA public TO some_columns")
+    try:
+        monkeypatch.setenv("AIRFLOW_CONN_SOME_COLUMNS", database.uri.replace("postgres@", "some_columns@", 1))
+        run = runner(database, table="public.seen", columns=("note",))
+        run = replace(run, source=replace(run.source, conn_id="some_columns"))  # type: ignore[type-var]
+        assert run.run().counts.created == 3
+    finally:
+        db.execute("DROP OWNED BY some_columns; DROP ROLE some_columns")
+
+
+@pytest.mark.parametrize("option", ["security_barrier", "security_invoker"])
+def test_a_view_with_options(database: Database, db: psycopg.Connection[Any], option: str) -> None:
+    """Reads its table all the same."""
+    db.execute(f"CREATE VIEW seen WITH ({option}) AS SELECT * FROM items WHERE note <> 'x'")
+    assert runner(database, table="public.seen").run().counts.created == 3
+
+
+def test_a_counter_behind_a_view(database: Database, db: psycopg.Connection[Any]) -> None:
+    """A sequence that hands out values to several sessions at once is refused there too."""
+    db.execute("CREATE TABLE counted (id serial PRIMARY KEY); ALTER SEQUENCE counted_id_seq CACHE 20")
+    db.execute("CREATE VIEW seen AS SELECT id FROM counted; INSERT INTO counted DEFAULT VALUES")
+    run = runner(database, table="public.seen", cursor_field="id")
+    refused(run, "counted_id_seq", "increasing order", "CACHE 1")
+    db.execute("ALTER SEQUENCE counted_id_seq CACHE 1")
+    assert run.run().counts.created == 1
 
 
 def test_a_late_row_is_seen_through_a_view(database: Database, db: psycopg.Connection[Any]) -> None:

@@ -13,6 +13,7 @@ from airflow_reindex_provider.core.errors import HorizonError
 from airflow_reindex_provider.sources.postgres import flags, stamps
 from airflow_reindex_provider.sources.postgres.asking import asking
 from airflow_reindex_provider.sources.postgres.catalog import read_members
+from airflow_reindex_provider.sources.postgres.counters import require_order
 from airflow_reindex_provider.sources.postgres.description import Description
 from airflow_reindex_provider.sources.postgres.shape import Shape, read_shape
 from airflow_reindex_provider.sources.postgres.sql import Relation
@@ -29,10 +30,19 @@ def examine(description: Description, relation: Relation, connection: psycopg.Co
     facts, shape = description.catalogue.facts, None
     if description.catalogue.is_view:
         with asking(description.definition, connection):
-            shape = read_shape(connection, relation.body, description.cursor_place)
-            facts = facts | read_members(connection, shape.relations, shape.stamps)
+            shape = read_shape(connection, relation.body, *_read(description))
+            facts = facts | read_members(connection, shape)
     _require_shown_here(description, facts, shape)
     return (*flagged, *_warnings(description, facts, shape))
+
+
+def _read(description: Description) -> tuple[tuple[str, ...] | None, int]:
+    """The columns that are read, all if None, and which of them is the cursor. A role may have the right to no others."""
+    source = description.definition
+    if source.table is None or source.columns is None:
+        return None, [c.name for c in description.columns].index(source.cursor_field)
+    names = (source.cursor_field, *source.key, *source.columns, source.soft_delete_column, source.group_by)
+    return tuple(dict.fromkeys(name for name in names if name)), 0
 
 
 def _require_shown_here(description: Description, facts: dict[str, Any], shape: Shape | None) -> None:
@@ -49,6 +59,8 @@ def _require_shown_here(description: Description, facts: dict[str, Any], shape: 
             f" would be skipped. Read one table, with a column of it as the cursor field, or state lag ({unit}: the longest time"
             " from the stamp in the cursor field to the commit of all that a row is made of)."
         )
+    if shape is not None and description.schema.cursor_type is CursorType.INTEGER:
+        require_order(source, [sequence for stamp in facts["stamps"] or () for sequence in stamp["sequences"] or ()])
 
 
 def _warnings(description: Description, facts: dict[str, Any], shape: Shape | None) -> Iterator[str]:
@@ -58,6 +70,11 @@ def _warnings(description: Description, facts: dict[str, Any], shape: Shape | No
         yield (
             f"{label}: the condition {shape.asks_time} hangs on the time of reading. A row that it lets in without a change of"
             " the row is not seen until a sweep."
+        )
+    if shape is not None and facts["functions"]:
+        yield (
+            f"{label} calls {', '.join(facts['functions'])}, which may look elsewhere than into the row. Where the answer becomes"
+            " another without a change of the row, that is not seen until a sweep."
         )
     if name := unlogged(facts["standing"]):
         yield (

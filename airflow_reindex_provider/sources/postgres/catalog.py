@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from airflow_reindex_provider.databases.postgres.settings import IS_OUR_READER
 from airflow_reindex_provider.databases.postgres.types import IS_FIXED_TEXT, has_one_text
 from airflow_reindex_provider.sources.postgres.identity import IDENTITY, UNTOLD
+from airflow_reindex_provider.sources.postgres.shape import Shape
 from airflow_reindex_provider.sources.postgres.stamps import REPLICA_ROLES, STAMPS
 from airflow_reindex_provider.sources.postgres.standing import ORIGINS, RELATION_KINDS, STANDING, TREE
 
@@ -147,7 +148,10 @@ WITH RECURSIVE {
         " JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = m.relation"
     )
 }
-SELECT json_build_object('standing', {STANDING}, 'stamps', {STAMPS})
+SELECT json_build_object('standing', {STANDING}, 'stamps', {STAMPS}, 'functions', (
+  SELECT json_agg(DISTINCT n.nspname || '.' || p.proname) FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+  WHERE p.proname = ANY (%(functions)s::name[]) AND p.provolatile <> 'i'
+    AND n.nspname NOT IN ('pg_catalog', 'information_schema')))
 """
 
 
@@ -299,20 +303,13 @@ def read_catalogue(
     )
 
 
-def read_members(
-    connection: psycopg.Connection[Any],
-    relations: Sequence[tuple[str, str]],
-    stamps: Sequence[tuple[str, str, str]],
-) -> dict[str, Any]:
-    """The facts ``standing`` and ``stamps`` of the tables that a view or a query reads.
-
-    :param relations: schema and name of each. :param stamps: those among them that give the cursor, with its column."""
-    asked = [
-        *stamps,
-        *((schema, name, "") for schema, name in relations if (schema, name) not in {s[:2] for s in stamps}),
-    ]
-    columns = list(zip(*asked, strict=True)) or [(), (), ()]
-    named = dict(zip(("schemas", "relations", "columns"), map(list, columns), strict=True))
+def read_members(connection: psycopg.Connection[Any], shape: Shape) -> dict[str, Any]:
+    """The facts ``standing`` and ``stamps`` of the tables that a view or a query reads, and ``functions``: those that it calls
+    and whose answers may change while the row does not."""
+    stamped = {stamp[:2] for stamp in shape.stamps}
+    asked = [*shape.stamps, *((*relation, "") for relation in shape.relations if relation not in stamped)]
+    schemas, relations, columns = (list(part) for part in zip(*asked, strict=True)) if asked else ([], [], [])
+    named = {"schemas": schemas, "relations": relations, "columns": columns, "functions": list(shape.calls)}
     row = connection.execute(_MEMBERS, named).fetchone()
     assert row is not None
     facts: dict[str, Any] = row[0]

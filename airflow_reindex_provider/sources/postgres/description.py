@@ -53,11 +53,6 @@ class Description:
         """Of each column, what a text of its value is cast to for comparing it with the column."""
         return {c.name: _comparable_type(c) for c in self.columns}
 
-    @property
-    def cursor_place(self) -> int:
-        """Of the cursor field among the columns."""
-        return [c.name for c in self.columns].index(self.definition.cursor_field)
-
     def is_indexed(self, *, fresh: bool = False) -> bool:
         """Whether an index has the rows in order of change: all of them, or those of a group beside each other."""
         return self.catalogue.has_index_on(self.order(fresh=fresh))

@@ -4,7 +4,7 @@ its cursor. Only then does no other row's late commit change or show it."""
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,6 +38,7 @@ _WHY = {
 _NAME = r'("(?:[^"]|"")+"|[^\s".(),]+)'
 _COLUMN = re.compile(rf"{_NAME}\.{_NAME}")
 _FIRST_OF = re.compile(rf"(?:COALESCE|GREATEST)\(({_COLUMN.pattern}(?:, {_COLUMN.pattern})*)\)")
+_CALL = re.compile(rf"{_NAME}\(")
 _CONDITIONS = ("Filter", "Index Cond", "Recheck Cond", "TID Cond", "One-Time Filter")
 CLOCK = re.compile(
     r"\b(now\(|(statement|transaction|clock)_timestamp\(|timeofday\(|current_(timestamp|date|time)\b|local(timestamp|time)\b)"
@@ -52,17 +53,24 @@ class Shape:
     """:ivar relations: schema and name of all that is read.
     :ivar stamps: schema, name and column that the cursor comes from; empty where that cannot be shown.
     :ivar doubt: why it cannot be shown that late commits are seen, as a verb with what goes with it.
-    :ivar asks_time: a condition that hangs on the time of reading."""
+    :ivar asks_time: a condition that hangs on the time of reading.
+    :ivar calls: names of what looks like functions in it, without their schemas."""
 
     relations: tuple[tuple[str, str], ...]
     stamps: tuple[tuple[str, str, str], ...]
     doubt: str | None
     asks_time: str | None
+    calls: tuple[str, ...]
 
 
-def read_shape(connection: psycopg.Connection[Any], body: sql.Composable, place: int) -> Shape:
-    """:param body: what stands after FROM. :param place: of the cursor among its columns."""
-    statement = sql.SQL("EXPLAIN (VERBOSE, COSTS OFF, FORMAT JSON) SELECT * FROM {}").format(body)
+def read_shape(
+    connection: psycopg.Connection[Any], body: sql.Composable, columns: Sequence[str] | None, place: int
+) -> Shape:
+    """:param body: what stands after FROM. :param columns: what is read of it; None for all. :param place: of the cursor among
+    these."""
+    names = sql.SQL(", ").join(sql.Identifier("r", name) for name in columns or ())
+    chosen: sql.Composable = names if columns else sql.SQL("*")
+    statement = sql.SQL("EXPLAIN (VERBOSE, COSTS OFF, FORMAT JSON) SELECT {} FROM {}").format(chosen, body)
     with transaction(connection):
         calls = sql.SQL(", ").join(
             sql.SQL("set_config({}, {}, true)").format(sql.Literal(n), sql.Literal(v)) for n, v in _SETTINGS.items()
@@ -77,9 +85,11 @@ def read_shape(connection: psycopg.Connection[Any], body: sql.Composable, place:
     doubt = _doubt(nodes)
     if doubt is None:
         doubt = _follow(root, place, stamps)
-    conditions = (text for n in nodes for text in (n.get(c) for c in _CONDITIONS) if text)
+    conditions = [text for n in nodes for text in (n.get(c) for c in _CONDITIONS) if text]
     asks_time = next((text for text in conditions if CLOCK.search(text)), None)
-    return Shape(tuple(relations), () if doubt else tuple(stamps), doubt, asks_time)
+    computed = (text for n in nodes for text in n.get("Output", ()))
+    called = {_plain(name) for text in (*conditions, *computed) for name in _CALL.findall(text)}
+    return Shape(tuple(relations), () if doubt else tuple(stamps), doubt, asks_time, tuple(sorted(called)))
 
 
 def _nodes(node: dict[str, Any]) -> Iterator[dict[str, Any]]:

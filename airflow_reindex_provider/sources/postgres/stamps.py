@@ -36,6 +36,12 @@ STAMPS = """
    'default', coalesce(pg_get_expr(f.adbin, f.adrelid), t.typdefault),
    'calls', EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_attrdef'::regclass AND d.objid = f.oid
                     AND d.refclassid = 'pg_proc'::regclass),
+   'sequences', (SELECT json_agg(json_build_object(
+                   'name', q.seqrelid::regclass::text, 'cache', q.seqcache, 'step', q.seqincrement, 'cycle', q.seqcycle))
+                 FROM pg_sequence q JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = q.seqrelid
+                      AND d.refclassid = 'pg_class'::regclass AND d.refobjid = b.attrelid AND d.refobjsubid = b.attnum
+                   OR d.classid = 'pg_attrdef'::regclass AND d.objid = f.oid
+                      AND d.refclassid = 'pg_class'::regclass AND d.refobjid = q.seqrelid),
    'triggers', (SELECT json_agg(json_build_object('name', g.tgname, 'always', g.tgenabled = 'A') ORDER BY g.tgname)
                 FROM pg_trigger g JOIN pg_proc p ON p.oid = g.tgfoid
                 WHERE g.tgrelid IN (SELECT b.attrelid UNION SELECT relid FROM pg_partition_tree(b.attrelid))
