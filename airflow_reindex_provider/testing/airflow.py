@@ -27,6 +27,7 @@ from urllib.parse import quote
 import httpx
 import psycopg.errors
 
+from airflow_reindex_provider.testing.airflow_programs import how_to_run
 from airflow_reindex_provider.testing.postgres import EmbeddedPostgres
 from airflow_reindex_provider.testing.processes import ProcessSet, free_port, tail
 from airflow_reindex_provider.testing.rest import NoAnswerError, Rest, RestError
@@ -34,11 +35,6 @@ from airflow_reindex_provider.testing.rest import NoAnswerError, Rest, RestError
 T = TypeVar("T")
 
 _COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
-# `python -m airflow`, and SIGUSR1 makes it write into its log what each of its threads is doing.
-_OPEN_TO_QUESTIONS = (
-    "import faulthandler, runpy, signal; faulthandler.register(signal.SIGUSR1);"
-    "runpy.run_module('airflow', run_name='__main__', alter_sys=True)"
-)
 _FINAL_STATES = ("success", "failed")
 _POLL_S = 0.2
 
@@ -73,7 +69,7 @@ class Airflow:
         port: int | None = None,
         broker_url: str | None = None,
         workers: int = 2,
-        start_timeout_s: float = 180,
+        start_timeout_s: float = 400,
     ) -> None:
         self.home = Path(home).expanduser().resolve()
         self.url = f"http://127.0.0.1:{port or free_port()}"
@@ -285,8 +281,7 @@ class Airflow:
                 for name in self._workers
             },
         }
-        program = ["-c", _OPEN_TO_QUESTIONS] if component == "api-server" else ["-m", "airflow"]
-        command = [sys.executable, *program, *options.get(component, [component])]
+        command = [sys.executable, *how_to_run(component), *options.get(component, [component])]
         self._processes.start(component, command, env=self._env, log=self.logs / f"{component}.log")
 
     def _healthy(self) -> Rest | None:

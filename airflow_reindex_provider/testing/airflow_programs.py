@@ -1,0 +1,20 @@
+"""How Python is to run the components of Airflow."""
+
+from __future__ import annotations
+
+_AIRFLOW = "import runpy; runpy.run_module('airflow', run_name='__main__', alter_sys=True)"
+_OURS = {
+    # SIGUSR1 makes it write into its log what each of its threads is doing.
+    "api-server": ("-c", f"import faulthandler, signal; faulthandler.register(signal.SIGUSR1); {_AIRFLOW}"),
+    # The tasks are its forks: what each of them would import, a second's work, is there.
+    "scheduler": (
+        "-c",
+        "import airflow_reindex_provider as provider; [getattr(provider, name) for name in provider.__all__];"
+        f"import airflow.dag_processing.dagbag, airflow.providers.postgres.hooks.postgres; {_AIRFLOW}",
+    ),
+}
+
+
+def how_to_run(component: str) -> tuple[str, ...]:
+    """The interpreter's options before the component's own arguments."""
+    return _OURS.get(component, ("-m", "airflow"))
