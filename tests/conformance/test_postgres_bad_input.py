@@ -485,12 +485,12 @@ def test_a_transaction_prepared_meanwhile_holds_an_integer_cursor(
     db.execute("INSERT INTO counted VALUES (2, 2)")
     monkeypatch.setattr(horizons, "INTEGER_WAIT_S", 0.3)
     run = runner(database, table="counted", cursor_field="seq")
-    found = Relations.described(run.source, db)
-    with database.connect() as late:
+    with run.source.open() as session, database.connect() as late:
+        found = Relations.described(run.source, session._connection)
         late.execute("BEGIN")
         late.execute("INSERT INTO counted VALUES (1, 1)")
         late.execute("PREPARE TRANSACTION 'number one'")
-    horizon, _, _ = horizons.integer_horizon(run.source, found.changes, db)
+        horizon, _, _ = horizons.integer_horizon(run.source, found.changes, session._connection)
     db.execute("ROLLBACK PREPARED 'number one'")
 
     assert horizon.cursor is None
@@ -553,6 +553,10 @@ def test_a_standby_says_nothing_of_the_primary(
     run = runner(database)
     reading = replace(run, source=replace(run.source, conn_id="standby"))  # type: ignore[type-var]
     refused(reading, HorizonError, "standby", "primary", "lag")
+
+    # Nor are rows of it read below a horizon of the primary, where a list of hosts leads to the one and to the other.
+    with pytest.raises(HorizonError, match="point the connection at the primary"), reading.source.open():
+        pass
 
     lagging = replace(run, source=replace(run.source, conn_id="standby", lag=timedelta(seconds=1)))  # type: ignore[type-var]
 

@@ -163,7 +163,7 @@ def test_a_sequence_that_is_out_of_order_is_refused(database: Database, wrong: s
         assert runner(database, lag=50).plan().mode
 
 
-def test_a_sequence_that_the_role_may_not_read(database: Database) -> None:
+def test_a_sequence_that_the_role_may_not_read(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is refused while values only grow; where they went back, the grant that tells the two apart is in the message."""
     with database.connect() as db:
         db.execute(
@@ -173,16 +173,16 @@ def test_a_sequence_that_the_role_may_not_read(database: Database) -> None:
         db.execute("CREATE ROLE only_reads LOGIN")
         try:
             db.execute("GRANT SELECT ON items TO only_reads; GRANT pg_read_all_stats TO only_reads")
-            source = PostgresSource(database.conn_id, table="items", primary_key="id", cursor_field="v")
+            monkeypatch.setenv("AIRFLOW_CONN_ONLY_READS", database.uri.replace("postgres@", "only_reads@"))
+            source = PostgresSource("only_reads", table="items", primary_key="id", cursor_field="v")
             from airflow_reindex_provider.sources.postgres.counters import stand
             from airflow_reindex_provider.sources.postgres.relations import Relations
 
-            relation = Relations.described(source, db).changes
-            db.execute("SET ROLE only_reads")
-            counter, _, _ = stand(source, relation, db)
-            db.execute("RESET ROLE")
+            with source.open() as session:
+                connection = session._connection
+                counter, _, _ = stand(source, Relations.described(source, connection).changes, connection)
             assert (counter.greatest, counter.least) == (20, None)
-            assert "GRANT SELECT ON SEQUENCE s TO" in counter.what
+            assert 'GRANT SELECT ON SEQUENCE s TO "only_reads"' in counter.what
         finally:
             db.execute("DROP OWNED BY only_reads")
             db.execute("DROP ROLE only_reads")

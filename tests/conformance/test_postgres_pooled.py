@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -11,9 +12,10 @@ import psycopg
 import pytest
 
 from airflow_reindex_provider.checkpoints.table import TableCheckpoint
-from airflow_reindex_provider.core.errors import ConfigurationError
+from airflow_reindex_provider.core.errors import ConfigurationError, TransientError
 from airflow_reindex_provider.core.model import Checkpoint, Position, Transform
 from airflow_reindex_provider.databases.postgres.settings import READER_TAG, WRITER_TAG
+from airflow_reindex_provider.databases.postgres.transactions import at_server
 from airflow_reindex_provider.sources.postgres import PostgresSource
 from airflow_reindex_provider.targets.postgres import PostgresTarget
 from airflow_reindex_provider.testing.postgres import Database, EmbeddedPostgres
@@ -202,3 +204,15 @@ def test_grants_name_the_role_that_the_server_sees(
             TableCheckpoint("other").load("s", "g")
     finally:
         db.execute("DROP OWNED BY seen_role; DROP ROLE login_role; DROP ROLE seen_role")
+
+
+def test_transactions_at_two_servers_are_an_error(database: Database, db: psycopg.Connection[Any]) -> None:
+    """What spreads reads over a primary and its standbys would give rows of the one below the horizon of the other."""
+    with runner(database.conn_id, database.conn_id).source.open() as session:
+        connection = session._connection
+        session.survey()
+        connection.cursor_factory.server = replace(at_server(connection), started="another time")
+        with pytest.raises(
+            TransientError, match=rf"'{database.conn_id}'.*two servers.*Remedy: Point .* at the primary"
+        ):
+            session.survey()

@@ -50,8 +50,12 @@ _SEARCH_PATH = """SELECT pg_catalog.set_config('search_path', coalesce((
 _SYNCHRONOUS_COMMIT = "CASE current_setting('synchronous_commit') WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END"
 
 
+_FACTS = "current_user, current_database(), current_schema(), pg_is_in_recovery(), pg_postmaster_start_time()::text"
+"""The fields of :class:`~airflow_reindex_provider.databases.postgres.transactions.AtServer`."""
+
+
 def opening(tag: str, *, read_only: bool) -> bytes:
-    """The beginning of each of our transactions: BEGIN, and the settings, which end with it."""
+    """The beginning of each of our transactions: BEGIN, the settings, which end with it, and the facts."""
     settings = {name: f"'{value}'" for name, value in SETTLED.items()}
     if read_only:
         settings["application_name"] = f"'{tag} ' || {_BEGAN.format('now()')}"
@@ -61,7 +65,7 @@ def opening(tag: str, *, read_only: bool) -> bytes:
     calls = ", ".join(f"set_config('{name}', {value}, true)" for name, value in settings.items())
     # Statements see what is committed before each of them, as our own order of asking and reading needs it.
     mode = "ISOLATION LEVEL READ COMMITTED" + (", READ ONLY" if read_only else "")
-    return f"BEGIN {mode}; {_SEARCH_PATH}; SELECT {calls}".encode()
+    return f"BEGIN {mode}; {_SEARCH_PATH}; SELECT {calls}; SELECT {_FACTS}".encode()
 
 
 SETTLED_BESIDES = {

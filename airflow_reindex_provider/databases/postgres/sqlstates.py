@@ -8,6 +8,10 @@ import psycopg
 from psycopg import errors
 
 
+class AnotherServer(psycopg.OperationalError):
+    """Something between us and the server spreads transactions over several."""
+
+
 class Verdict(StrEnum):
     RETRY = "retry"
     """Comes from the moment: a retry goes on after the last chunk."""
@@ -121,6 +125,11 @@ def remedy_of(error: psycopg.Error, *, grant: str) -> str:
     """Empty where the error says it all. :param grant: the statement that mends a missing privilege."""
     if _has_no_transactions(error):
         return "Set pool_mode = transaction or session for this database, or connect to the server itself."
+    if isinstance(error, AnotherServer):
+        return (
+            "Point the connection at the primary itself: a pool or a list of hosts that spreads reads over servers would give"
+            " rows of a standby for the primary's horizon."
+        )
     if error.sqlstate is None and isinstance(error, psycopg.OperationalError):
         return _LOST
     if error.sqlstate != errors.InsufficientPrivilege.sqlstate:

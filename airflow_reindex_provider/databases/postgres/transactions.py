@@ -4,6 +4,9 @@ Between us and the server there may be a pool that gives each transaction anothe
 RDS Proxy, Supavisor). So nothing is ever set for a session: what one transaction sets another may not have, and strangers
 would have it. For the same reason no statement is prepared by name, no temporary table outlives its transaction, and every lock
 ends with one.
+
+What gives transactions of several servers (a list of hosts, pgcat, Pgpool-II) shows at their beginning, and is
+an error: what one of them has committed, another may not have yet.
 """
 
 from __future__ import annotations
@@ -19,11 +22,13 @@ from psycopg.copy import Copy, Writer
 from psycopg.pq import TransactionStatus
 from psycopg.rows import Row
 
+from airflow_reindex_provider.databases.postgres.sqlstates import AnotherServer
+
 
 @dataclass(frozen=True, slots=True)
 class AtServer:
-    """Whom and where the server takes us for. A pool may log in as somebody else, or call a database otherwise, and a role may
-    be set to become another one.
+    """What the server says of itself and of us, in this order, at the end of the opening. A pool may log in as somebody else, or
+    call a database otherwise, and a role may be set to become another one.
 
     :ivar schema: where names without a schema are made; None where the search path has none.
     """
@@ -31,14 +36,17 @@ class AtServer:
     role: str
     database: str
     schema: str | None
+    standby: bool
+    started: str
 
 
 class SettledCursor(psycopg.Cursor[Row]):
     """Whatever is executed outside of a transaction gets one of its own, which begins with our settings."""
 
     opening: ClassVar[bytes]
-    """BEGIN, and what sets the settings."""
-    server: ClassVar[AtServer]
+    """BEGIN, what sets the settings, and the facts."""
+    server: ClassVar[AtServer | None] = None
+    """As the first transaction has found it."""
 
     def execute(self, query: Any, params: Params | None = None, **options: Any) -> Self:
         with _settled(self.connection):
@@ -55,26 +63,36 @@ class SettledCursor(psycopg.Cursor[Row]):
 
 
 def settle(connection: psycopg.Connection[Any], opening: bytes) -> None:
-    """From now on each transaction of the connection begins like this. Runs the first one."""
+    """From now on each transaction of the connection begins like this."""
     connection.autocommit = True
     # A prepared statement lives in one session of the server.
     connection.prepare_threshold = None
-    connection.cursor_factory = settled = type("SettledCursor", (SettledCursor,), {"opening": opening})
-    with connection.cursor() as cursor:
-        row = cursor.execute(b"SELECT current_user, current_database(), current_schema()").fetchone()
-        assert row is not None
-        settled.server = AtServer(*row)  # type: ignore[attr-defined]
+    connection.cursor_factory = type("SettledCursor", (SettledCursor,), {"opening": opening})
 
 
 def at_server(connection: psycopg.Connection[Any]) -> AtServer:
+    """Known from the first transaction on."""
     return connection.cursor_factory.server  # type: ignore[attr-defined, no-any-return]
 
 
 def begin(connection: psycopg.Connection[Any]) -> None:
-    """Begin a transaction with our settings; ``connection.commit()`` and ``connection.rollback()`` end it."""
-    opening = connection.cursor_factory.opening  # type: ignore[attr-defined]
+    """Begin a transaction with our settings; ``connection.commit()`` and ``connection.rollback()`` end it.
+
+    :raises AnotherServer: it is not at the server of the connection's first one."""
+    session: Any = connection.cursor_factory
     try:
-        psycopg.Cursor(connection).execute(opening)
+        cursor = psycopg.Cursor(connection).execute(session.opening)
+        while cursor.nextset():
+            pass
+        row = cursor.fetchone()
+        assert row is not None
+        found = AtServer(*row)
+        if session.server is None:
+            session.server = found
+        elif (found.standby, found.started) != (session.server.standby, session.server.started):
+            raise AnotherServer(
+                "two transactions of this connection were at two servers, or the server was started anew"
+            )
     except BaseException:
         with suppress(psycopg.Error):
             connection.rollback()

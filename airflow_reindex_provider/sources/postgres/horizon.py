@@ -82,11 +82,6 @@ def _require_clock(source: PostgresDefinition, kind: CursorType, facts: dict[str
         return
     unit = "a number of values" if kind is CursorType.INTEGER else "a timedelta"
     or_lag = f", or state lag ({unit} after which no change stays invisible)"
-    if facts["standby"]:
-        raise HorizonError(
-            f"{source.label} is a standby, which does not know the primary's open transactions: point the connection"
-            f" at the primary{or_lag}."
-        )
     if not facts["sees_all"]:
         raise HorizonError(
             f"{source.label}: role {facts['role']!r} cannot see other sessions' transactions, so a late commit would be"

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from airflow_reindex_provider.core.errors import ConfigurationError
+from airflow_reindex_provider.core.errors import ConfigurationError, HorizonError
 from airflow_reindex_provider.core.model import Format, Key
 from airflow_reindex_provider.databases.postgres.connection import connect
 from airflow_reindex_provider.databases.postgres.settings import READER_TAG
@@ -97,7 +97,14 @@ class PostgresSource(PostgresDefinition):
 
     @contextmanager
     def open(self) -> Iterator[PostgresSourceSession]:
+        from airflow_reindex_provider.databases.postgres.transactions import at_server
         from airflow_reindex_provider.sources.postgres.session import PostgresSourceSession
 
         with connect(self.conn_id, owner=f"Source {self.label}", tag=READER_TAG, read_only=True) as connection:
+            if at_server(connection).standby and self.lag is None:
+                # In whatever a session is opened for: a horizon of the primary says nothing of the rows of a standby.
+                raise HorizonError(
+                    f"{self.label} is a standby, which does not know the primary's open transactions: point the connection at the"
+                    " primary, or state lag (a timedelta, or a number of values, after which no change stays invisible)."
+                )
             yield PostgresSourceSession(self, connection)
