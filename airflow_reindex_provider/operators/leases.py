@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.exceptions import AirflowSkipException
 
 from airflow_reindex_provider.core.errors import StreamBusyError
-from airflow_reindex_provider.core.leases import DEFAULT_LEASE, Keeper
+from airflow_reindex_provider.core.leases import DEFAULT_LEASE, Keeper, current
 from airflow_reindex_provider.core.progress import utc_now
 from airflow_reindex_provider.operators.base import is_true
 from airflow_reindex_provider.operators.groups import BUSY_KEY, OfGroupOperator
@@ -58,7 +58,19 @@ class LeasingOperator(OfGroupOperator):
         try:
             keeper.keep()
         except StreamBusyError as busy:
-            self._wait(busy, context)
+            self._wait(StreamBusyError(f"{busy}{self._if_over(context)}"), context)
+
+    def _if_over(self, context: Context) -> str:
+        """What Airflow knows of the run that holds the lease, where that helps whoever reads it."""
+        held = current(self.own.checkpoint, self.own.name)
+        dag_id, _, run_id = held.holder.partition(" ") if held else ("", "", "")
+        ti: Any = context["ti"]
+        try:
+            goes_on = ti.get_dr_count(dag_id=dag_id, run_ids=[run_id], states=["queued", "running"])
+        except Exception as error:
+            self.log.debug("Airflow does not say whether run %s of %s goes on: %s", run_id, dag_id, error)
+            return ""
+        return "" if goes_on else " That run is over and has not given its lease back, so it may be deleted."
 
     def _wait(self, busy: StreamBusyError, context: Context) -> None:
         run: Any = context["dag_run"]

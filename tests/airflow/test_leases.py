@@ -24,8 +24,9 @@ def scheduled(items: StreamUnderTest, dag_id: str) -> Run:
 
 
 def test_who_meets_another_run(stream):
-    """While a rebuild holds the stream, a person's sweep fails at once and names it; scheduled ones, and one that a person lets
-    wait, are deferred, without a process of their own, and end well after it; one that may not wait is skipped as a whole."""
+    """While a rebuild holds the stream, a person's sweep fails at once and names it; scheduled ones, and one that a person
+    lets wait, are deferred, without a process of their own, and end well after it; one that may not wait is skipped as a
+    whole. Of a run that was marked failed it is said that it is over."""
     items = stream("contended")
     items.insert(range(20), updated_at="now() - interval '1 hour'")
     items.run()
@@ -61,3 +62,12 @@ def test_who_meets_another_run(stream):
         assert waited.xcom("report", "reindex_sweep")["status"] == "completed"
     assert items.airflow.variable("reindex.contended.lease") is None
     assert items.index == items.table
+
+    left = started(items, "rebuild_contended", promote="wait")
+    until(lambda: left.states.get(("approve", -1)) in ("awaiting_input", "deferred", "failed"), "a request to approve")
+    path = f"/dags/rebuild_contended/dagRuns/{quote(left.run_id, safe='')}"
+    items.airflow.rest.patch(path, {"state": "failed"})
+    left.end("failed")
+    told = started(items, "sweep_contended").end("failed")
+    assert "That run is over and has not given its lease back" in told.log("plan")
+    assert "airflow variables delete 'reindex.contended.lease'" in told.log("plan")

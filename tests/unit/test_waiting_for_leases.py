@@ -53,6 +53,11 @@ class _Ti(SimpleNamespace):
         found = self.found.get((task_ids, key))
         return [None] * len(map_indexes) if found is None and isinstance(map_indexes, range) else found
 
+    def get_dr_count(self, dag_id: str, run_ids: list[str], states: list[str]) -> int:
+        if self.going_on is None:
+            raise RuntimeError("Airflow does not answer")
+        return sum(f"{dag_id} {run_id}" in self.going_on for run_id in run_ids)
+
 
 def context_of(run_type: str = "scheduled", waited: timedelta = timedelta(0), found: dict | None = None) -> Any:
     ti = _Ti(
@@ -61,6 +66,7 @@ def context_of(run_type: str = "scheduled", waited: timedelta = timedelta(0), fo
         map_index=-1,
         start_date=datetime.now(UTC) - waited,
         pushed={},
+        going_on=[OTHER],
         found=found or {},
     )
     run = SimpleNamespace(run_type=run_type)
@@ -121,6 +127,16 @@ def test_a_person_is_told_at_once(busy: Stream) -> None:
     with pytest.raises(StreamBusyError, match=f"{OTHER}.*wait=true") as error:
         taken(busy, context_of("manual"))
     assert isinstance(error.value, ConfigurationError)
+
+
+@pytest.mark.parametrize(("going_on", "said"), [([OTHER], False), ([], True), (None, False)])
+def test_a_run_that_is_over_and_kept_its_lease(busy: Stream, going_on: list[str] | None, said: bool) -> None:
+    """One that was marked failed, say: whoever meets its lease is told that it may be deleted, as far as Airflow knows."""
+    context = context_of("manual")
+    context["ti"].going_on = going_on
+    with pytest.raises(StreamBusyError) as error:
+        taken(busy, context)
+    assert ("That run is over" in str(error.value)) == said
 
 
 @pytest.mark.parametrize("wait", [True, "True", "true"])
