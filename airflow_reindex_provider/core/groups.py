@@ -7,7 +7,6 @@ horizon, the cuts of its windows, and how many batches it may have.
 from __future__ import annotations
 
 import hashlib
-import logging
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -34,9 +33,6 @@ from airflow_reindex_provider.core.progress import utc_now
 from airflow_reindex_provider.core.protocols import SAVE_TRIES, CheckpointStore, GroupedSession, SourceSession
 from airflow_reindex_provider.core.remembered import Memory, Route
 from airflow_reindex_provider.core.windows import Request, incremental_window
-
-log = logging.getLogger(__name__)
-
 
 MAX_GROUPS = 500
 """Every group needs a mapped task, and perhaps one for its parked documents; Airflow maps 1,024 at the most."""
@@ -120,12 +116,12 @@ def list_groups(
     :param route: as in ``make_plan``.
     :raises ConfigurationError: there are more than ``MAX_GROUPS``.
     """
+    warnings: tuple[str, ...] = ()
     if route is not None:
         memory = Memory(store, stream, route)
         memory.require_same(lambda: survey)
         read = store.load(stream, GROUPS).position is not None
-        for warning in memory.warnings(GROUPS, survey, read=read):
-            log.warning(warning)
+        warnings = tuple(memory.warnings(GROUPS, survey, read=read))
         if not request.dry_run:
             memory.keep(GROUPS, survey, read=read)
     for attempt in range(SAVE_TRIES):
@@ -140,7 +136,7 @@ def list_groups(
                 f"Stream {stream!r} has more than {MAX_GROUPS} groups. Each needs an index and a task of its own: group by a"
                 " column with fewer values, or keep them in one index and filter there."
             )
-        groups = Groups(tuple(sorted(values)), found.nulls)
+        groups = Groups(tuple(sorted(values)), found.nulls, warnings)
         if window is None or request.dry_run:
             return groups
         try:
@@ -196,6 +192,8 @@ class GroupPlans:
     failures: Mapping[str, str]
     dry_run: bool = False
     nulls: int = 0
+    of_all: tuple[str, ...] = ()
+    """Warnings that are of no group alone."""
 
     @property
     def batches(self) -> tuple[Batch, ...]:
@@ -220,7 +218,7 @@ class GroupPlans:
     @property
     def warnings(self) -> tuple[str, ...]:
         """Those of all groups, each once; of more than ``MAX_WARNINGS`` the first ones."""
-        found = list(dict.fromkeys(warning for plan in self.plans for warning in plan.warnings))
+        found = list(dict.fromkeys((*self.of_all, *(warning for plan in self.plans for warning in plan.warnings))))
         if len(found) > MAX_WARNINGS:
             found[MAX_WARNINGS:] = [f"And {len(found) - MAX_WARNINGS} more, which the groups' own plans have."]
         return tuple(found)
@@ -253,6 +251,7 @@ class GroupPlans:
             value["failures"],
             value["dry_run"],
             value["nulls"],
+            tuple(value.get("warnings", ())),
         )
 
 
@@ -275,7 +274,7 @@ def plan_groups(
         raise ConfigurationError(f"None of the {len(failures)} groups can be planned. {next(iter(failures.values()))}")
     shares = fair_shares([sum(not b.keys for b in p.batches) for p in plans], max_batches)
     cut = tuple(_joined(plan, share) for plan, share in zip(plans, shares, strict=True))
-    return GroupPlans(stream, request.mode, cut, failures, request.dry_run, groups.nulls)
+    return GroupPlans(stream, request.mode, cut, failures, request.dry_run, groups.nulls, groups.warnings)
 
 
 def fair_shares(needs: Sequence[int], cap: int) -> list[int]:

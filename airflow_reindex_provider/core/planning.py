@@ -23,7 +23,7 @@ from airflow_reindex_provider.core.model import (
 )
 from airflow_reindex_provider.core.model.surveys import MOST_COUNTED
 from airflow_reindex_provider.core.progress import utc_now
-from airflow_reindex_provider.core.protocols import CheckpointStore, PlanningSource, TargetSession
+from airflow_reindex_provider.core.protocols import CheckpointStore, PlanningSource, TargetSession, WarningTarget
 from airflow_reindex_provider.core.remembered import Memory, Route
 from airflow_reindex_provider.core.windows import Request, backfill_window, cursor_bound, incremental_window
 
@@ -63,17 +63,21 @@ def _out_of_step(target: TargetSession, generation: str, checkpoint: Checkpoint)
         )
 
 
-def lacks(target: TargetSession, generation: str, schema: Schema) -> tuple[str, ...]:
-    """What a generation has no place for, in words that say how to give it one.
+def told_of(target: TargetSession, generation: str, schema: Schema) -> tuple[str, ...]:
+    """What a person should know of a generation: what it has no place for, and what its target says.
 
     :raises ConfigurationError: it cannot take the rows at all.
     """
     held = set(target.fields(generation, schema))
+    own = tuple(target.warnings(generation)) if isinstance(target, WarningTarget) else ()
     missing = [field.name for field in schema.fields if field.name not in held]
     if not missing:
-        return ()
+        return own
     names = ", ".join(map(repr, missing))
-    return (f"Generation {generation!r} does not have the source's columns {names}; rebuild the index to add them.",)
+    return (
+        f"Generation {generation!r} does not have the source's columns {names}; rebuild the index to add them.",
+        *own,
+    )
 
 
 def is_superseded(target: TargetSession, generation: str) -> bool:
@@ -125,7 +129,7 @@ def make_plan(
     read = checkpoint.position is not None
     if memory is not None:
         memory.require_same(lambda: survey)
-    lacking = () if generation is None else lacks(target, generation, survey.schema)
+    told = () if generation is None else told_of(target, generation, survey.schema)
     window = _window(request, survey, checkpoint, initial_value, store)
     remembered = tuple(memory.warnings(generation, survey, read=read)) if memory is not None else ()
     if into is None and generation is not None:
@@ -162,7 +166,7 @@ def make_plan(
         held_by=survey.horizon.held_by,
         guarantee=guarantee,
         dry_run=request.dry_run,
-        warnings=(*survey.warnings, *remembered, *lacking, *_cut(request, survey), *_out_of_reach(slices, survey)),
+        warnings=(*survey.warnings, *remembered, *told, *_cut(request, survey), *_out_of_reach(slices, survey)),
         group=group,
     )
 

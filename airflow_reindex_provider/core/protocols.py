@@ -202,6 +202,14 @@ class TargetSession(Protocol):
 
 
 @runtime_checkable
+class WarningTarget(TargetSession, Protocol):
+    """A target whose generations may be such that a person should know of it."""
+
+    def warnings(self, generation: str) -> Sequence[str]:
+        """What that is, and what to do about it; rows are written all the same."""
+
+
+@runtime_checkable
 class ComparingTarget(TargetSession, Protocol):
     """A target that compares documents with those that it holds."""
 

@@ -84,6 +84,9 @@ def test_a_run_of_groups(runner: Runner, database: Database) -> None:
     plans = GroupPlans("items", Mode.INCREMENTAL, (plan, plan), {})
     says(plans.to_json(), database)
     assert len(plans.warnings) == len(plan.warnings)
+    of_all = replace(plans, of_all=("somebody has removed the index",))
+    assert of_all.to_json()["warnings"][0] == "somebody has removed the index"
+    assert GroupPlans.from_json(of_all.to_json(), ()).warnings == of_all.warnings
     counted = replace(plan, null_cursors=3, ahead_cursors=5)
     counts = {"null_cursors": 3, "ahead_cursors": 5}
     plans_of_two = GroupPlans("items", Mode.INCREMENTAL, (plan, counted), {})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ import pytest
 from airflow_reindex_provider.core.cursors import CursorType
 from airflow_reindex_provider.core.errors import ConfigurationError, ReindexError, TransientError
 from airflow_reindex_provider.core.model import Chunk, Counts, Document, Field, Format, Position, Schema
+from airflow_reindex_provider.core.planning import told_of
 from airflow_reindex_provider.targets.elasticsearch import ElasticsearchTarget
 from airflow_reindex_provider.targets.opensearch import OpenSearchTarget
 from airflow_reindex_provider.targets.search.conditions import require_as_made, require_writable
@@ -301,18 +301,20 @@ def test_a_data_stream_with_the_public_name(opensearch: SearchEngine) -> None:
         opensearch.call("DELETE", f"/_index_template/{target.index}")
 
 
-def test_acknowledged_is_on_disk(engine: SearchEngine, target: SearchTarget, caplog: pytest.LogCaptureFixture) -> None:
+def test_acknowledged_is_on_disk(engine: SearchEngine, target: SearchTarget) -> None:
     """Whatever a template says; an author who states otherwise is warned at every run."""
     of, name = schema("body"), target.generation_name(STAMP)
     with template(engine, target, template={"settings": {"index.translog.durability": "async"}}):
         load(target, of, {"body": "x"})
     settings = engine.call("GET", f"/{name}/_settings?flat_settings=true")[name]["settings"]
     assert settings["index.translog.durability"] == "request"
-    assert "before they are on disk" not in caplog.text
+    with target.open("s") as session:
+        assert told_of(session, name, of) == ()
     engine.call("PUT", f"/{name}/_settings", {"index.translog.durability": "async"})
-    with caplog.at_level(logging.WARNING, "airflow_reindex_provider"), target.open("s") as session:
+    with target.open("s") as session:
+        (warning,) = told_of(session, name, of)
+        assert "before they are on disk (index.translog.durability=async)" in warning
         write(session, name, of, {"body": "x"})
-    assert "before they are on disk (index.translog.durability=async)" in caplog.text
 
 
 def held(mapping: dict[str, Any] | None = None, **settings: str) -> Held:

@@ -85,7 +85,9 @@ class Slices:
 
 @dataclass(frozen=True, slots=True)
 class Groups:
-    """The groups of a source, by the values of a column as text. :ivar nulls: rows that are in no group, their value is NULL."""
+    """The groups of a source, by the values of a column as text. :ivar nulls: rows that are in no group, their value is NULL.
+    :ivar warnings: what a person should know of all of them."""
 
     values: tuple[str, ...] = ()
     nulls: int = 0
+    warnings: tuple[str, ...] = ()

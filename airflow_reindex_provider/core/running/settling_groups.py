@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,13 +14,15 @@ from airflow_reindex_provider.core.errors import (
     ReindexError,
     TransientError,
 )
-from airflow_reindex_provider.core.groups import GroupPlans, log
+from airflow_reindex_provider.core.groups import GroupPlans
 from airflow_reindex_provider.core.model import (
     BatchResult,
     Counts,
     Plan,
 )
 from airflow_reindex_provider.core.running.settling import Outcome, require_complete
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)

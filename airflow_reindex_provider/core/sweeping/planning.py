@@ -5,7 +5,7 @@ from __future__ import annotations
 from airflow_reindex_provider.core.errors import ConfigurationError
 from airflow_reindex_provider.core.keys import KeyRange
 from airflow_reindex_provider.core.model import Guarantee, Outliers
-from airflow_reindex_provider.core.planning import Sizes, current_generation, lacks
+from airflow_reindex_provider.core.planning import Sizes, current_generation, told_of
 from airflow_reindex_provider.core.protocols import (
     CheckpointStore,
     CountingSource,
@@ -56,7 +56,7 @@ def plan_sweep(
     survey = source.survey()
     if route is not None:
         Memory(store, stream, route).require_same(lambda: survey)
-    lacking = lacks(writing, generation, survey.schema)
+    told = told_of(writing, generation, survey.schema)
     parts = reading.key_ranges(KeyRange(), rows=sizes.batch_rows, max_ranges=sizes.max_batches)
     outliers = source.outliers() if isinstance(source, CountingSource) else None
     plan = SweepPlan(
@@ -70,7 +70,7 @@ def plan_sweep(
         null_cursors=outliers.nulls if outliers else None,
         ahead_cursors=outliers.ahead if outliers else None,
         held_by=survey.horizon.held_by,
-        warnings=(*survey.warnings, *lacking, *_not_judged(outliers)),
+        warnings=(*survey.warnings, *told, *_not_judged(outliers)),
     )
     return plan, tuple(SweepRange(n, len(parts), part, rows) for n, (part, rows) in enumerate(parts))
 

@@ -6,8 +6,7 @@ writes.
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow_reindex_provider.core.errors import ConfigurationError, TransientError
@@ -15,8 +14,6 @@ from airflow_reindex_provider.targets.search.blocks import BLOCKS, FULL, lift_se
 
 if TYPE_CHECKING:
     from airflow_reindex_provider.targets.search.indexes import Held
-
-log = logging.getLogger(__name__)
 
 _PIPELINE = "an ingest pipeline changes or drops documents on their way in"
 _TO_BE_STATED = {
@@ -87,9 +84,12 @@ def require_writable(held: Held, *, stated: Mapping[str, Any], label: str) -> No
     for setting in sorted(set(BLOCKS.values()) & held.settings.keys()):
         if held.settings[setting] == "true":
             raise ConfigurationError(f"{where} is blocked. {lift_setting(setting, name)}")
+
+
+def warnings(held: Held, *, label: str) -> Iterator[str]:
+    """Of an index that takes writes, and is not as a person may think."""
     if held.settings.get("index.translog.durability") == "async":
-        log.warning(
-            "%s acknowledges writes before they are on disk (index.translog.durability=async): a crash of the engine loses the"
-            " last seconds, which stay missing until a sweep.",
-            where,
+        yield (
+            f"{label}: index {held.name!r} acknowledges writes before they are on disk (index.translog.durability=async): a crash"
+            " of the engine loses the last seconds, which stay missing until a sweep."
         )

@@ -11,7 +11,7 @@ from urllib.parse import quote
 from airflow_reindex_provider.core.errors import ConfigurationError, GenerationGoneError
 from airflow_reindex_provider.core.keys import Checksum, KeyRange, Listed
 from airflow_reindex_provider.core.model import Chunk, Document, Format, Generation, Key, Position, Schema
-from airflow_reindex_provider.targets.search.conditions import require_as_made, require_writable
+from airflow_reindex_provider.targets.search.conditions import require_as_made, require_writable, warnings
 from airflow_reindex_provider.targets.search.copies import differing, lacking
 from airflow_reindex_provider.targets.search.indexes import Action, Held, Index, Indexes, marked, path
 from airflow_reindex_provider.targets.search.listing import key_fields, pages
@@ -172,6 +172,9 @@ class SearchTargetSession:
                     " now, whose values do not all fit. Rebuild the index, or name the field in mappings= if it does fit."
                 )
         return [n for n in at_source if n in held]
+
+    def warnings(self, generation: str) -> Sequence[str]:
+        return list(warnings(self._held(generation), label=self._target.label))
 
     @contextmanager
     def writer(self, generation: str, schema: Schema, format: Format) -> Iterator[SearchWriter]:
