@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from psycopg import sql
@@ -145,8 +145,10 @@ class RowsForm(Form):
         return self._position((text or b"").decode())
 
     def take(self, rows: list[bytes]) -> None:
-        for row in rows:
-            cells = _cells(row.removesuffix(b"\n"))
+        # Each is let go of before the next one becomes Python's objects.
+        rows.reverse()
+        while rows:
+            cells = _cells(rows.pop())
             key = tuple((part or b"").decode(errors="backslashreplace") for part in cells[: self._width])
             version, gone, *values = cells[self._width :]
             try:
@@ -167,9 +169,10 @@ _ESCAPED = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v
 
 def _cells(line: bytes) -> list[bytes | None]:
     """The columns of a row of COPY's text form."""
-    cells: Iterable[bytes] = line.split(b"\t")
+    cells = line.split(b"\t")
+    cells[-1] = cells[-1].removesuffix(b"\n")
     if b"\\" not in line:
-        return list(cells)
+        return [*cells]
     return [None if cell == rb"\N" else _ESCAPE.sub(_meant, cell) if b"\\" in cell else cell for cell in cells]
 
 
