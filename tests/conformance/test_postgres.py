@@ -469,10 +469,10 @@ class TestPostgresTarget(TargetConformance):
         """A promotion that fails in the middle (here: a secondary index that cannot be built) leaves no public name, and
         the generation as it was; mended, it succeeds."""
         broken = replace(index.target, indexes=("(body)", "(no_such_column)"))
-        with broken.open("products") as session:
+        with index.target.open("products") as session:
             name = session.create_first(broken.generation_name("20260101t000000"), index.schema())
-            with pytest.raises(ConfigurationError, match="no_such_column"):
-                session.promote(name)
+        with broken.open("products") as session, pytest.raises(ConfigurationError, match="no_such_column"):
+            session.promote(name)
         assert index.published() is None
         with index.target.open("products") as session:
             assert [g.live for g in session.generations()] == [False]

@@ -268,3 +268,19 @@ def test_a_declared_length_is_no_reason_for_a_sweep_to_find_fault(database: Data
     run.run()
     report, _ = Sweeper(run=run, max_delete_fraction=1.0, what="content").sweep()  # type: ignore[arg-type]
     assert report.counts == {}
+
+
+@pytest.mark.parametrize("transform", [None, lambda document: document], ids=["pg_copy", "rows"])
+@pytest.mark.parametrize("later", [None, FullText(("note",), name="words")])
+def test_another_full_text_is_for_the_next_generation(
+    database: Database, db: Connection, transform: Transform | None, later: FullText | None
+) -> None:
+    """The live one goes on with the column that it has, whatever the stream says by now."""
+    db.execute("CREATE TABLE items (id int PRIMARY KEY, note text, updated_at timestamptz NOT NULL DEFAULT now())")
+    db.execute("INSERT INTO items VALUES (1, 'red lamp')")
+    run = runner(database, transform, full_text=FullText(("note",)))
+    run.run()
+    db.execute("INSERT INTO items VALUES (2, 'lamp', clock_timestamp())")
+    run = replace(run, target=replace(run.target, full_text=later))  # type: ignore[type-var]
+    assert run.run().counts.created == 1
+    assert db.execute("SELECT id FROM items_index WHERE search @@ 'lamp' ORDER BY 1").fetchall() == [(1,), (2,)]

@@ -27,6 +27,7 @@ from airflow_reindex_provider.targets.postgres.swap import dependents_named, swa
 from airflow_reindex_provider.targets.postgres.tables import (
     columns_of,
     create_table,
+    generated_columns_of,
     index_definitions,
     loose_columns_of,
     primary_key_of,
@@ -217,7 +218,7 @@ class PostgresTargetSession:
         held = self._columns(generation)
         if not held:
             raise self._gone(generation)
-        own = {VERSION, DELETED, self._target.full_text.name if self._target.full_text else None}
+        own = {VERSION, DELETED, *self._generated(generation)}
         at_source = {f.name: f for f in schema.fields}
         for name, kind in held.items():
             if name in own or name in self._target.columns:
@@ -246,7 +247,7 @@ class PostgresTargetSession:
     def writer(self, generation: str, schema: Schema, format: Format) -> Iterator[PostgresWriter]:
         fields = self.fields(generation, schema)
         held = self._columns(generation)
-        generated = {self._target.full_text.name} if self._target.full_text else set()
+        generated = self._generated(generation)
         columns = {n: kind for n, kind in held.items() if n not in {VERSION, DELETED, *generated}}
         if format is Format.PG_COPY:
             unfed = [n for n in columns if n not in fields]
@@ -307,6 +308,10 @@ class PostgresTargetSession:
         )
 
     # -- pieces
+
+    def _generated(self, generation: str) -> set[str]:
+        with self._explained():
+            return generated_columns_of(self._connection, self._identifier(generation))
 
     def _columns(self, generation: str) -> dict[str, str]:
         with self._explained():

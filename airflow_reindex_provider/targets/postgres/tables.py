@@ -74,6 +74,14 @@ def loose_columns_of(connection: psycopg.Connection[Any], table: sql.Identifier)
     return {name for name, kind, ignores in rows if ignores or not has_one_text(kind)}
 
 
+def generated_columns_of(connection: psycopg.Connection[Any], table: sql.Identifier) -> set[str]:
+    """Those that nobody writes: the full text, whatever the target calls it by now."""
+    statement = (
+        "SELECT attname FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attgenerated <> '' AND NOT attisdropped"
+    )
+    return {name for (name,) in connection.execute(statement, [table.as_string(None)])}
+
+
 def primary_key_of(connection: psycopg.Connection[Any], table: sql.Identifier) -> set[str]:
     return {name for (name,) in connection.execute(_PRIMARY_KEY, [table.as_string(None)])}
 
