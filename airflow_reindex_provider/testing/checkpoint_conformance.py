@@ -21,6 +21,7 @@ from threading import Barrier
 
 import pytest
 
+from airflow_reindex_provider.core.cursors import CursorType
 from airflow_reindex_provider.core.errors import CheckpointConflictError, CheckpointInvalidError
 from airflow_reindex_provider.core.model import Checkpoint, Parked, Position
 from airflow_reindex_provider.core.protocols import CheckpointStore
@@ -44,6 +45,18 @@ FULL = Checkpoint(
     saved_at="2026-11-23T17:25:50+00:00",
     saved_by="reindex_products/scheduled__2026-11-23T17:25:00+00:00",
 )
+
+
+CURSORS = [
+    ("timestamptz", "0044-03-15 12:00:00.000001+00 BC"),
+    ("timestamptz", "12026-01-01 00:00:00+00"),
+    ("timestamptz", "1883-01-01 00:00:00-04:56:02"),
+    ("timestamp", "4713-01-01 00:00:00 BC"),
+    ("timestamp", "infinity"),
+    ("date", "-infinity"),
+    ("date", "10000-01-01"),
+    ("integer", "-9223372036854775808"),
+]
 
 
 class CheckpointStoreConformance(ABC):
@@ -82,6 +95,16 @@ class CheckpointStoreConformance(ABC):
         for wanted in (replace(FULL, position=None), replace(FULL, position=Position("42"), parked=())):
             saved = store.save(replace(wanted, version=store.load(STREAM, GENERATION).version))
             assert store.load(STREAM, GENERATION) == saved == replace(wanted, version=saved.version)
+
+    @pytest.mark.parametrize(("kind", "cursor"), CURSORS)
+    def test_a_cursor_of_any_age_is_kept_and_read(self, store: CheckpointStore, kind: str, cursor: str) -> None:
+        """What a database has written is what the next run compares: years before Christ, past 9999, infinities, numbers."""
+        store.save(replace(FULL, position=Position(cursor, ("7",))))
+
+        loaded = store.load(STREAM, GENERATION).position
+
+        assert loaded == Position(cursor, ("7",))
+        CursorType(kind).ordinal(loaded.cursor)
 
     def test_each_save_is_one_version_on(self, store: CheckpointStore) -> None:
         """The version counts the saves, one by one."""
