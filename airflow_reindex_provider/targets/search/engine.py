@@ -67,8 +67,10 @@ def error_text(error: Any) -> str:
 
 
 def _plain(reason: str) -> str:
-    # Behind "at [Source:" come the parser's place in the document, and in some versions the document.
-    return reason.partition("\n at [Source:")[0].rstrip(" .;\n")
+    # What follows shows the document: logs and records keep reasons, and no rows.
+    for words in ("\n at [Source:", " Preview of "):
+        reason = reason.partition(words)[0]
+    return reason.rstrip(" .;\n")
 
 
 class Engine(Protocol):
