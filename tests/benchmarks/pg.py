@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from airflow_reindex_provider.testing.postgres import Database
-from tests.benchmarks import data, pg_ours, planning, psql
+from tests.benchmarks import data, pg_ours, pg_unindexed, planning, psql, skewed
 from tests.benchmarks.contest import Answer, median, process, rate, say
 from tests.benchmarks.figures import Figure
 
@@ -28,6 +28,10 @@ def figures(database: Database) -> list[Figure]:
             runs[name].append(_contest(database, name, run))
     large = _contest(database, "ours", lambda _: process("pg_ours", data.ROWS), rows=data.ROWS)
     plan_s, count_s = planning.seconds(database)
+    skewed.make(database)
+    uneven = [process("pg_skewed", form) for form in ("copy", "rows")]
+    pg_unindexed.make(database, data.CHANGED)
+    unindexed = process("pg_unindexed", data.CHANGED)
 
     return [
         Figure.compared("pg_pg_vs_psql", rate(runs["ours"]), rate(runs["psql"]), "rows/s", at_least=0.9),
@@ -41,6 +45,9 @@ def figures(database: Database) -> list[Figure]:
         ),
         Figure.alone("peak_mb_over_imports_1m", median(runs["ours"], "peak_mb"), "MB", at_most=60.0),
         Figure.alone("peak_mb_over_imports_5m", large["peak_mb"], "MB", at_most=60.0),
+        Figure.alone("pg_skewed_peak_mb", max(run["peak_mb"] for run in uneven), "MB", at_most=80.0),
+        Figure.alone("pg_unindexed_progress_gap_s", unindexed["gap_s"], "s", at_most=2.0),
+        Figure.alone("pg_unindexed_stop_s", unindexed["stopped_s"], "s", at_most=10.0),
         Figure.compared("plan_vs_count", plan_s * 1000, count_s * 1000, "ms", at_most=1.5),
     ]
 
