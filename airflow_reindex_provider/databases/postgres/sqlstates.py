@@ -89,14 +89,14 @@ REMEDIES = {
     " role write, or point the connection at the primary.",
     "25P03": "idle_in_transaction_session_timeout of the role or the database is shorter than the other side takes for a chunk:"
     " raise it for this role, or lower chunk_rows.",
-    "25P04": "transaction_timeout of the role or the database is shorter than a chunk takes: raise it for this role, or lower"
-    " chunk_rows.",
+    "25P04": "transaction_timeout of the role or the database is shorter than a batch (of the source) or a chunk (of the target)"
+    " takes: raise it for this role, or lower batch_size or chunk_rows.",
     "53300": "The server has no connection left: raise max_connections, or run fewer batches at once.",
     "53400": "temp_file_limit of the role is too small for this statement: raise it, or work_mem, or create the index that"
     " the warnings of the plan ask for.",
     "54011": "Name fewer columns, with columns=.",
     "55P03": "Somebody holds a lock on it for longer than lock_timeout.",
-    "57014": "If it was a timeout: raise statement_timeout for this role, or lower chunk_rows.",
+    "57014": "If it was a timeout: raise statement_timeout for this role, or lower batch_size (for the source) or chunk_rows (for the target).",
     "57P05": "idle_session_timeout of the role or the database is shorter than the other side takes for a chunk: raise it for"
     " this role, or lower chunk_rows.",
     "XX001": "The data are damaged, says the server: restore the table before an index is made from it.",
