@@ -96,7 +96,8 @@ REMEDIES = {
     " the warnings of the plan ask for.",
     "54011": "Name fewer columns, with columns=.",
     "55P03": "Somebody holds a lock on it for longer than lock_timeout.",
-    "57014": "If it was a timeout: raise statement_timeout for this role, or lower batch_size (for the source) or chunk_rows (for the target).",
+    "57014": "If it was a timeout: raise statement_timeout for this role, or lower batch_size (of the source) or"
+    " chunk_rows (of the target).",
     "57P05": "idle_session_timeout of the role or the database is shorter than the other side takes for a chunk: raise it for"
     " this role, or lower chunk_rows.",
     "XX001": "The data are damaged, says the server: restore the table before an index is made from it.",
