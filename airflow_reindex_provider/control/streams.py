@@ -58,8 +58,9 @@ def rename_stream(stream: Stream, name: str, *, dry_run: bool = True) -> list[st
                 if mine and generations:
                     with _opened(old) as session:
                         session.hand_over(new.name)
-                for checkpoint in kept:
-                    old.checkpoint.reset(old.name, checkpoint.generation)
+                # Those that an earlier call had handed over are among the new one's by now.
+                for name_kept in {c.generation for c in kept} | {g.name for g in _generations(new)}:
+                    old.checkpoint.reset(old.name, name_kept)
         return done
 
 

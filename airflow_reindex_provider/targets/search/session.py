@@ -126,7 +126,8 @@ class SearchTargetSession:
             log.info("Dropped generation %s of %s.", generation, self._target.label)
 
     def hand_over(self, stream: str) -> None:
-        for index in self._indexes.own():
+        # The live one last: until then the stream's old name is known, under which it can be called again.
+        for index in sorted(self._indexes.own(), key=lambda i: i.live):
             held = self._held(index.name)
             noted = marked(held.mapping, {**held.mark, "stream": stream})
             self._calls.call("PUT", path(index.name, "_mapping"), {"_meta": noted["_meta"]})
