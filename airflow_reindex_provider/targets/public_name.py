@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+from typing import Any, Self, cast
 
 from airflow_reindex_provider.core.errors import ConfigurationError
 
@@ -38,3 +40,30 @@ class PublicName:
     @property
     def _left(self) -> int:
         return self.max_bytes - STAMP_LENGTH - len(self.text.replace(GROUP, "").encode())
+
+
+class NamedIndex(ABC):
+    """What every definition of an index says of its name. A dataclass with the fields ``conn_id`` and ``index``."""
+
+    __slots__ = ()
+
+    conn_id: str
+    index: str
+
+    @property
+    @abstractmethod
+    def public_name(self) -> PublicName: ...
+
+    @property
+    def label(self) -> str:
+        return f"index {self.index!r} on connection {self.conn_id!r}"
+
+    @property
+    def group_room(self) -> int | None:
+        return self.public_name.group_room
+
+    def of_group(self, name: str) -> Self:
+        return cast("Self", replace(cast("Any", self), index=self.index.replace(GROUP, name)))
+
+    def generation_name(self, stamp: str) -> str:
+        return self.public_name.generation(stamp)

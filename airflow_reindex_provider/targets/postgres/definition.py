@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import KW_ONLY, dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Self
+from dataclasses import KW_ONLY, dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from airflow_reindex_provider.core.errors import ConfigurationError
 from airflow_reindex_provider.databases.postgres.connection import connect
 from airflow_reindex_provider.databases.postgres.names import split_name
 from airflow_reindex_provider.databases.postgres.settings import WRITER_TAG
-from airflow_reindex_provider.targets.public_name import GROUP, PublicName
+from airflow_reindex_provider.targets.public_name import GROUP, NamedIndex, PublicName
 
 if TYPE_CHECKING:
     import psycopg
@@ -35,7 +35,7 @@ class FullText:
 
 
 @dataclass(frozen=True, slots=True)
-class PostgresIndexDefinition:
+class PostgresIndexDefinition(NamedIndex):
     """The fields of a :class:`~airflow_reindex_provider.targets.postgres.target.PostgresTarget`, which documents them."""
 
     conn_id: str
@@ -49,26 +49,12 @@ class PostgresIndexDefinition:
     def __post_init__(self) -> None:
         if GROUP in (split_name(self.index)[0] or ""):
             raise ConfigurationError(f"{self.label}: {GROUP} belongs into the name, behind the schema.")
-        self._public_name.require_room(self.label)
+        self.public_name.require_room(self.label)
         if self.chunk_rows < 1:
             raise ConfigurationError(f"{self.label}: chunk_rows must be at least 1.")
 
     @property
-    def label(self) -> str:
-        return f"index {self.index!r} on connection {self.conn_id!r}"
-
-    @property
-    def group_room(self) -> int | None:
-        return self._public_name.group_room
-
-    def of_group(self, name: str) -> Self:
-        return replace(self, index=self.index.replace(GROUP, name))
-
-    def generation_name(self, stamp: str) -> str:
-        return self._public_name.generation(stamp)
-
-    @property
-    def _public_name(self) -> PublicName:
+    def public_name(self) -> PublicName:
         return PublicName(split_name(self.index)[1], MAX_NAME_BYTES)
 
     def connect(self) -> AbstractContextManager[psycopg.Connection[Any]]:

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import json
 import re
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import KW_ONLY, dataclass, replace
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 from airflow_reindex_provider.core.errors import ConfigurationError
 from airflow_reindex_provider.core.model import Format, Guarantee
-from airflow_reindex_provider.targets.public_name import GROUP, PublicName
+from airflow_reindex_provider.targets.public_name import NamedIndex, PublicName
 
 MAX_NAME_BYTES = 255 - len("_write")
 _NAME = re.compile(r"[^A-Z\\/*?\"<>|\s,#:]+")
 
 
 @dataclass(frozen=True, slots=True)
-class SearchDefinition(ABC):
+class SearchDefinition(NamedIndex):
     """The part of a :class:`SearchTarget` that its open session knows."""
 
     conn_id: str
@@ -45,26 +45,12 @@ class SearchDefinition(ABC):
                 f'{self.label}: {self.engine_name} takes names in lower case, without spaces and any of \\ / * ? " < > | , # :,'
                 " and not with one of - _ + . in front."
             )
-        self._public_name.require_room(self.label)
+        self.public_name.require_room(self.label)
         if self.chunk_rows < 1:
             raise ConfigurationError(f"{self.label}: chunk_rows must be at least 1.")
 
     @property
-    def label(self) -> str:
-        return f"index {self.index!r} on connection {self.conn_id!r}"
-
-    @property
-    def group_room(self) -> int | None:
-        return self._public_name.group_room
-
-    def of_group(self, name: str) -> Self:
-        return replace(self, index=self.index.replace(GROUP, name))
-
-    def generation_name(self, stamp: str) -> str:
-        return self._public_name.generation(stamp)
-
-    @property
-    def _public_name(self) -> PublicName:
+    def public_name(self) -> PublicName:
         return PublicName(self.index, MAX_NAME_BYTES)
 
     @staticmethod
