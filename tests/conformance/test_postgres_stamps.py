@@ -60,7 +60,6 @@ BY_THE_DATABASE = {
             *(
                 "clock_timestamp()",
                 "LOCALTIMESTAMP",
-                "'now'",
                 "now() + interval '0'",
                 "timeofday()::timestamptz",
                 "mine()",

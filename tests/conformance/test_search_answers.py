@@ -482,7 +482,7 @@ def test_a_generation_that_went_meanwhile(engine: StandIn, writer: SearchWriter,
     ("kind", "status", "remedy"),
     [
         ("cluster_block_exception", 403, "index has the index blocked|Lift the block"),
-        ("index_closed_exception", 400, "index_closed_exception"),
+        ("index_closed_exception", 400, "has the index closed.*Open it: POST"),
         ("security_exception", 403, "create_index"),
     ],
 )

@@ -342,7 +342,7 @@ JSONS = {
     "other types": ('\'[1, "a", {"b": [null, true]}, [2.5]]\'', True, True),
     "20 arrays": ("(repeat('[', 19) || repeat(']', 19))", True, True),
     "30 arrays": ("(repeat('[', 30) || repeat(']', 30))", False, True),
-    "900 objects": ("(repeat('{\"a\":', 900) || 1 || repeat('}', 900))", True, True),
+    "700 objects": ("(repeat('{\"a\":', 700) || 1 || repeat('}', 700))", True, True),
     "1,100 objects": ("(repeat('{\"a\":', 1100) || 1 || repeat('}', 1100))", False, False),
     "900 digits": ("repeat('9', 900)", True, True),
     "1,100 digits": ("repeat('9', 1100)", False, False),

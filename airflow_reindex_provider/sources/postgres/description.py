@@ -30,9 +30,8 @@ _CURSOR_TYPES = {
     "bigint": CursorType.INTEGER,
     "xid8": CursorType.INTEGER,
 }
-_GROUP_TYPES = frozenset(
-    {"text", "character varying", "character", "smallint", "integer", "bigint", "uuid", "boolean", "date"}
-)
+_TEXTS = ("text", "character varying", "character")
+_GROUP_TYPES = frozenset({*_TEXTS, "smallint", "integer", "bigint", "uuid", "boolean", "date"})
 """Types whose equal values have one text. Of a numeric or a citext, which of several texts shows depends on the rows."""
 
 
@@ -140,8 +139,13 @@ def _query_columns(source: PostgresDefinition, connection: psycopg.Connection[An
             [oids],
         ).fetchall()
         group = source.group_by if [c.name for c in described].count(source.group_by or "") == 1 else None
-        loose = group is not None and _ignores_case_or_the_like(source, connection, group)
-    types = {row[0]: row[1:] for row in rows}
+        types = {row[0]: row[1:] for row in rows}
+        loose = any(
+            _ignores_case_or_the_like(source, connection, c.name)
+            for c in described
+            # Nothing but a text has a collation to be asked for.
+            if c.name == group and (types[c.type_code][3] or types[c.type_code][2]) in _TEXTS
+        )
     return tuple(
         Column(c.name, False, kind, builtin, name, name, base, base_kind, deterministic=not (loose and c.name == group))
         for c in described

@@ -291,7 +291,8 @@ class Relation:
         return sql.SQL("{}::{}").format(sql.Identifier("r", name), sql.SQL(self.wire_types[name]))
 
     def key_texts(self) -> list[sql.Composed]:
-        return [sql.SQL("{}::text").format(k) for k in self.key]
+        # A collation that takes different texts for equal cannot search in them.
+        return [sql.SQL('({})::text COLLATE "C"').format(k) for k in self.key]
 
     def _key_texts(self) -> sql.Composed:
         return sql.SQL(", ").join(self.key_texts())

@@ -64,6 +64,7 @@ class Staging:
             lambda: binary_copy.rows_of(pieces),
             lambda part: copy_in(connection, _BINARY, binary_copy.stream_of(part)),
             lambda cells: self._key_in(connection, cells),
+            lambda cells, error: _reason(error),
         )
 
     def of_documents(
@@ -78,7 +79,14 @@ class Staging:
                     copy.write_row(row_of(document))
             return len(documents)
 
-        return self._fill(connection, lambda: copy(documents), lambda: documents, copy, lambda document: document.key)
+        def why(document: Document, error: psycopg.Error) -> str:
+            values = zip(self._names, row_of(document)[2:], strict=True)
+            name = next((n for n, value in values if isinstance(value, str) and "\0" in value), None)
+            return _reason(error) if name is None else f"column {name!r}: a text cannot hold the character NUL (0x00)"
+
+        return self._fill(
+            connection, lambda: copy(documents), lambda: documents, copy, lambda document: document.key, why
+        )
 
     def _fill(
         self,
@@ -87,6 +95,7 @@ class Staging:
         split: Callable[[], Sequence[_Row]],
         copy: Callable[[Sequence[_Row]], int],
         key_of: Callable[[_Row], Key],
+        why: Callable[[_Row, psycopg.Error], str],
     ) -> Staged:
         """Into a new staging table. A row that it cannot even take as it is (no characters, more than a gigabyte) is left out."""
         connection.execute(self._make)
@@ -106,7 +115,7 @@ class Staging:
                     middle = len(part) // 2
                     waiting += [part[middle:], part[:middle]]
                 else:
-                    staged.rejected.append(Rejection(key_of(part[0]), _reason(error)))
+                    staged.rejected.append(Rejection(key_of(part[0]), why(part[0], error)))
         return staged
 
     def key_at(self, connection: Connection[Any], place: str) -> tuple[str, ...]:
