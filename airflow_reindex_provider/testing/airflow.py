@@ -132,7 +132,7 @@ class Airflow:
         self._start(component)
         self._wait(self._healthy, timeout_s=self._start_timeout_s, what=lambda: "a healthy Airflow").close()
 
-    def cli(self, *arguments: str, timeout_s: float = 120) -> str:
+    def cli(self, *arguments: str, timeout_s: float = 400) -> str:
         """Run `airflow ...` and return what it printed. Costs seconds: Airflow is imported anew.
 
         :raises RuntimeError: when it fails or takes longer; shows the end of its output.
