@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -63,7 +63,10 @@ def index(
     """Stopped once so many rows are acknowledged. What came of it, and all that was reported."""
     reporter = MemoryReporter()
     progress = Progress(batch, "incremental", reporter, interval_s=0)
-    stop: Callable[[], bool] = lambda: stop_after is not None and progress.counts.processed >= stop_after  # noqa: E731
+
+    def stop() -> bool:
+        return stop_after is not None and progress.counts.processed >= stop_after
+
     with run.sessions() as (source, target):
         try:
             result = index_batch(
