@@ -30,7 +30,6 @@ from airflow_reindex_provider.operators.sweep_groups import SweepGroupsReportOpe
 from airflow_reindex_provider.testing.memory import MemoryCheckpoint
 from airflow_reindex_provider.triggers.pause import PauseTrigger
 
-NOW = datetime.now(UTC)
 OTHER = "rebuild_items manual__1"
 
 
@@ -81,7 +80,7 @@ def taken(stream: Stream, context: Any, **options: Any) -> None:
 @pytest.fixture
 def busy() -> Stream:
     stream = stream_of()
-    acquire(stream.checkpoint, stream.name, holder=OTHER, purpose="rebuild", now=NOW)
+    acquire(stream.checkpoint, stream.name, holder=OTHER, purpose="rebuild", now=datetime.now(UTC))
     return stream
 
 
@@ -150,7 +149,7 @@ def test_a_person_may_wait(busy: Stream, wait: bool | str) -> None:
 
 def test_the_trigger_fires_when_it_is_time() -> None:
     """Also where the moment has passed while no triggerer ran; what Airflow keeps of it makes the same one again."""
-    trigger = PauseTrigger(until=(NOW - timedelta(hours=1)).isoformat(), reason="why")
+    trigger = PauseTrigger(until=(datetime.now(UTC) - timedelta(hours=1)).isoformat(), reason="why")
     path, arguments = trigger.serialize()
     assert path == "airflow_reindex_provider.triggers.pause.PauseTrigger"
     again = PauseTrigger(**arguments)
