@@ -87,6 +87,23 @@ class CursorType(StrEnum):
             us = moment.local_us if moment.offset_us is None else _local_us(moment, timezone or "UTC")
         return self.text(us // DAY_US if self is CursorType.DATE else self._within(us, value))
 
+    def moment(self, text: str, timezone: str | None) -> datetime | None:
+        """When a cursor value is, in UTC: a date's first moment, by the zone's clock; None of an integer, and where Python's
+        calendar has no such time.
+
+        :param timezone: as in :meth:`bound`. :raises ValueError: the text is not a value of this type.
+        """
+        ordinal = self.ordinal(text)
+        if self is CursorType.INTEGER:
+            return None
+        try:
+            moment = EPOCH + timedelta(microseconds=ordinal * (DAY_US if self is CursorType.DATE else 1))
+            if self is CursorType.TIMESTAMPTZ:
+                return moment
+            return moment.replace(tzinfo=ZoneInfo(timezone or "UTC")).astimezone(EPOCH.tzinfo)
+        except OverflowError:
+            return None
+
     def _within(self, ordinal: int, value: object) -> int:
         low, high = _INFINITIES.values()
         if self is CursorType.INTEGER:

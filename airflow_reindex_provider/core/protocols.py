@@ -24,6 +24,7 @@ from airflow_reindex_provider.core.model import (
     Key,
     Outliers,
     Schema,
+    Size,
     Slices,
     Survey,
     Window,
@@ -216,6 +217,14 @@ class ComparingTarget(TargetSession, Protocol):
     def differing(self, generation: str, documents: Sequence[Document], schema: Schema) -> Sequence[tuple[Key, str]]:
         """Those of the documents that the generation holds with the same version and other values, with the first field
         that differs. Nothing is written."""
+
+
+@runtime_checkable
+class MeasuredTarget(TargetSession, Protocol):
+    """A target that knows the size of what it holds without reading it."""
+
+    def sizes(self) -> Mapping[str, Size]:
+        """Of each of the stream's generations, by name."""
 
 
 @runtime_checkable

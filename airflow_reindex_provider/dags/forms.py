@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from airflow.sdk import Param
 
+from airflow_reindex_provider.control.acts import ACTION, ACTS, ARGUMENTS
 from airflow_reindex_provider.operators.rebuild import ALL, PER_GROUP, WAIT
 
 WINDOW_PARAMS: dict[str, Param] = {
@@ -33,6 +34,23 @@ WINDOW_PARAMS: dict[str, Param] = {
 
 A stream with an integer cursor wants numbers: ``params={"window_start": Param(None, type=["integer", "null"]), ...}``.
 """
+
+ACTION_PARAMS: dict[str, Param] = {
+    ACTION: Param(
+        None,
+        type=["string", "null"],
+        enum=[None, *(act.name for act in ACTS.values() if not act.in_form)],
+        title="Something else",
+        description="What this run does instead of indexing. Empty: it indexes.",
+    ),
+    ARGUMENTS: Param(
+        None,
+        type=["object", "null"],
+        title="Its arguments",
+        description="As JSON, by name. Empty where it needs none.",
+    ),
+}
+"""Fields of a run's trigger form, for what the page and the command line do by a run."""
 
 GROUPS_PARAM = Param(
     None,

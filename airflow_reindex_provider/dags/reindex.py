@@ -8,7 +8,7 @@ from typing import Any
 from airflow.sdk import CronDataIntervalTimetable, DeltaDataIntervalTimetable, TaskGroup
 
 from airflow_reindex_provider.dags.common import MAX_ACTIVE_BATCHES, StreamDag, Tasks
-from airflow_reindex_provider.dags.forms import WINDOW_PARAMS
+from airflow_reindex_provider.dags.forms import ACTION_PARAMS, WINDOW_PARAMS
 from airflow_reindex_provider.operators.checkpoint import CheckpointOperator
 from airflow_reindex_provider.operators.extract import ExtractChangesOperator
 from airflow_reindex_provider.operators.index import IndexBatchOperator
@@ -69,7 +69,7 @@ class ReindexDag(StreamDag):
             stream,
             schedule=_with_data_intervals(schedule),
             prefix="reindex",
-            form=WINDOW_PARAMS,
+            form={**WINDOW_PARAMS, **ACTION_PARAMS},
             max_active=max_active_batches,
             make_tasks=_tasks,
             **kwargs,

@@ -8,8 +8,7 @@ from airflow.sdk import BaseHook
 
 from airflow_reindex_provider.core.model import Batch
 from airflow_reindex_provider.core.progress import Progress, as_shown
-
-PROGRESS_KEY = "reindex_progress"
+from airflow_reindex_provider.core.published import PROGRESS_KEY
 
 
 class _TaskInstance(Protocol):

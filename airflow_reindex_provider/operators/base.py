@@ -6,11 +6,12 @@ import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import BaseOperator, ExceptionRetryPolicy, RetryAction, RetryRule
 from airflow.sdk.exceptions import AirflowSkipException
 
+from airflow_reindex_provider.control.carried import carried
 from airflow_reindex_provider.core.errors import ConfigurationError, GenerationGoneError
 from airflow_reindex_provider.core.leases import DEFAULT_LEASE, Keeper
 from airflow_reindex_provider.core.model import Batch, Mode
@@ -18,6 +19,7 @@ from airflow_reindex_provider.core.planning import is_superseded
 from airflow_reindex_provider.core.progress import Progress
 from airflow_reindex_provider.core.protocols import TargetSession
 from airflow_reindex_provider.hooks.progress import ReindexProgressHook
+from airflow_reindex_provider.operators.publishing import publish_failure
 from airflow_reindex_provider.stream import Stream
 
 if TYPE_CHECKING:
@@ -40,8 +42,11 @@ DEFAULT_RETRIES = 3
 
 
 class StreamOperator(BaseOperator):
-    """A task of a stream. Retries three times by default, but not when a person has to act first."""
+    """A task of a stream. Retries three times by default, but not when a person has to act first. Why it failed is the XCom
+    ``reindex_failure``."""
 
+    role: ClassVar[str | None] = None
+    """What its Dag does for the stream, one of ``control.carried.ROLES``; None of a task that does not say so."""
     _stopping = False
     _progress: Progress | None = None
 
@@ -49,6 +54,12 @@ class StreamOperator(BaseOperator):
         kwargs.setdefault("retries", DEFAULT_RETRIES)
         kwargs.setdefault("retry_policy", RETRY_POLICY)
         kwargs["inlets"] = [*(kwargs.get("inlets") or []), *stream.checkpoint_assets]
+        for event in ("on_failure_callback", "on_retry_callback"):
+            kwargs[event] = [*_listed(kwargs.get(event)), publish_failure]
+        if self.role is not None:
+            # By its asset the stream is found among all Dags.
+            kwargs["inlets"].append(stream.asset)
+            kwargs["doc_json"] = carried(stream, self.role)
         super().__init__(**kwargs)
         self.stream = stream
 
@@ -80,6 +91,10 @@ class StreamOperator(BaseOperator):
             return self._stopping
 
         return should_stop
+
+
+def _listed(callbacks: Any) -> list[Any]:
+    return list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks] if callbacks else []
 
 
 def lease_of(stream: Stream, context: Context, purpose: Mode, ttl: timedelta = DEFAULT_LEASE) -> Keeper:

@@ -9,20 +9,21 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import TriggerRule
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
+from airflow_reindex_provider.control.carried import REINDEX
 from airflow_reindex_provider.core.errors import GenerationGoneError
 from airflow_reindex_provider.core.groups import GroupPlans
 from airflow_reindex_provider.core.model import BatchResult, Plan
+from airflow_reindex_provider.core.published import OUTCOME_KEY, PLAN_KEY
 from airflow_reindex_provider.core.running.settling import Outcome, require_complete, settle
 from airflow_reindex_provider.core.running.settling_groups import GroupOutcomes, require_all, settle_groups
+from airflow_reindex_provider.operators.acting import asked_of
 from airflow_reindex_provider.operators.base import StreamOperator, close_progress, results_of
-from airflow_reindex_provider.operators.extract import PLAN_KEY
+from airflow_reindex_provider.operators.publishing import publish_standing
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_reindex_provider.stream import Stream
-
-OUTCOME_KEY = "reindex_run"
 
 
 def settled(stream: Stream, plan: Plan, results: Sequence[BatchResult], *, run: str) -> Outcome:
@@ -43,6 +44,8 @@ class CheckpointOperator(StreamOperator):
     :param extract_task_id: the planning task. :param index_task_id: the mapped one.
     """
 
+    role = REINDEX
+
     def __init__(self, *, stream: Stream, extract_task_id: str, index_task_id: str, **kwargs: Any) -> None:
         kwargs.setdefault("trigger_rule", TriggerRule.ALL_DONE)
         kwargs["outlets"] = [*(kwargs.get("outlets") or []), stream.asset]
@@ -52,6 +55,9 @@ class CheckpointOperator(StreamOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         stream, ti = self.stream, context["ti"]
+        if (asked := asked_of(context, stream)) is not None:
+            publish_standing(context, stream, None)
+            raise AirflowSkipException(f"The run did {asked.action!r} and indexed nothing.")
         planned: Any = ti.xcom_pull(task_ids=self.extract_task_id, key=PLAN_KEY)
         batches: Any = ti.xcom_pull(task_ids=self.extract_task_id)
         if not planned or batches is None:
@@ -79,6 +85,7 @@ class CheckpointOperator(StreamOperator):
                 raise AirflowSkipException("Another generation is live by now.") from error
         report = outcome.to_json()
         ti.xcom_push(key=OUTCOME_KEY, value=report)
+        publish_standing(context, stream, None if isinstance(plan, GroupPlans) else plan.cursor_type)
         if isinstance(outcome, GroupOutcomes):
             require_all(outcome)
         else:

@@ -13,7 +13,9 @@ from airflow_reindex_provider.core.groups import GroupPlans, SharedPlanning, gro
 from airflow_reindex_provider.core.model import Mode, Plan, Slices, Window
 from airflow_reindex_provider.core.planning import make_plan
 from airflow_reindex_provider.core.protocols import PlanningSource, SourceSession
+from airflow_reindex_provider.core.published import ACTION_KEY, PLAN_KEY
 from airflow_reindex_provider.core.windows import Request
+from airflow_reindex_provider.operators.acting import Asked, asked_of
 from airflow_reindex_provider.operators.base import StreamOperator, is_true, tell
 from airflow_reindex_provider.operators.conf import require_known
 
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
 
     from airflow_reindex_provider.stream import Stream
 
-PLAN_KEY = "reindex_plan"
 WINDOW = ("window_start", "window_end")
 """Fields of the trigger form."""
 
@@ -32,6 +33,9 @@ class ExtractChangesOperator(StreamOperator):
 
     What the run stands for: the window of the arguments, where they are given; the data interval, in a backfill; else
     everything between the checkpoint and the horizon. The plan without its batches is the XCom ``reindex_plan``.
+
+    A run whose conf has an ``action`` does that instead, and returns no batches; the answer is the XCom ``reindex_action``. See
+    ``control.acts`` for what there is.
 
     :param stream: what to plan for.
     :param window_start: first cursor value, ISO 8601 or a number. :param window_end: the value to stop before; default:
@@ -57,6 +61,9 @@ class ExtractChangesOperator(StreamOperator):
         self._templates = (window_start, window_end, plan_only)
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
+        if (asked := asked_of(context, self.stream)) is not None:
+            self._do(context, asked)
+            return []
         require_known(context, self._templates)
         stream = self.stream
         request = self._request(context)
@@ -70,6 +77,14 @@ class ExtractChangesOperator(StreamOperator):
                 self._tell(plan)
         context["ti"].xcom_push(key=PLAN_KEY, value=plan.to_json())
         return [] if plan.dry_run else [batch.to_json() for batch in plan.batches]
+
+    def _do(self, context: Context, asked: Asked) -> None:
+        from airflow_reindex_provider.control.doing import do
+
+        answer = do(self.stream, asked.action, asked.arguments)
+        for line in answer["lines"]:
+            self.log.info("%s", line)
+        context["ti"].xcom_push(key=ACTION_KEY, value=answer)
 
     def _plan(
         self, stream: Stream, request: Request, source: PlanningSource, stamp: str, *, group: str | None = None

@@ -10,6 +10,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_reindex_provider.core.errors import ConfigurationError
 from airflow_reindex_provider.core.groups import known_groups
+from airflow_reindex_provider.core.published import BUSY_KEY
 from airflow_reindex_provider.operators.base import StreamOperator, name_instance
 from airflow_reindex_provider.operators.conf import require_known
 
@@ -17,9 +18,6 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_reindex_provider.stream import Stream
-
-BUSY_KEY = "reindex_busy"
-"""XCom of a task that has not got the lease and ends as skipped: why."""
 
 
 class ListGroupsOperator(StreamOperator):

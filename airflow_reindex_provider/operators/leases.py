@@ -11,8 +11,9 @@ from airflow.sdk.exceptions import AirflowSkipException
 from airflow_reindex_provider.core.errors import StreamBusyError
 from airflow_reindex_provider.core.leases import DEFAULT_LEASE, Keeper, current
 from airflow_reindex_provider.core.progress import utc_now
+from airflow_reindex_provider.core.published import BUSY_KEY
 from airflow_reindex_provider.operators.base import is_true
-from airflow_reindex_provider.operators.groups import BUSY_KEY, OfGroupOperator
+from airflow_reindex_provider.operators.groups import OfGroupOperator
 from airflow_reindex_provider.triggers.pause import PauseTrigger
 
 if TYPE_CHECKING:

@@ -10,10 +10,12 @@ from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import TriggerRule
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
+from airflow_reindex_provider.control.carried import REBUILD
 from airflow_reindex_provider.core.leases import DEFAULT_LEASE, Keeper
 from airflow_reindex_provider.core.model import Batch, BatchResult, Mode, Plan
 from airflow_reindex_provider.core.planning import Sizes
 from airflow_reindex_provider.core.progress import utc_now
+from airflow_reindex_provider.core.published import BUSY_KEY, GENERATION_KEY, PLAN_KEY
 from airflow_reindex_provider.core.rebuilding.steps import (
     CaughtUp,
     begin_rebuild,
@@ -28,17 +30,16 @@ from airflow_reindex_provider.core.running.throttle import Throttle
 from airflow_reindex_provider.operators.base import close_progress, lease_of, results_of, tell
 from airflow_reindex_provider.operators.checkpoint import settled
 from airflow_reindex_provider.operators.conf import require_known
-from airflow_reindex_provider.operators.extract import PLAN_KEY
-from airflow_reindex_provider.operators.groups import BUSY_KEY, OfGroupOperator
+from airflow_reindex_provider.operators.groups import OfGroupOperator
 from airflow_reindex_provider.operators.index import IndexBatchOperator, index_into
 from airflow_reindex_provider.operators.leases import LeasingOperator, skip_if_busy
+from airflow_reindex_provider.operators.publishing import publish_standing
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_reindex_provider.stream import Stream
 
-GENERATION_KEY = "reindex_generation"
 _STAMP_KEY = "reindex_stamp"
 WAIT = "wait"
 PER_GROUP = "per_group"
@@ -68,6 +69,7 @@ class PrepareRebuildOperator(LeasingOperator):
     :param rollback_to: ``previous`` or a generation's name; empty for a rebuild. A template.
     """
 
+    role = REBUILD
     template_fields: Sequence[str] = ("group", "wait", "rollback_to")
 
     def __init__(self, *, rollback_to: str | None = None, **kwargs: Any) -> None:
@@ -351,6 +353,9 @@ class RetireOperator(RebuildOperator):
                 dropped = retire(stream.name, target=target, store=stream.checkpoint, retain=self.retain)
             kept = [g.name for g in target.generations()]
         keeper.release()
+        if self.group is None:
+            plan = self.plan(context)
+            publish_standing(context, stream, plan.cursor_type if plan else None)
         if not served:
             raise AirflowFailException(
                 f"Stream {stream.name!r}: nothing was promoted, and the live generation is as it was; the failed task's log says"

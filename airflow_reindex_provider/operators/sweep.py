@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import TriggerRule
 from airflow.sdk.exceptions import AirflowFailException
 
+from airflow_reindex_provider.control.carried import SWEEP
 from airflow_reindex_provider.core.errors import TooManyDeletesError
 from airflow_reindex_provider.core.model import Mode
 from airflow_reindex_provider.core.progress import Progress
+from airflow_reindex_provider.core.published import BUSY_KEY, SWEEP_KEY, SWEEP_PLAN_KEY
 from airflow_reindex_provider.core.sweeping.allowing import allow
 from airflow_reindex_provider.core.sweeping.planning import plan_sweep
 from airflow_reindex_provider.core.sweeping.records import (
@@ -32,8 +34,8 @@ from airflow_reindex_provider.operators.base import (
     tell,
 )
 from airflow_reindex_provider.operators.conf import require_known
-from airflow_reindex_provider.operators.groups import BUSY_KEY
 from airflow_reindex_provider.operators.leases import LeasingOperator, skip_if_busy
+from airflow_reindex_provider.operators.publishing import publish_standing
 from airflow_reindex_provider.operators.sweeping import (
     Compared,
     compare_range,
@@ -49,9 +51,6 @@ if TYPE_CHECKING:
     from airflow_reindex_provider.core.leases import Keeper
     from airflow_reindex_provider.stream import Stream
 
-SWEEP_PLAN_KEY = "reindex_sweep_plan"
-SWEEP_KEY = "reindex_sweep"
-
 
 class PlanSweepOperator(LeasingOperator):
     """Fixes the bound of a sweep, the checkpoint, and cuts the keys into ranges for a mapped :class:`CompareKeysOperator`.
@@ -65,6 +64,7 @@ class PlanSweepOperator(LeasingOperator):
     :param compare: ``versions``, or ``content`` as well. A template.
     """
 
+    role = SWEEP
     template_fields: Sequence[str] = ("group", "wait", "max_delete_fraction", "report_only", "compare")
 
     def __init__(
@@ -256,6 +256,7 @@ class SweepReportOperator(SweepOperator):
             **sums(sum(part["rows"] for part in ranges), compared, repaired),
         }
         context["ti"].xcom_push(key=SWEEP_KEY, value=report)
+        publish_standing(context, self.stream, plan.cursor_type)
         self._tell(compared, sum(repaired, RepairResult()))
         if not complete:
             raise AirflowFailException(

@@ -6,14 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
+from airflow_reindex_provider.control.carried import SWEEP
 from airflow_reindex_provider.core.groups import MAX_WARNINGS
 from airflow_reindex_provider.core.model import Counts, Mode
 from airflow_reindex_provider.core.progress import Progress
+from airflow_reindex_provider.core.published import SWEEP_KEY
 from airflow_reindex_provider.core.sweeping.allowing import allow
 from airflow_reindex_provider.core.sweeping.records import Difference
 from airflow_reindex_provider.operators.base import close_progress, is_true, tell
 from airflow_reindex_provider.operators.groups import AllGroupsOperator
-from airflow_reindex_provider.operators.sweep import SWEEP_KEY, PlanSweepOperator
+from airflow_reindex_provider.operators.sweep import PlanSweepOperator
 from airflow_reindex_provider.operators.sweeping import compare_range, repair_range, shown, shown_as, sums
 
 if TYPE_CHECKING:
@@ -69,6 +71,8 @@ class SweepGroupOperator(PlanSweepOperator):
 class SweepGroupsReportOperator(AllGroupsOperator):
     """Tells what was found in each group, as the XCom ``reindex_sweep`` and in the log; fails where a group has failed, and
     names it."""
+
+    role = SWEEP
 
     def execute(self, context: Context) -> dict[str, Any]:
         swept, busy = self.by_group(context), self.busy(context)

@@ -9,7 +9,8 @@ import pytest
 
 from airflow_reindex_provider.core.model import Batch, Counts, Position, Window
 from airflow_reindex_provider.core.progress import Progress, Status
-from airflow_reindex_provider.hooks.progress import PROGRESS_KEY, ReindexProgressHook
+from airflow_reindex_provider.core.published import PROGRESS_KEY
+from airflow_reindex_provider.hooks.progress import ReindexProgressHook
 
 BATCH = Batch("items", "items_1", 3, 5, Window(None, Position("100")), 20)
 

@@ -1,7 +1,7 @@
 """The nouns: what a run plans, reads, writes and remembers. All are immutable and turn into small JSON."""
 
 from airflow_reindex_provider.core.model.checkpoints import Checkpoint, Parked
-from airflow_reindex_provider.core.model.plans import Batch, BatchResult, Generation, Plan
+from airflow_reindex_provider.core.model.plans import Batch, BatchResult, Generation, Plan, Size
 from airflow_reindex_provider.core.model.rows import Chunk, Counts, Document, Field, Rejection, Schema, WriteResult
 from airflow_reindex_provider.core.model.surveys import Counter, Groups, Horizon, Outliers, Slices, Survey
 from airflow_reindex_provider.core.model.words import Format, Guarantee, Key, Mode, Position, Transform, Window
@@ -28,6 +28,7 @@ __all__ = [
     "Position",
     "Rejection",
     "Schema",
+    "Size",
     "Slices",
     "Survey",
     "Transform",

@@ -119,6 +119,16 @@ class Generation:
 
 
 @dataclass(frozen=True, slots=True)
+class Size:
+    """Of a generation, as far as the engine knows it without reading it. :ivar documents: None where it does not know; those that
+    are remembered as deleted may be among them. :ivar estimated: whether that is a guess. :ivar bytes: on its disk."""
+
+    documents: int | None
+    estimated: bool
+    bytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """What one run does. Small enough for an XCom: its batches travel beside it, one to a mapped task."""
 

@@ -12,7 +12,7 @@ from psycopg import errors, sql
 
 from airflow_reindex_provider.core.errors import ConfigurationError, GenerationGoneError
 from airflow_reindex_provider.core.keys import Checksum, KeyRange, Listed
-from airflow_reindex_provider.core.model import Document, Format, Generation, Key, Schema
+from airflow_reindex_provider.core.model import Document, Format, Generation, Key, Schema, Size
 from airflow_reindex_provider.databases.postgres.errors import explained
 from airflow_reindex_provider.databases.postgres.listing import KeyList
 from airflow_reindex_provider.databases.postgres.names import split_name
@@ -51,6 +51,12 @@ FROM pg_class c WHERE c.relnamespace = %(schema)s::regnamespace
   AND (c.relname = %(name)s OR (c.relkind = 'r' AND obj_description(c.oid, 'pg_class') LIKE %(mark)s))
 ORDER BY c.relname
 """
+_SIZES = """
+SELECT c.relname, c.reltuples::bigint, pg_relation_size(c.oid) < %(little)s, pg_total_relation_size(c.oid)
+FROM pg_class c WHERE c.relnamespace = %(schema)s::regnamespace AND c.relname = ANY(%(names)s)
+"""
+_COUNTED_BYTES = 32 * 1024 * 1024
+"""A table of less is counted in some ten milliseconds; of a larger one the planner's estimate is told."""
 _KINDS = {"v": "view", "m": "materialized view", "f": "foreign table", "S": "sequence", "i": "index", "c": "type"}
 """pg_class.relkind of what shares its names with views, tables apart."""
 
@@ -172,6 +178,17 @@ class PostgresTargetSession:
             ).fetchone()
         assert row is not None
         return int(row[0])
+
+    def sizes(self) -> Mapping[str, Size]:
+        names = [generation.name for generation in self.generations()]
+        with self._explained():
+            rows = self._connection.execute(
+                _SIZES, {"schema": _quoted(self._schema), "names": names, "little": _COUNTED_BYTES}
+            ).fetchall()
+        return {
+            name: Size(self.count(name) if small else known if known >= 0 else None, not small, size)
+            for name, known, small, size in rows
+        }
 
     def differing(self, generation: str, documents: Sequence[Document], schema: Schema) -> Sequence[tuple[Key, str]]:
         with self.writer(generation, schema, Format.ROWS) as writer, self._explained():

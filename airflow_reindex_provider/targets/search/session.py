@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from airflow_reindex_provider.core.errors import ConfigurationError, GenerationGoneError
 from airflow_reindex_provider.core.keys import Checksum, KeyRange, Listed
-from airflow_reindex_provider.core.model import Chunk, Document, Format, Generation, Key, Position, Schema
+from airflow_reindex_provider.core.model import Chunk, Document, Format, Generation, Key, Position, Schema, Size
 from airflow_reindex_provider.targets.search.conditions import require_as_made, require_writable, warnings
 from airflow_reindex_provider.targets.search.copies import differing, lacking
 from airflow_reindex_provider.targets.search.indexes import Action, Held, Index, Indexes, marked, path
@@ -143,6 +143,17 @@ class SearchTargetSession:
         # In a load nothing can be searched before this.
         self._calls.call("POST", path(generation, "_refresh"))
         return int(self._calls.call("GET", path(generation, "_count"))["count"])
+
+    def sizes(self) -> Mapping[str, Size]:
+        names = [index.name for index in self._indexes.own()]
+        if not names:
+            return {}
+        found = self._calls.call("GET", path(",".join(names), "_stats", "docs,store"))["indices"]
+        return {
+            name: Size(found[name]["primaries"]["docs"]["count"], False, found[name]["total"]["store"]["size_in_bytes"])
+            for name in names
+            if name in found
+        }
 
     def differing(self, generation: str, documents: Sequence[Document], schema: Schema) -> Sequence[tuple[Key, str]]:
         return differing(self._calls, generation, documents, self._held(generation).mapping, schema)

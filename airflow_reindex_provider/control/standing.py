@@ -1,0 +1,98 @@
+"""How a stream stands, as its target and its checkpoint store say: closing tasks publish it for whoever looks at the stream."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from airflow_reindex_provider.core.cursors import CursorType
+from airflow_reindex_provider.core.leases import current
+from airflow_reindex_provider.core.model import Checkpoint, Generation, Size
+from airflow_reindex_provider.core.progress import utc_now
+from airflow_reindex_provider.core.protocols import MeasuredTarget
+from airflow_reindex_provider.stream import Stream
+
+MOST_PARKED = 100
+"""Parked documents that are told with their reasons, those that are tried next first; all of them are counted."""
+_STAMP = re.compile(r"\d{8}t\d{6}$")
+
+
+def standing(stream: Stream, cursor_type: CursorType | None = None) -> dict[str, Any]:
+    """A record of the stream, or of one group; small enough for an XCom.
+
+    ``stream``, ``at`` (when it was taken), ``source``, ``target``, ``guarantee``, ``generations`` (``name, live, served,
+    made_at, documents, documents_estimated, bytes``; oldest first), ``documents`` of the live one, ``checkpoint``
+    (``generation, cursor, key, saved_at, saved_by, where``) or None, ``fresh_until``, ``parked`` (``count``, and ``documents``:
+    ``key, reason, attempts, parked_at, next_try_at``) and ``lease`` (``holder, purpose, since, until``) or None.
+
+    ``fresh_until`` (ISO 8601, UTC) is the time before which every change is in the live index, parked documents apart; None where
+    the cursor is not made of time, or nothing was indexed yet.
+
+    :param cursor_type: of the stream's cursor, as a plan knows it; None leaves ``fresh_until`` out.
+    """
+    with stream.target.open(stream.name) as target:
+        generations = target.generations()
+        sizes = target.sizes() if isinstance(target, MeasuredTarget) else {}
+    live = next((g for g in generations if g.live), None)
+    checkpoint = stream.checkpoint.load(stream.name, live.name) if live else None
+    lease = current(stream.checkpoint, stream.name)
+    told = [_told(generation, sizes) for generation in generations]
+    return {
+        "stream": stream.name,
+        "at": utc_now().isoformat(timespec="milliseconds"),
+        "source": stream.source.label,
+        "target": stream.target.label,
+        "guarantee": str(stream.target.guarantee),
+        "generations": told,
+        "documents": next((generation["documents"] for generation in told if generation["live"]), None),
+        "checkpoint": _where(stream, checkpoint) if checkpoint and checkpoint.version else None,
+        "fresh_until": _fresh_until(stream, cursor_type, checkpoint),
+        "parked": _parked(checkpoint),
+        "lease": lease
+        and {
+            "holder": lease.holder,
+            "purpose": lease.purpose,
+            "since": lease.since.isoformat(),
+            "until": lease.until.isoformat(),
+        },
+    }
+
+
+def _told(generation: Generation, sizes: Mapping[str, Size]) -> dict[str, Any]:
+    size = sizes.get(generation.name)
+    stamp = _STAMP.search(generation.name)
+    made_at = stamp and datetime.strptime(stamp[0], "%Y%m%dt%H%M%S").replace(tzinfo=UTC).isoformat()
+    return {
+        "name": generation.name,
+        "live": generation.live,
+        "served": generation.served,
+        "made_at": made_at,
+        "documents": size.documents if size else None,
+        "documents_estimated": size.estimated if size else False,
+        "bytes": size.bytes if size else None,
+    }
+
+
+def _where(stream: Stream, checkpoint: Checkpoint) -> dict[str, Any]:
+    return {
+        "generation": checkpoint.generation,
+        "cursor": checkpoint.position.cursor if checkpoint.position else None,
+        "key": list(checkpoint.position.key) if checkpoint.position else [],
+        "saved_at": checkpoint.saved_at,
+        "saved_by": checkpoint.saved_by,
+        "where": stream.checkpoint.where(stream.name, checkpoint.generation),
+    }
+
+
+def _fresh_until(stream: Stream, cursor_type: CursorType | None, checkpoint: Checkpoint | None) -> str | None:
+    if cursor_type is None or checkpoint is None or checkpoint.position is None:
+        return None
+    moment = cursor_type.moment(checkpoint.position.cursor, getattr(stream.source, "cursor_timezone", None))
+    return moment.isoformat() if moment else None
+
+
+def _parked(checkpoint: Checkpoint | None) -> dict[str, Any]:
+    parked = sorted(checkpoint.parked if checkpoint else (), key=lambda p: (p.next_try_at, p.key))
+    return {"count": len(parked), "documents": [p.to_json() for p in parked[:MOST_PARKED]]}

@@ -1,0 +1,195 @@
+"""What the page, the REST API and the command line do to a stream: start, cancel and approve runs in Airflow's database.
+
+Whatever needs the source, the target or a checkpoint store is a run of one of the stream's Dags."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from airflow.api.common.mark_tasks import set_dag_run_state_to_failed
+from airflow.models.dag import DagModel
+from airflow.models.dagbag import DBDagBag
+from airflow.models.dagrun import DagRun
+from airflow.models.hitl import HITLDetail
+from airflow.models.taskinstance import TaskInstance
+from airflow.models.trigger import handle_event_submit
+from airflow.triggers.base import TriggerEvent
+from airflow.utils.state import DagRunState, TaskInstanceState
+from airflow.utils.types import DagRunTriggeredByType, DagRunType
+from sqlalchemy import func, select
+from sqlalchemy.exc import IntegrityError
+
+from airflow_reindex_provider.control.acts import ACTION, STREAM
+from airflow_reindex_provider.control.carried import REBUILD, REINDEX, SWEEP
+from airflow_reindex_provider.control.status.catalogue import CarryingDag, StreamEntry
+from airflow_reindex_provider.control.status.runs import CANCELLED_NOTE
+from airflow_reindex_provider.core.errors import ReindexError
+from airflow_reindex_provider.core.progress import utc_now
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+_NAMES = {REINDEX: "ReindexDag", REBUILD: "RebuildDag", SWEEP: "SweepDag"}
+APPROVE, REJECT = "Approve", "Reject"
+"""The answers that Airflow's approval operator takes."""
+
+
+class SteeringError(ReindexError):
+    """What was asked for cannot be done; the message says what to do."""
+
+
+class NotCarriedError(SteeringError):
+    """No Dag does this for the stream."""
+
+
+class DagPausedError(SteeringError):
+    """The Dag is paused, so a run of it would wait for ever."""
+
+
+class RunConflictError(SteeringError):
+    """Another run is under way that does not do what was asked for. :ivar dag_id: of it. :ivar run_id: its id."""
+
+    def __init__(self, message: str, *, dag_id: str, run_id: str) -> None:
+        super().__init__(message)
+        self.dag_id = dag_id
+        self.run_id = run_id
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A run that does what was asked for. :ivar created: False where it was under way already."""
+
+    dag_id: str
+    run_id: str
+    created: bool
+
+
+@dataclass(frozen=True, slots=True)
+class By:
+    """Who asks. :ivar id: of the user, where Airflow knows one."""
+
+    name: str
+    through: DagRunTriggeredByType
+    id: str | None = None
+
+
+def carrying(entry: StreamEntry, role: str) -> CarryingDag:
+    """:raises NotCarriedError: none of the stream's Dags does this."""
+    dag = entry.dag_of(role)
+    if dag is None:
+        raise NotCarriedError(
+            f"No Dag does a {role} of stream {entry.name!r}. Add {_NAMES[role]}({entry.name}) to a Dag file, with the Stream"
+            " that its other Dags have."
+        )
+    return dag
+
+
+def start(session: Session, entry: StreamEntry, role: str, conf: Mapping[str, Any], *, by: By) -> Started:
+    """A run of the stream's Dag for the role, with the conf; or the one that is under way with the same conf already. Of two
+    that ask in the same moment, both get the same run. The caller commits.
+
+    :raises NotCarriedError: no Dag has the role. :raises DagPausedError: it is paused, or has import errors.
+    :raises RunConflictError: a run with another conf is under way, where only one of the Dag may be.
+    :raises SteeringError: the Dag does not take the conf."""
+    dag = carrying(entry, role)
+    asked = {key: value for key, value in conf.items() if value is not None}
+    if len(dag.streams) > 1:
+        asked[STREAM] = entry.name
+    if dag.has_import_errors:
+        raise DagPausedError(
+            f"The file of Dag {dag.dag_id!r} cannot be imported: see Airflow's import errors. Mend it first."
+        )
+    if dag.paused:
+        raise DagPausedError(f"Dag {dag.dag_id!r} is paused, so no run of it starts. Unpause it first.")
+    if there := _under_way(session, dag.dag_id, asked):
+        return there
+    # Whoever asks at the same moment computes the same id, and the database takes it once.
+    last = session.scalar(
+        select(func.max(DagRun.id)).where(DagRun.dag_id == dag.dag_id, DagRun.run_type == DagRunType.MANUAL)
+    )
+    what = str(asked.get(ACTION) or ("rollback" if asked.get("rollback_to") else role))
+    run_id = f"manual__{what}_{utc_now():%Y%m%d}_{(last or 0) + 1}"
+    serialised = DBDagBag().get_latest_version_of_dag(dag.dag_id, session=session)
+    if serialised is None:
+        raise NotCarriedError(f"Dag {dag.dag_id!r} is gone.")
+    try:
+        with session.begin_nested():
+            serialised.create_dagrun(
+                run_id=run_id,
+                run_after=utc_now(),
+                conf=asked,
+                run_type=DagRunType.MANUAL,
+                triggered_by=by.through,
+                triggering_user_name=by.name,
+                state=DagRunState.QUEUED,
+                session=session,
+            )
+    except IntegrityError:
+        return Started(dag.dag_id, run_id, created=False)
+    except ValueError as error:
+        raise SteeringError(f"Dag {dag.dag_id!r} does not take this: {error}") from error
+    return Started(dag.dag_id, run_id, created=True)
+
+
+def _under_way(session: Session, dag_id: str, asked: Mapping[str, Any]) -> Started | None:
+    """:raises RunConflictError: it does something else."""
+    rows = session.execute(
+        select(DagRun.run_id, DagRun.conf)
+        .where(DagRun.dag_id == dag_id, DagRun.state.in_(("queued", "running")), DagRun.backfill_id.is_(None))
+        .order_by(DagRun.id)
+    ).all()
+    for run_id, conf in rows:
+        if {key: value for key, value in (conf or {}).items() if value is not None} == asked:
+            return Started(dag_id, run_id, created=False)
+    most = session.scalar(select(DagModel.max_active_runs).where(DagModel.dag_id == dag_id))
+    # What only looks waits for its turn; a rebuild or a sweep with other arguments is another one's decision.
+    if rows and most == 1 and not asked.get(ACTION):
+        raise RunConflictError(
+            f"Run {rows[0].run_id!r} of Dag {dag_id!r} is under way, with other arguments. Let it end, or cancel it.",
+            dag_id=dag_id,
+            run_id=rows[0].run_id,
+        )
+    return None
+
+
+def cancel(session: Session, dag_id: str, run_id: str, *, by: By) -> bool:
+    """End a run: its tasks stop between two chunks, and what is acknowledged stays. False where it is over already. The caller
+    commits."""
+    run = session.scalar(select(DagRun).where(DagRun.dag_id == dag_id, DagRun.run_id == run_id))
+    if run is None or run.state not in (DagRunState.QUEUED, DagRunState.RUNNING):
+        return False
+    serialised = DBDagBag().get_dag_for_run(run, session=session)
+    if serialised is None:
+        raise NotCarriedError(f"Dag {dag_id!r} is gone.")
+    set_dag_run_state_to_failed(dag=serialised, run_id=run_id, commit=True, session=session)
+    run.note = (f"{CANCELLED_NOTE} by {by.name} at {utc_now():%Y-%m-%d %H:%M:%S} UTC.", by.id)
+    return True
+
+
+def answer(session: Session, dag_id: str, run_id: str, *, approve: bool, by: By) -> str:
+    """Answer the question that a run asks; returns the task that asked. The caller commits.
+
+    :raises SteeringError: it asks nothing."""
+    asking = session.scalars(
+        select(TaskInstance)
+        .join(HITLDetail, HITLDetail.ti_id == TaskInstance.id)
+        .where(TaskInstance.dag_id == dag_id, TaskInstance.run_id == run_id, HITLDetail.responded_at.is_(None))
+    ).all()
+    waiting = [ti for ti in asking if ti.state in (TaskInstanceState.AWAITING_INPUT, TaskInstanceState.DEFERRED)]
+    if not waiting:
+        raise SteeringError(f"Run {run_id!r} of Dag {dag_id!r} waits for nobody's answer: it was answered, or is over.")
+    task = session.get(TaskInstance, waiting[0].id, with_for_update={"of": TaskInstance})
+    detail = session.scalar(select(HITLDetail).where(HITLDetail.ti_id == waiting[0].id))
+    assert task is not None
+    assert detail is not None
+    detail.responded_by = {"id": by.id or by.name, "name": by.name}
+    detail.responded_at = utc_now()
+    detail.chosen_options = [APPROVE if approve else REJECT]
+    detail.params_input = {}
+    session.add(detail)
+    if task.state in (TaskInstanceState.AWAITING_INPUT, TaskInstanceState.DEFERRED):
+        event = TriggerEvent(detail.as_resume_event_payload())  # type: ignore[no-untyped-call]  # Airflow leaves it untyped
+        handle_event_submit(event, task_instance=task, session=session)
+    return str(task.task_id)

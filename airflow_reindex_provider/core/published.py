@@ -1,0 +1,23 @@
+"""What the tasks of a stream publish, by the names of their XComs: whoever shows or steers a stream reads these alone."""
+
+from __future__ import annotations
+
+PROGRESS_KEY = "reindex_progress"
+"""Live progress of a task: see :class:`~airflow_reindex_provider.core.progress.Progress`."""
+PLAN_KEY = "reindex_plan"
+"""Of a run or a rebuild: :meth:`~airflow_reindex_provider.core.model.Plan.to_json`."""
+OUTCOME_KEY = "reindex_run"
+"""The sums of a run."""
+GENERATION_KEY = "reindex_generation"
+"""The generation that a rebuild makes, or goes back to."""
+SWEEP_PLAN_KEY = "reindex_sweep_plan"
+SWEEP_KEY = "reindex_sweep"
+"""What a sweep found and did."""
+BUSY_KEY = "reindex_busy"
+"""Of a task that has not got the lease and ends as skipped: why."""
+STANDING_KEY = "reindex_standing"
+"""How the stream stood when the run was closed: see :mod:`airflow_reindex_provider.control.standing`."""
+FAILURE_KEY = "reindex_failure"
+"""Why a task failed, with the try and the time."""
+ACTION_KEY = "reindex_action"
+"""What a run did instead of indexing, since its conf has an ``action``, and the answer."""

@@ -1,0 +1,45 @@
+"""What tasks publish beside their results, for whoever looks at the stream: how it stands, and why a task failed. Never in the
+way of the work: what cannot be published is a line in the log."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from airflow_reindex_provider.control.standing import standing
+from airflow_reindex_provider.core.progress import utc_now
+from airflow_reindex_provider.core.published import FAILURE_KEY, STANDING_KEY
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_reindex_provider.core.cursors import CursorType
+    from airflow_reindex_provider.stream import Stream
+
+log = logging.getLogger(__name__)
+
+_MOST_CHARS = 2000
+
+
+def publish_standing(context: Context, stream: Stream, cursor_type: CursorType | None) -> None:
+    """The XCom ``reindex_standing``; of a stream with groups nothing is published here, its runs tell of each."""
+    if stream.has_groups:
+        return
+    try:
+        context["ti"].xcom_push(key=STANDING_KEY, value=standing(stream, cursor_type))
+    except Exception as error:
+        log.warning("How stream %r stands was not published: %s", stream.name, error)
+
+
+def publish_failure(context: Any) -> None:
+    """The XCom ``reindex_failure`` of a task that has failed, or will be tried again: its ``message``, with ``try_number`` and
+    ``at``. The ``on_failure_callback`` and ``on_retry_callback`` of the operators."""
+    ti, error = context["ti"], context.get("exception")
+    if error is None:
+        return
+    message = " ".join(str(error).split())[:_MOST_CHARS] or type(error).__name__
+    value = {"message": message, "try_number": ti.try_number, "at": utc_now().isoformat(timespec="milliseconds")}
+    try:
+        ti.xcom_push(key=FAILURE_KEY, value=value)
+    except Exception as failed:
+        log.warning("Why the task failed was not published: %s", failed)
