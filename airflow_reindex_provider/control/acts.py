@@ -3,6 +3,8 @@
 Each is a run of one of the stream's Dags, so that connections, pools, retries and the audit log are Airflow's. The first ones
 fill in the Dag's trigger form; the others have a name in ``action`` of the run's conf, and the planning task of the stream's
 ReindexDag does them instead of planning.
+
+Standard library only, until arguments are looked at: every ``airflow`` command reads this list.
 """
 
 from __future__ import annotations
@@ -10,8 +12,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
-
-import jsonschema
 
 from airflow_reindex_provider.control.carried import REBUILD, REINDEX, SWEEP
 from airflow_reindex_provider.core.errors import ConfigurationError
@@ -59,6 +59,8 @@ class Act:
 
     def checked(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Those that were given. :raises UnknownArgumentsError: names the argument, and says what is wrong with it."""
+        import jsonschema
+
         given = {name: value for name, value in arguments.items() if value is not None}
         try:
             jsonschema.validate(given, self.schema)

@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from airflow_reindex_provider.stream import Stream
+if TYPE_CHECKING:
+    from airflow_reindex_provider.stream import Stream
 
 REINDEX = "reindex"
 REBUILD = "rebuild"
