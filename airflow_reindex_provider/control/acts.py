@@ -20,9 +20,17 @@ ACTION, ARGUMENTS, STREAM = "action", "arguments", "stream"
 """Keys of the conf of a run that does something else than indexing; the stream is named where its Dag carries several."""
 
 _TEXT = {"type": "string", "minLength": 1}
-_YES_NO = {"type": "boolean"}
-_KEYS = {"type": "array", "items": {"type": "array", "items": {"type": "string"}, "minItems": 1}, "minItems": 1}
 _VALUE = {"type": ["string", "integer"]}
+
+
+def _said(schema: Mapping[str, Any], description: str) -> dict[str, Any]:
+    return {**schema, "description": description}
+
+
+_KEYS = _said(
+    {"type": "array", "items": {"type": "array", "items": {"type": "string"}, "minItems": 1}, "minItems": 1},
+    "Keys of parked documents, each a list of its parts. Default: all that are parked.",
+)
 
 
 class UnknownArgumentsError(ConfigurationError):
@@ -80,18 +88,38 @@ class Act:
         return {ACTION: self.name, **({ARGUMENTS: given} if given else {})}
 
 
+_WINDOW = {
+    "window_start": _said(_VALUE, "First cursor value of the range: ISO 8601, or a number."),
+    "window_end": _said(_VALUE, "Cursor value to stop before. Default: as far as is safe to read."),
+}
+_WAIT = {"wait": _said({"type": "boolean"}, "Where another rebuild or sweep holds the stream, wait for it.")}
 _SWEEP_FORM = {
-    "max_delete_fraction": {"type": "number", "minimum": 0, "maximum": 1},
-    "compare": {"enum": ["versions", "content"]},
-    "wait": _YES_NO,
+    "max_delete_fraction": _said(
+        {"type": "number", "minimum": 0, "maximum": 1},
+        "Part of the index that may be deleted. Default: as the Dag's form says.",
+    ),
+    "compare": _said(
+        {"enum": ["versions", "content"]},
+        "versions: keys and versions. content: values too, for rows changed without their cursor field.",
+    ),
+    **_WAIT,
+}
+_GROUPS = {
+    "groups": _said({"type": "array", "items": _TEXT}, "Values of the groups. Default: all groups that are served."),
 }
 _REBUILD_FORM = {
-    "max_lag_s": {"type": "number", "exclusiveMinimum": 0},
-    "throttle_docs_per_s": {"type": "number", "minimum": 0},
-    "groups": {"type": "array", "items": _TEXT},
-    "wait": _YES_NO,
+    "max_lag_s": _said(
+        {"type": "number", "exclusiveMinimum": 0},
+        "Catching up ends with a window that took no longer than these seconds. Default: as the Dag says.",
+    ),
+    "throttle_docs_per_s": _said(
+        {"type": "number", "minimum": 0}, "Documents a second of the whole copy, at the most. 0: as fast as it goes."
+    ),
+    **_GROUPS,
+    **_WAIT,
 }
-_DRY = {"dry_run": _YES_NO}
+_DRY = {"dry_run": _said({"type": "boolean"}, "Say what would be done, and do nothing.")}
+_CONN_ID = _said(_TEXT, "Connection to do it with. Default: the source's own.")
 
 ACTS: dict[str, Act] = {
     act.name: act
@@ -101,7 +129,7 @@ ACTS: dict[str, Act] = {
             "range",
             REINDEX,
             "Indexes the rows of a range of cursor values again; the checkpoint stays where it is.",
-            {"window_start": _VALUE, "window_end": _VALUE},
+            _WINDOW,
             needed=("window_start",),
             in_form=True,
         ),
@@ -109,7 +137,7 @@ ACTS: dict[str, Act] = {
             "dry-run",
             REINDEX,
             "Plans, and says how many rows a run would index; writes nothing.",
-            {"window_start": _VALUE, "window_end": _VALUE},
+            _WINDOW,
             in_form=True,
             fixed={"dry_run": True},
             writes=False,
@@ -118,14 +146,21 @@ ACTS: dict[str, Act] = {
             "rebuild",
             REBUILD,
             "Makes the index anew beside the live one, and swaps it in once it is verified.",
-            {**_REBUILD_FORM, "promote": _TEXT},
+            {
+                **_REBUILD_FORM,
+                "promote": _said(
+                    _TEXT,
+                    "automatic, or wait for a person's approval; of a stream with groups per_group, all or wait. Default: as the"
+                    " Dag's form says.",
+                ),
+            },
             in_form=True,
         ),
         Act(
             "rollback",
             REBUILD,
             "Brings a generation that was served before up to date, and serves it again.",
-            {"rollback_to": _TEXT, "groups": _REBUILD_FORM["groups"], "wait": _YES_NO},
+            {"rollback_to": _said(_TEXT, "previous, or the name of a generation that was served."), **_GROUPS, **_WAIT},
             needed=("rollback_to",),
             in_form=True,
         ),
@@ -168,7 +203,13 @@ ACTS: dict[str, Act] = {
             "checkpoint-set",
             REINDEX,
             "Sets the checkpoint to a cursor value: the next run reads on from there.",
-            {"cursor": _VALUE, "key": {"type": "array", "items": {"type": "string"}}},
+            {
+                "cursor": _said(_VALUE, "Cursor value to go on from: ISO 8601, or a number."),
+                "key": _said(
+                    {"type": "array", "items": {"type": "string"}},
+                    "Parts of the key of the last row read at that value. Default: all rows at that value are read.",
+                ),
+            },
             needed=("cursor",),
             touches_store=True,
         ),
@@ -182,7 +223,14 @@ ACTS: dict[str, Act] = {
             "checkpoint-move",
             REINDEX,
             "Moves all that is kept of the stream to another store, parked documents included.",
-            {"to": {"enum": ["variable", "table", "asset"]}, "conn_id": _TEXT, "name": _TEXT, **_DRY},
+            {
+                "to": _said({"enum": ["variable", "table", "asset"]}, "Kind of the other store."),
+                "conn_id": _said(_TEXT, "Connection of the table; for a table alone."),
+                "name": _said(
+                    _TEXT, "Of the table or the asset, or the prefix of the Variables. Default: as a Stream has it."
+                ),
+                **_DRY,
+            },
             needed=("to",),
             touches_store=True,
         ),
@@ -190,7 +238,7 @@ ACTS: dict[str, Act] = {
             "rename",
             REINDEX,
             "Gives the stream's index and checkpoints to a stream of another name.",
-            {"name": _TEXT, **_DRY},
+            {"name": _said(_TEXT, "The new name of the stream."), **_DRY},
             needed=("name",),
             touches_store=True,
         ),
@@ -204,16 +252,27 @@ ACTS: dict[str, Act] = {
         Act("accept-changes", REINDEX, "Forgets which source and index the stream had before.", touches_store=True),
         Act("tombstones-ddl", REINDEX, "Shows the statements that record deletions at the source.", writes=False),
         Act(
-            "tombstones-install", REINDEX, "Makes the table and the triggers that record deletions.", {"conn_id": _TEXT}
+            "tombstones-install",
+            REINDEX,
+            "Makes the table and the triggers that record deletions.",
+            {"conn_id": _CONN_ID},
         ),
         Act(
-            "tombstones-remove", REINDEX, "Drops the triggers and the table that record deletions.", {"conn_id": _TEXT}
+            "tombstones-remove",
+            REINDEX,
+            "Drops the triggers and the table that record deletions.",
+            {"conn_id": _CONN_ID},
         ),
         Act(
             "tombstones-purge",
             REINDEX,
             "Deletes recorded deletions that are old and that every generation has passed.",
-            {"older_than_days": {"type": "number", "minimum": 0}, "conn_id": _TEXT},
+            {
+                "older_than_days": _said(
+                    {"type": "number", "minimum": 0}, "Deletions recorded longer ago than this may go."
+                ),
+                "conn_id": _CONN_ID,
+            },
             needed=("older_than_days",),
         ),
     )
