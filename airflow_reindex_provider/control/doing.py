@@ -11,6 +11,7 @@ from airflow_reindex_provider.checkpoints.asset import AssetCheckpoint
 from airflow_reindex_provider.checkpoints.table import TableCheckpoint
 from airflow_reindex_provider.checkpoints.variable import VariableCheckpoint
 from airflow_reindex_provider.control.acts import act_of
+from airflow_reindex_provider.control.looking import look
 from airflow_reindex_provider.control.streams import accept_changes, move_checkpoint, remove_stream, rename_stream
 from airflow_reindex_provider.control.tombstones import purge_tombstones
 from airflow_reindex_provider.core.errors import ConfigurationError
@@ -35,6 +36,10 @@ def do(stream: Stream, name: str, arguments: Arguments) -> dict[str, Any]:
         raise ConfigurationError(f"{name!r} is a run of its own: trigger the stream's Dag for it without an action.")
     at = utc_now().isoformat(timespec="milliseconds")
     return {"action": name, "arguments": given, "stream": stream.name, "at": at, **_DOES[name](stream, given)}
+
+
+def _look(stream: Stream, given: Arguments) -> dict[str, Any]:
+    return look(stream)
 
 
 def _refresh(stream: Stream, given: Arguments) -> dict[str, Any]:
@@ -185,6 +190,7 @@ def _save(stream: Stream, checkpoint: Checkpoint) -> None:
 
 
 _DOES: dict[str, Callable[[Stream, Arguments], dict[str, Any]]] = {
+    "look": _look,
     "refresh": _refresh,
     "parked-retry": _parked_retry,
     "parked-drop": _parked_drop,

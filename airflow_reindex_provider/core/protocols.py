@@ -22,7 +22,9 @@ from airflow_reindex_provider.core.model import (
     Groups,
     Guarantee,
     Key,
+    Look,
     Outliers,
+    Position,
     Schema,
     Size,
     Slices,
@@ -79,6 +81,15 @@ class CountingSource(SourceSession, Protocol):
 
     def outliers(self) -> Outliers:
         """How many do. It may read the whole table."""
+
+
+@runtime_checkable
+class LookingSource(SourceSession, Protocol):
+    """An open source that says at once what waits in it."""
+
+    def look(self, since: Position | None, *, limit: int) -> Look:
+        """At or past the position, or at all; counts go no further than ``limit``. One cheap query where an index helps. Whoever
+        holds the horizon back is named at once, and a horizon that cannot be seen is None, ``held_by`` says why."""
 
 
 @runtime_checkable

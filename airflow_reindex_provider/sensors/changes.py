@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseSensorOperator, conf
 
+from airflow_reindex_provider.control.places import reads_from
 from airflow_reindex_provider.core.errors import ConfigurationError
-from airflow_reindex_provider.core.groups import furthest_behind, known_groups
-from airflow_reindex_provider.core.planning import current_generation
 from airflow_reindex_provider.core.progress import utc_now
 from airflow_reindex_provider.core.windows import incremental_window
 from airflow_reindex_provider.operators.base import DEFAULT_RETRIES, RETRY_POLICY
@@ -18,8 +17,6 @@ from airflow_reindex_provider.triggers.changes import ChangesTrigger
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airflow_reindex_provider.core.model import Position
-    from airflow_reindex_provider.core.protocols import SourceSession
     from airflow_reindex_provider.stream import Stream
 
 
@@ -46,7 +43,7 @@ class ChangesSensor(BaseSensorOperator):
 
     def poke(self, context: Context) -> bool:
         with self.stream.source.open() as source:
-            start, where = self._start(source)
+            start, where = reads_from(self.stream, source)
             survey = source.survey()
             window = incremental_window(survey, start, initial_value=self.stream.first_cursor, where=where)
             found = window is not None and source.has_changes(window)
@@ -76,7 +73,7 @@ class ChangesSensor(BaseSensorOperator):
         waited = utc_now() - context["ti"].start_date
         source = self.stream.source
         with source.open() as session:
-            start, where = self._start(session)
+            start, where = reads_from(self.stream, session)
         self.defer(
             trigger=ChangesTrigger(
                 source_class=f"{type(source).__module__}.{type(source).__qualname__}",
@@ -89,20 +86,3 @@ class ChangesSensor(BaseSensorOperator):
             method_name="execute_complete",
             timeout=max(timedelta(seconds=self.timeout) - waited, timedelta(0)),
         )
-
-    def _start(self, source: SourceSession) -> tuple[Position | None, str]:
-        """The stored position, of all groups the one that is furthest behind, and where it is kept."""
-        stream = self.stream
-        if not stream.has_groups:
-            return _start_of(stream)
-        starts = [_start_of(stream.of_group(value)) for value in known_groups(stream.name, stream.checkpoint)]
-        return furthest_behind(source.schema().cursor_type, starts)
-
-
-def _start_of(stream: Stream) -> tuple[Position | None, str]:
-    with stream.target.open(stream.name) as target:
-        generation = current_generation(target)
-    if generation is None:
-        return None, ""
-    stored = stream.checkpoint.load(stream.name, generation)
-    return stored.position, stream.checkpoint.where(stream.name, generation)

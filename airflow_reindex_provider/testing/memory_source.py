@@ -20,6 +20,7 @@ from airflow_reindex_provider.core.model import (
     Groups,
     Horizon,
     Key,
+    Look,
     Position,
     Schema,
     Slices,
@@ -235,6 +236,17 @@ class MemorySourceSession:
             cursor_type=_KIND,
             has_deletes=True,
         )
+
+    def look(self, since: Position | None, *, limit: int) -> Look:
+        now = self._source.now_us
+        until = Window(since, Position(_KIND.text(now + 1)))
+        rows = self._rows(until)
+        ahead = [row for row in self._source.rows().values() if row.cursor_us > now]
+        oldest = rows[0].position.cursor if rows else None
+        moment = _KIND.moment(oldest, None) if oldest else None
+        at = _KIND.moment(_KIND.text(now), None)
+        assert at is not None
+        return Look(at, min(len(rows), limit), min(len(ahead), limit), limit, oldest, moment, self._source.horizon())
 
     def has_changes(self, window: Window) -> bool:
         return bool(self._rows(window))

@@ -91,7 +91,8 @@ class Freshness:
 
     :ivar at_most_s: an upper bound, from what the last run has reached; None where the cursor says nothing of time.
     :ivar fresh_until: every change before this is in the index, parked documents apart. :ivar looked: the last exact look:
-        ``at``, ``waiting`` (rows), ``oldest_s``, ``ahead`` (rows stamped ahead of the clock), ``held_by``."""
+        ``at``, ``waiting`` (changes), ``oldest_s`` (0 where none waits), ``oldest_at``, ``ahead`` (rows stamped ahead of the
+        clock), ``horizon``, ``held_by``; see :func:`airflow_reindex_provider.control.looking.look`."""
 
     at_most_s: float | None
     fresh_until: datetime | None

@@ -3,7 +3,7 @@
 from airflow_reindex_provider.core.model.checkpoints import Checkpoint, Parked
 from airflow_reindex_provider.core.model.plans import Batch, BatchResult, Generation, Plan, Size
 from airflow_reindex_provider.core.model.rows import Chunk, Counts, Document, Field, Rejection, Schema, WriteResult
-from airflow_reindex_provider.core.model.surveys import Counter, Groups, Horizon, Outliers, Slices, Survey
+from airflow_reindex_provider.core.model.surveys import Counter, Groups, Horizon, Look, Outliers, Slices, Survey
 from airflow_reindex_provider.core.model.words import Format, Guarantee, Key, Mode, Position, Transform, Window
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "Guarantee",
     "Horizon",
     "Key",
+    "Look",
     "Mode",
     "Outliers",
     "Parked",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from airflow_reindex_provider.core.model.rows import Schema
 from airflow_reindex_provider.core.model.words import Window
@@ -51,6 +52,24 @@ class Survey:
     """Of an integer cursor, which no clock bounds."""
     identity: Mapping[str, str] = field(default_factory=dict)
     """What is another one after a restore or on another server, and the same after a restart; as far as it can be seen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What waits in a source at one moment, deletions that it remembers included.
+
+    :ivar at: the source's clock, ISO 8601 in UTC. :ivar waiting: changes at or past a place that are not stamped ahead of the
+        clock. :ivar ahead: rows that are. :ivar limit: how far each was counted; that many stand for more.
+    :ivar oldest: cursor value of the oldest change that waits. :ivar oldest_at: when that was; None where the cursor is not made
+        of time, or nothing waits."""
+
+    at: datetime
+    waiting: int
+    ahead: int
+    limit: int
+    oldest: str | None
+    oldest_at: datetime | None
+    horizon: Horizon
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,10 @@ from airflow_reindex_provider.sources.postgres.description import Description
 from airflow_reindex_provider.sources.postgres.sql import Relation
 
 NAMED_AFTER_S = 60.0
+GLANCE_NAMED_AFTER_S = 1.0
 INTEGER_WAIT_S = 10.0
+_SUFFIXES = {CursorType.TIMESTAMPTZ: "", CursorType.TIMESTAMP: "_local", CursorType.DATE: "_date"}
+"""Of the survey's facts, for each type of cursor that is made of time."""
 
 
 def survey(description: Description, relation: Relation, connection: psycopg.Connection[Any]) -> Survey:
@@ -36,12 +39,29 @@ def survey(description: Description, relation: Relation, connection: psycopg.Con
         horizon, counter, sequences = integer_horizon(source, relation, connection)
         identity |= sequences
         return Survey(schema, _held_by_prepared(source, facts) or horizon, None, warnings, counter, identity)
-    suffix = {CursorType.TIMESTAMPTZ: "", CursorType.TIMESTAMP: "_local", CursorType.DATE: "_date"}[kind]
-    horizon = Horizon(facts["safe" + suffix], _basis(source), _holder(source, facts))
-    if horizon.cursor == "-infinity":
-        horizon = Horizon(None, _basis(source), "the standby, which has replayed no transaction since it started")
-    held = _held_by_prepared(source, facts)
-    return Survey(schema, held or horizon, facts["now" + suffix], warnings, identity=identity)
+    horizon = _of_time(source, kind, facts, named_after_s=NAMED_AFTER_S)
+    return Survey(schema, horizon, facts["now" + _SUFFIXES[kind]], warnings, identity=identity)
+
+
+def glance(description: Description, relation: Relation, connection: psycopg.Connection[Any]) -> Horizon:
+    """The horizon alone, without what a run asks besides: nothing is waited for, and whoever holds it back is named at once.
+
+    :raises HorizonError: what it rests on cannot be seen, and no lag is stated."""
+    source, facts, kind = description.definition, description.catalogue.facts, description.schema.cursor_type
+    _require_clock(source, kind, facts)
+    if kind is CursorType.INTEGER:
+        horizon, _, _ = integer_horizon(source, relation, connection, wait_s=0)
+        return _held_by_prepared(source, facts) or horizon
+    return _of_time(source, kind, facts, named_after_s=GLANCE_NAMED_AFTER_S)
+
+
+def _of_time(source: PostgresDefinition, kind: CursorType, facts: dict[str, Any], *, named_after_s: float) -> Horizon:
+    if held := _held_by_prepared(source, facts):
+        return held
+    cursor = facts["safe" + _SUFFIXES[kind]]
+    if cursor == "-infinity":
+        return Horizon(None, _basis(source), "the standby, which has replayed no transaction since it started")
+    return Horizon(cursor, _basis(source), _holder(source, facts, named_after_s))
 
 
 def _warnings(description: Description) -> Iterator[str]:
@@ -55,14 +75,14 @@ def _warnings(description: Description) -> Iterator[str]:
             f"{source.label} has no index on ({quoted(columns)}): the first load, a rebuild and a sweep of each group read the"
             f" whole table. {ddl}"
         )
-    if holder := _holder(source, facts):
+    if holder := _holder(source, facts, NAMED_AFTER_S):
         yield f"{source.label}: the horizon is held back by {holder}. Changes since then wait for it to end."
 
 
-def _holder(source: PostgresDefinition, facts: dict[str, Any]) -> str | None:
+def _holder(source: PostgresDefinition, facts: dict[str, Any], after_s: float) -> str | None:
     """Whoever has held the horizon back for so long that a person should know."""
     holder = facts["holder"]
-    if not holder or holder["age_s"] <= NAMED_AFTER_S or source.lag is not None:
+    if not holder or holder["age_s"] <= after_s or source.lag is not None:
         return None
     return (
         f"the {holder['state'] or holder['kind']} transaction of user {holder['user']!r}, pid {holder['pid']}"
@@ -109,20 +129,26 @@ def _held_by_prepared(source: PostgresDefinition, facts: dict[str, Any]) -> Hori
 
 
 def integer_horizon(
-    source: PostgresDefinition, relation: Relation, connection: psycopg.Connection[Any]
+    source: PostgresDefinition,
+    relation: Relation,
+    connection: psycopg.Connection[Any],
+    *,
+    wait_s: float = INTEGER_WAIT_S,
 ) -> tuple[Horizon, Counter, dict[str, str]]:
     """With what the sequences behind the cursor are known by.
+
+    :param wait_s: for transactions that were open when the greatest value was seen.
 
     :raises HorizonError: what hands out the values does not do so in increasing order, and no lag is stated.
     """
     with asking(source, connection):
         counter, at, sequences = stand(source, relation, connection)
     require_order(source, sequences)
-    return _integer_horizon(source, counter, at, connection), counter, sequence_files(sequences)
+    return _integer_horizon(source, counter, at, connection, wait_s), counter, sequence_files(sequences)
 
 
 def _integer_horizon(
-    source: PostgresDefinition, counter: Counter, at: str, connection: psycopg.Connection[Any]
+    source: PostgresDefinition, counter: Counter, at: str, connection: psycopg.Connection[Any], wait_s: float
 ) -> Horizon:
     greatest = counter.greatest
     if greatest is None:
@@ -130,7 +156,7 @@ def _integer_horizon(
     if source.lag is not None:
         assert isinstance(source.lag, int)
         return Horizon(str(greatest - source.lag), _basis(source))
-    deadline = time.monotonic() + INTEGER_WAIT_S
+    deadline = time.monotonic() + wait_s
     while holder := connection.execute(STILL_OPEN, {"at": at}).fetchone():
         if time.monotonic() > deadline:
             what, age_s = holder

@@ -16,14 +16,16 @@ from airflow_reindex_provider.core.model import (
     Format,
     Groups,
     Key,
+    Look,
     Outliers,
+    Position,
     Schema,
     Slices,
     Survey,
     Window,
 )
 from airflow_reindex_provider.databases.postgres.listing import KeyList
-from airflow_reindex_provider.sources.postgres import horizon, listing, outliers
+from airflow_reindex_provider.sources.postgres import horizon, listing, looking, outliers
 from airflow_reindex_provider.sources.postgres.asking import asking
 from airflow_reindex_provider.sources.postgres.cutting import Cutting
 from airflow_reindex_provider.sources.postgres.definition import PostgresDefinition
@@ -56,6 +58,11 @@ class PostgresSourceSession:
     def tombstones(self) -> Tombstones:
         """Whether they are installed or not. :raises ConfigurationError: the source cannot have them."""
         return tombstones_of(describe(self._source, self._connection), self._connection)
+
+    def look(self, since: Position | None, *, limit: int) -> Look:
+        found = self._describe()
+        with self._asking():
+            return looking.look(found, self._connection, since, limit)
 
     # -- windows and rows
 

@@ -103,11 +103,19 @@ class Relation:
         if window.end.key:
             parts[0] = sql.SQL("{} <= {}").format(self.cursor, self._value(window.end.cursor))
             parts.append(sql.SQL("{} < {}").format(self._order_row(), self._place(window.end)))
-        if window.start:
-            parts.append(sql.SQL("{} >= {}").format(self.cursor, self._value(window.start.cursor)))
-            if window.start.key:
-                parts.append(sql.SQL("{} >= {}").format(self._order_row(), self._place(window.start)))
-        return sql.SQL(" AND ").join(parts)
+        return sql.SQL(" AND ").join([*parts, *self._from(window.start)])
+
+    def since(self, start: Position | None) -> sql.Composed:
+        """As a condition; rows without a cursor value never meet it."""
+        return sql.SQL(" AND ").join(self._from(start) or [sql.SQL("{} IS NOT NULL").format(self.cursor)])
+
+    def _from(self, start: Position | None) -> list[sql.Composed]:
+        if start is None:
+            return []
+        parts = [sql.SQL("{} >= {}").format(self.cursor, self._value(start.cursor))]
+        if start.key:
+            parts.append(sql.SQL("{} >= {}").format(self._order_row(), self._place(start)))
+        return parts
 
     def of_keys(self, keys: Sequence[Key], window: Window) -> sql.Composed:
         rows = sql.SQL(", ").join(
