@@ -12,6 +12,7 @@ import os
 import shutil
 import tempfile
 import threading
+from collections import Counter
 from concurrent.futures import Future, ThreadPoolExecutor
 from multiprocessing.connection import Client, Connection, Listener
 from pathlib import Path
@@ -129,6 +130,20 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     for name, version in config.stash[_ENGINES].versions():
         terminalreporter.write_line(f"Ran on a real {name} {version}.")
+    if most := config.getoption("durations"):
+        _tell_slowest_files(terminalreporter, most)
+
+
+def _tell_slowest_files(terminalreporter: pytest.TerminalReporter, most: int) -> None:
+    """A file is one worker's: which of them keep a run waiting."""
+    seconds: Counter[str] = Counter()
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if hasattr(report, "duration"):
+                seconds[report.nodeid.partition("::")[0]] += report.duration
+    terminalreporter.section(f"slowest {most} files")
+    for name, took in seconds.most_common(most):
+        terminalreporter.write_line(f"{took:8.1f} s  {name}")
 
 
 def pytest_xdist_auto_num_workers() -> int:

@@ -28,6 +28,8 @@ from airflow_reindex_provider.testing.memory import (
     MemoryTarget,
 )
 
+pytestmark = pytest.mark.versionless
+
 MANY = 12_000
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
