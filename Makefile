@@ -7,6 +7,9 @@ export UV_PYTHON = >=3.11,<3.14
 # Where the system keeps certificates, they count: a company's proxy may sign with its own.
 export UV_SYSTEM_CERTS = $(if $(wildcard /etc/ssl/certs/*),true,false)
 
+# Some images set it, and then each process of Airflow compiles all of Airflow anew: 5 s of CPU instead of 2, hundreds of times.
+unexport PYTHONDONTWRITEBYTECODE
+
 PYTHON := .venv/bin/python
 LOWEST := .venv-lowest/bin/python
 PYTEST_ARGS ?=
