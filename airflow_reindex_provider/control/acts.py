@@ -9,7 +9,7 @@ Standard library only, until arguments are looked at: every ``airflow`` command 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -64,6 +64,13 @@ class Act:
             "required": list(self.needed),
             "additionalProperties": False,
         }
+
+    def schema_for(self, fields: Collection[str]) -> dict[str, Any]:
+        """Of the arguments that a Dag takes. :param fields: of its trigger form; somebody's own Dag may have none of ours."""
+        known = [name for name in self.properties if name in fields]
+        if not self.in_form or not known:
+            return self.schema
+        return {**self.schema, "properties": {name: self.properties[name] for name in known}}
 
     def checked(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Those that were given. :raises UnknownArgumentsError: names the argument, and says what is wrong with it."""

@@ -4,7 +4,8 @@ Whatever needs the source, the target or a checkpoint store is a run of one of t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,13 +14,13 @@ from airflow.models.dag import DagModel
 from airflow.models.dagbag import DBDagBag
 from airflow.models.dagrun import DagRun
 from airflow.models.hitl import HITLDetail
+from airflow.models.log import Log
 from airflow.models.taskinstance import TaskInstance
 from airflow.models.trigger import handle_event_submit
 from airflow.triggers.base import TriggerEvent
 from airflow.utils.state import DagRunState, TaskInstanceState
 from airflow.utils.types import DagRunTriggeredByType, DagRunType
-from sqlalchemy import func, select
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import select, update
 
 from airflow_reindex_provider.control.acts import ACTION, STREAM
 from airflow_reindex_provider.control.carried import REBUILD, REINDEX, SWEEP
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 _NAMES = {REINDEX: "ReindexDag", REBUILD: "RebuildDag", SWEEP: "SweepDag"}
 APPROVE, REJECT = "Approve", "Reject"
 """The answers that Airflow's approval operator takes."""
+_WAITING = (TaskInstanceState.AWAITING_INPUT, TaskInstanceState.DEFERRED)
 
 
 class SteeringError(ReindexError):
@@ -46,6 +48,14 @@ class NotCarriedError(SteeringError):
 
 class DagPausedError(SteeringError):
     """The Dag is paused, so a run of it would wait for ever."""
+
+
+class ConfRefusedError(SteeringError):
+    """The Dag's trigger form does not take what was asked for."""
+
+
+class NotAskedError(SteeringError):
+    """A task asks others than this person."""
 
 
 class RunConflictError(SteeringError):
@@ -88,11 +98,11 @@ def carrying(entry: StreamEntry, role: str) -> CarryingDag:
 
 def start(session: Session, entry: StreamEntry, role: str, conf: Mapping[str, Any], *, by: By) -> Started:
     """A run of the stream's Dag for the role, with the conf; or the one that is under way with the same conf already. Of two
-    that ask in the same moment, both get the same run. The caller commits.
+    that ask in the same moment, both get the same run: the second waits for the first one's commit. The caller commits, soon.
 
     :raises NotCarriedError: no Dag has the role. :raises DagPausedError: it is paused, or has import errors.
     :raises RunConflictError: a run with another conf is under way, where only one of the Dag may be.
-    :raises SteeringError: the Dag does not take the conf."""
+    :raises ConfRefusedError: the Dag does not take the conf."""
     dag = carrying(entry, role)
     asked = {key: value for key, value in conf.items() if value is not None}
     if len(dag.streams) > 1:
@@ -103,34 +113,48 @@ def start(session: Session, entry: StreamEntry, role: str, conf: Mapping[str, An
         )
     if dag.paused:
         raise DagPausedError(f"Dag {dag.dag_id!r} is paused, so no run of it starts. Unpause it first.")
+    _one_at_a_time(session, dag.dag_id)
     if there := _under_way(session, dag.dag_id, asked):
         return there
-    # Whoever asks at the same moment computes the same id, and the database takes it once.
-    last = session.scalar(
-        select(func.max(DagRun.id)).where(DagRun.dag_id == dag.dag_id, DagRun.run_type == DagRunType.MANUAL)
-    )
-    what = str(asked.get(ACTION) or ("rollback" if asked.get("rollback_to") else role))
-    run_id = f"manual__{what}_{utc_now():%Y%m%d}_{(last or 0) + 1}"
     serialised = DBDagBag().get_latest_version_of_dag(dag.dag_id, session=session)
     if serialised is None:
         raise NotCarriedError(f"Dag {dag.dag_id!r} is gone.")
+    what = str(asked.get(ACTION) or ("rollback" if asked.get("rollback_to") else role))
+    now = utc_now()
+    run_id = f"manual__{what}_{now:%Y%m%dT%H%M%S_%f}"
     try:
-        with session.begin_nested():
-            serialised.create_dagrun(
-                run_id=run_id,
-                run_after=utc_now(),
-                conf=asked,
-                run_type=DagRunType.MANUAL,
-                triggered_by=by.through,
-                triggering_user_name=by.name,
-                state=DagRunState.QUEUED,
-                session=session,
-            )
-    except IntegrityError:
-        return Started(dag.dag_id, run_id, created=False)
+        serialised.create_dagrun(
+            run_id=run_id,
+            run_after=now,
+            conf=asked,
+            run_type=DagRunType.MANUAL,
+            triggered_by=by.through,
+            triggering_user_name=by.name,
+            state=DagRunState.QUEUED,
+            session=session,
+        )
     except ValueError as error:
-        raise SteeringError(f"Dag {dag.dag_id!r} does not take this: {error}") from error
+        raise ConfRefusedError(f"Dag {dag.dag_id!r} does not take this: {error}") from error
+    _audit(session, "trigger_dag_run", by, dag.dag_id, run_id, stream=entry.name, conf=asked)
     return Started(dag.dag_id, run_id, created=True)
+
+
+def _one_at_a_time(session: Session, dag_id: str) -> None:
+    """Until the commit, nobody else is past this for the Dag. A statement that writes takes its row in every database; SQLite
+    knows no other lock, and takes it before the transaction has read what would be stale by then.
+
+    :raises SteeringError: the Dag allows no runs by hand."""
+    session.execute(
+        update(DagModel)
+        .where(DagModel.dag_id == dag_id)
+        .values(dag_id=DagModel.dag_id)
+        .execution_options(synchronize_session=False)
+    )
+    allowed = session.scalar(select(DagModel.allowed_run_types).where(DagModel.dag_id == dag_id))
+    if allowed is not None and DagRunType.MANUAL not in allowed:
+        raise SteeringError(
+            f"Dag {dag_id!r} allows no runs by hand. Add DagRunType.MANUAL to allowed_run_types in its file."
+        )
 
 
 def _under_way(session: Session, dag_id: str, asked: Mapping[str, Any]) -> Started | None:
@@ -157,7 +181,9 @@ def _under_way(session: Session, dag_id: str, asked: Mapping[str, Any]) -> Start
 def cancel(session: Session, dag_id: str, run_id: str, *, by: By) -> bool:
     """End a run: its tasks stop between two chunks, and what is acknowledged stays. False where it is over already. The caller
     commits."""
-    run = session.scalar(select(DagRun).where(DagRun.dag_id == dag_id, DagRun.run_id == run_id))
+    run = session.scalar(
+        select(DagRun).where(DagRun.dag_id == dag_id, DagRun.run_id == run_id).with_for_update(of=DagRun)
+    )
     if run is None or run.state not in (DagRunState.QUEUED, DagRunState.RUNNING):
         return False
     serialised = DBDagBag().get_dag_for_run(run, session=session)
@@ -165,31 +191,74 @@ def cancel(session: Session, dag_id: str, run_id: str, *, by: By) -> bool:
         raise NotCarriedError(f"Dag {dag_id!r} is gone.")
     set_dag_run_state_to_failed(dag=serialised, run_id=run_id, commit=True, session=session)
     run.note = (f"{CANCELLED_NOTE} by {by.name} at {utc_now():%Y-%m-%d %H:%M:%S} UTC.", by.id)
+    _audit(session, "patch_dag_run", by, dag_id, run_id, state=str(DagRunState.FAILED), cancelled=True)
     return True
 
 
-def answer(session: Session, dag_id: str, run_id: str, *, approve: bool, by: By) -> str:
+def answer(
+    session: Session,
+    dag_id: str,
+    run_id: str,
+    *,
+    approve: bool,
+    by: By,
+    may_answer: Callable[[Collection[str]], bool] = lambda assigned: True,
+) -> str:
     """Answer the question that a run asks; returns the task that asked. The caller commits.
 
-    :raises SteeringError: it asks nothing."""
-    asking = session.scalars(
-        select(TaskInstance)
+    :param may_answer: whether this person may, by the ids of those whom the task asks; none is everybody.
+    :raises SteeringError: it asks nothing, or something else than whether to go on.
+    :raises NotAskedError: others are asked."""
+    asking = session.execute(
+        select(TaskInstance.id)
         .join(HITLDetail, HITLDetail.ti_id == TaskInstance.id)
-        .where(TaskInstance.dag_id == dag_id, TaskInstance.run_id == run_id, HITLDetail.responded_at.is_(None))
-    ).all()
-    waiting = [ti for ti in asking if ti.state in (TaskInstanceState.AWAITING_INPUT, TaskInstanceState.DEFERRED)]
-    if not waiting:
-        raise SteeringError(f"Run {run_id!r} of Dag {dag_id!r} waits for nobody's answer: it was answered, or is over.")
-    task = session.get(TaskInstance, waiting[0].id, with_for_update={"of": TaskInstance})
-    detail = session.scalar(select(HITLDetail).where(HITLDetail.ti_id == waiting[0].id))
-    assert task is not None
-    assert detail is not None
+        .where(
+            TaskInstance.dag_id == dag_id,
+            TaskInstance.run_id == run_id,
+            TaskInstance.state.in_(_WAITING),
+            HITLDetail.responded_at.is_(None),
+        )
+        .order_by(TaskInstance.task_id, TaskInstance.map_index)
+    ).scalars()
+    nobody = SteeringError(f"Run {run_id!r} of Dag {dag_id!r} waits for nobody's answer: it was answered, or is over.")
+    first = next(iter(asking), None)
+    if first is None:
+        raise nobody
+    # In the order in which Airflow takes them. Two may answer in the same moment, and the task may end meanwhile.
+    task = session.get(TaskInstance, first, with_for_update={"of": TaskInstance}, populate_existing=True)
+    detail = session.scalar(
+        select(HITLDetail)
+        .where(HITLDetail.ti_id == first)
+        .with_for_update(of=HITLDetail)
+        .execution_options(populate_existing=True)
+    )
+    if task is None or detail is None or task.state not in _WAITING or detail.responded_at is not None:
+        raise nobody
+    if not may_answer({asked["id"] for asked in detail.assigned_users}):
+        raise NotAskedError(f"Task {task.task_id!r} asks others than {by.name!r}: its Dag says whom.")
+    option = APPROVE if approve else REJECT
+    if option not in detail.options:
+        raise SteeringError(
+            f"Task {task.task_id!r} asks something else than whether to go on. Answer it in Airflow, on the task's page."
+        )
     detail.responded_by = {"id": by.id or by.name, "name": by.name}
     detail.responded_at = utc_now()
-    detail.chosen_options = [APPROVE if approve else REJECT]
+    detail.chosen_options = [option]
     detail.params_input = {}
-    session.add(detail)
-    if task.state in (TaskInstanceState.AWAITING_INPUT, TaskInstanceState.DEFERRED):
-        event = TriggerEvent(detail.as_resume_event_payload())  # type: ignore[no-untyped-call]  # Airflow leaves it untyped
-        handle_event_submit(event, task_instance=task, session=session)
+    event = TriggerEvent(detail.as_resume_event_payload())  # type: ignore[no-untyped-call]  # Airflow leaves it untyped
+    handle_event_submit(event, task_instance=task, session=session)
+    _audit(session, "update_hitl_detail", by, dag_id, run_id, task_id=task.task_id, chosen_options=[option])
     return str(task.task_id)
+
+
+def _audit(
+    session: Session, event: str, by: By, dag_id: str, run_id: str, *, task_id: str | None = None, **more: Any
+) -> None:
+    """Into Airflow's audit log, under the names that Airflow's own API has for these."""
+    of_task: dict[str, Any] = {} if task_id is None else {"task_id": task_id}
+    extra = json.dumps({"provider": "airflow-reindex-provider", "through": by.through.value, **more})
+    session.add(
+        Log(
+            event=event, owner=by.name, owner_display_name=by.name, extra=extra, dag_id=dag_id, run_id=run_id, **of_task
+        )
+    )

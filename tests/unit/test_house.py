@@ -21,6 +21,7 @@ LAYERS = (
     {"operators"},
     {"sensors"},
     {"dags"},
+    {"plugin"},
     {"__init__", "get_provider_info"},
     {"testing"},
     {"demo"},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -56,12 +56,18 @@ class StreamEntry:
         return min((d for d in self.dags if role in d.roles), key=lambda d: (d.paused, d.dag_id), default=None)
 
 
-def list_streams(session: Session, *, readable: Collection[str] | None = None) -> dict[str, StreamEntry]:
+def list_streams(
+    session: Session, *, readable: Callable[[Collection[str]], Collection[str]] | None = None
+) -> dict[str, StreamEntry]:
     """By name, in order. Two statements, and a third for Dags that have not been seen before.
 
-    :param readable: ids of Dags; what others carry is as if it were not there. None is all.
+    :param readable: picks those that may be seen of the Dags with these ids; what others carry is as if it were not there. None
+        is all.
     """
-    dags = {row.dag_id: row for row in session.execute(_carrying()) if readable is None or row.dag_id in readable}
+    dags = {row.dag_id: row for row in session.execute(_carrying())}
+    if readable is not None:
+        seen = readable(dags.keys())
+        dags = {dag_id: row for dag_id, row in dags.items() if dag_id in seen}
     found: dict[str, list[tuple[datetime, Carried, CarryingDag]]] = {}
     for dag_id, (about, fields) in _serialised(session, dags).items():
         row = dags[dag_id]

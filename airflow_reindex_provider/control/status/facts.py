@@ -98,6 +98,23 @@ def runs_of(session: Session, dag_ids: Collection[str], *, newest: int) -> list[
     return runs
 
 
+def page_of_runs(session: Session, dag_ids: Collection[str], *, limit: int, offset: int) -> tuple[list[RunFacts], int]:
+    """Runs of the Dags, newest first, as :func:`runs_of` has them, and how many there are in all."""
+    total = session.scalar(select(func.count()).select_from(DagRun).where(DagRun.dag_id.in_(list(dag_ids))))
+    wanted = (
+        select(DagRun.id)
+        .where(DagRun.dag_id.in_(list(dag_ids)))
+        .order_by(DagRun.id.desc())
+        .limit(limit)
+        .offset(offset)
+        .subquery()
+    )
+    runs = _runs(session, select(wanted.c.id))
+    _add_published(session, runs, OF_RUNS)
+    _add_tasks(session, [run for run in runs if not run.is_over])
+    return runs, total or 0
+
+
 def run_of(session: Session, dag_id: str, run_id: str) -> RunFacts | None:
     """One run, with its tasks and their progress."""
     runs = _runs(session, select(DagRun.id).where(DagRun.dag_id == dag_id, DagRun.run_id == run_id))

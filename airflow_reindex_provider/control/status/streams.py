@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow_reindex_provider.control.carried import REBUILD, REINDEX, SWEEP
 from airflow_reindex_provider.control.status.catalogue import CarryingDag, StreamEntry, list_streams
-from airflow_reindex_provider.control.status.facts import RunFacts, run_of, runs_of
+from airflow_reindex_provider.control.status.facts import RunFacts, page_of_runs, run_of, runs_of
 from airflow_reindex_provider.control.status.records import (
     DagOfStream,
     Freshness,
@@ -36,35 +36,49 @@ _ORDER = [StreamState.FAILING, StreamState.APPROVAL, StreamState.BEHIND]
 """What somebody should look at first; the others go by name."""
 
 
-def list_status(session: Session, *, readable: Collection[str] | None = None) -> list[StreamStatus]:
+def list_status(session: Session, *, entries: Mapping[str, StreamEntry] | None = None) -> list[StreamStatus]:
     """All streams: those that need somebody first, then by name. Eight statements, however many there are.
 
-    :param readable: ids of Dags that may be seen; None is all."""
-    entries = list_streams(session, readable=readable)
-    found = _statuses(session, entries, newest_runs=RECENT)
+    :param entries: those that may be seen, of ``list_streams``; None is all. It is the same for the others below."""
+    found = _statuses(session, list_streams(session) if entries is None else entries, newest_runs=RECENT)
     return sorted(found, key=lambda s: (_ORDER.index(s.state) if s.state in _ORDER else len(_ORDER), s.name))
 
 
 def stream_status(
-    session: Session, name: str, *, readable: Collection[str] | None = None, newest_runs: int = MOST_RECENT
+    session: Session,
+    name: str,
+    *,
+    entries: Mapping[str, StreamEntry] | None = None,
+    newest_runs: int = MOST_RECENT,
 ) -> StreamStatus | None:
     """One stream; None where no Dag that may be seen carries it."""
-    entries = list_streams(session, readable=readable)
+    entries = list_streams(session) if entries is None else entries
     if name not in entries:
         return None
     return _statuses(session, {name: entries[name]}, newest_runs=newest_runs)[0]
 
 
 def run_of_stream(
-    session: Session, name: str, dag_id: str, run_id: str, *, readable: Collection[str] | None = None
+    session: Session, name: str, dag_id: str, run_id: str, *, entries: Mapping[str, StreamEntry] | None = None
 ) -> RunStatus | None:
     """One run with its batches; None where there is none that may be seen."""
-    entries = list_streams(session, readable=readable)
+    entries = list_streams(session) if entries is None else entries
     dag = next((d for d in entries[name].dags if d.dag_id == dag_id), None) if name in entries else None
     run = run_of(session, dag_id, run_id) if dag else None
     if dag is None or run is None:
         return None
     return run_status(run, stream=name, others=dag.streams, role=_role(dag, run))
+
+
+def runs_of_stream(session: Session, entry: StreamEntry, *, limit: int, offset: int = 0) -> tuple[list[RunStatus], int]:
+    """Runs of its Dags without their batches, the newest first, and how many there are in all."""
+    dags = {dag.dag_id: dag for dag in entry.dags}
+    facts, total = page_of_runs(session, dags.keys(), limit=limit, offset=offset)
+    runs = [
+        run_status(run, stream=entry.name, others=dags[run.dag_id].streams, role=_role(dags[run.dag_id], run))
+        for run in facts
+    ]
+    return runs, total
 
 
 def _statuses(session: Session, entries: Mapping[str, StreamEntry], *, newest_runs: int) -> list[StreamStatus]:

@@ -1,0 +1,52 @@
+"""What the REST API tells of streams and runs."""
+
+from __future__ import annotations
+
+from rest_client import API
+
+from airflow_reindex_provider import PostgresSource, PostgresTarget, RebuildDag, ReindexDag, Stream, SweepDag
+
+
+def items(name: str = "items") -> Stream:
+    return Stream(
+        name=name,
+        source=PostgresSource("shop_db", table=f"public.{name}", primary_key="id", cursor_field="updated_at"),
+        target=PostgresTarget("search_db", index=f"public.{name}_index"),
+    )
+
+
+def test_list_detail_runs_and_run(metadata, server):
+    """The four routes that read, on a stream with one run."""
+    stream = items()
+    metadata.parse(ReindexDag(stream, schedule="@hourly"), RebuildDag(stream), SweepDag(stream))
+    metadata.beat()
+    plan = {"stream": "items", "rows": 5}
+    run_id = metadata.run("reindex_items", xcoms={("extract", -1, "reindex_plan"): plan})
+    client = server.client("anna")
+
+    found = client.get(f"{API}/streams").json()
+    assert ([s["name"] for s in found["streams"]], found["total"]) == (["items"], 1)
+    assert found["scheduler"]["alive"] is True
+    detail = client.get(f"{API}/streams/items").json()
+    assert {dag["dag_id"] for dag in detail["stream"]["dags"]} == {"reindex_items", "rebuild_items", "sweep_items"}
+    assert "rebuild" in [act["name"] for act in detail["can"]]
+    assert detail["may"] == {"cancel": True, "answer": True}
+    runs = client.get(f"{API}/streams/items/runs").json()
+    assert ([run["run_id"] for run in runs["runs"]], runs["total"]) == ([run_id], 1)
+    run = client.get(f"{API}/streams/items/runs/reindex_items/{run_id}").json()
+    assert (run["state"], run["total_count"]) == ("completed", 5)
+
+
+def test_an_act_starts_one_run(metadata, server):
+    """Asked for again it is the same run; with other arguments it is in the way."""
+    stream = items()
+    metadata.parse(ReindexDag(stream), RebuildDag(stream))
+    client = server.client("anna")
+    rebuild = f"{API}/streams/items/acts/rebuild"
+    first = client.post(rebuild, json={"promote": "wait"})
+    assert (first.status_code, first.json()["created"]) == (201, True)
+    again = client.post(rebuild, json={"promote": "wait"})
+    assert (again.status_code, again.json()) == (200, first.json() | {"created": False})
+    other = client.post(rebuild, json={"promote": "automatic"})
+    assert (other.status_code, other.headers["content-type"]) == (409, "application/problem+json")
+    assert other.json()["run_id"] == first.json()["run_id"]
