@@ -27,6 +27,7 @@ def _said(schema: Mapping[str, Any], description: str) -> dict[str, Any]:
     return {**schema, "description": description}
 
 
+_GROUP = {"group": _said(_TEXT, "Of a stream with groups: the value of one of them.")}
 _KEYS = _said(
     {"type": "array", "items": {"type": "array", "items": {"type": "string"}, "minItems": 1}, "minItems": 1},
     "Keys of parked documents, each a list of its parts. Default: all that are parked.",
@@ -196,14 +197,14 @@ ACTS: dict[str, Act] = {
             "parked-retry",
             REINDEX,
             "Lets the next run try parked documents again: those named, else all of them.",
-            {"keys": _KEYS},
+            {"keys": _KEYS, **_GROUP},
             touches_store=True,
         ),
         Act(
             "parked-drop",
             REINDEX,
             "Gives parked documents up: they stay out of the index until their rows change. Those named, else all of them.",
-            {"keys": _KEYS},
+            {"keys": _KEYS, **_GROUP},
             touches_store=True,
         ),
         Act(
@@ -214,8 +215,9 @@ ACTS: dict[str, Act] = {
                 "cursor": _said(_VALUE, "Cursor value to go on from: ISO 8601, or a number."),
                 "key": _said(
                     {"type": "array", "items": {"type": "string"}},
-                    "Parts of the key of the last row read at that value. Default: all rows at that value are read.",
+                    "Parts of the key of the first row to read at that value. Default: all rows at that value are read.",
                 ),
+                **_GROUP,
             },
             needed=("cursor",),
             touches_store=True,
@@ -224,6 +226,7 @@ ACTS: dict[str, Act] = {
             "checkpoint-reset",
             REINDEX,
             "Forgets the checkpoint: the next run reads from the first row on.",
+            _GROUP,
             touches_store=True,
         ),
         Act(
@@ -253,7 +256,13 @@ ACTS: dict[str, Act] = {
             "remove",
             REINDEX,
             "Removes all that was made for the stream: its public name, every generation, its checkpoints.",
-            _DRY,
+            {
+                "tombstones": _said(
+                    {"type": "boolean"}, "Drop what records deletions at the source too. Other streams may read it."
+                ),
+                "conn_id": _CONN_ID,
+                **_DRY,
+            },
             touches_store=True,
         ),
         Act("accept-changes", REINDEX, "Forgets which source and index the stream had before.", touches_store=True),

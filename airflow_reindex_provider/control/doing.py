@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -11,11 +10,13 @@ from airflow_reindex_provider.checkpoints.asset import AssetCheckpoint
 from airflow_reindex_provider.checkpoints.table import TableCheckpoint
 from airflow_reindex_provider.checkpoints.variable import VariableCheckpoint
 from airflow_reindex_provider.control.acts import act_of
+from airflow_reindex_provider.control.checkpoints import reset_checkpoint, set_checkpoint
 from airflow_reindex_provider.control.looking import look
+from airflow_reindex_provider.control.parked import drop_parked, retry_parked
 from airflow_reindex_provider.control.streams import accept_changes, move_checkpoint, remove_stream, rename_stream
 from airflow_reindex_provider.control.tombstones import purge_tombstones
 from airflow_reindex_provider.core.errors import ConfigurationError
-from airflow_reindex_provider.core.model import Checkpoint, Key, Parked, Position
+from airflow_reindex_provider.core.model import Checkpoint, Key
 from airflow_reindex_provider.core.progress import utc_now
 from airflow_reindex_provider.core.protocols import CheckpointStore
 from airflow_reindex_provider.sources.postgres import PostgresSource
@@ -47,74 +48,40 @@ def _refresh(stream: Stream, given: Arguments) -> dict[str, Any]:
 
 
 def _parked_retry(stream: Stream, given: Arguments) -> dict[str, Any]:
-    now = utc_now().isoformat(timespec="seconds")
-
-    def due_now(parked: Parked) -> Parked:
-        return replace(parked, next_try_at=now)
-
-    changed = _change_parked(stream, given, due_now)
+    changed = retry_parked(stream, keys=_keys(given), group=given.get("group"))
     return {"count": changed, "lines": [f"{changed:,} parked documents are tried again by the next run."]}
 
 
 def _parked_drop(stream: Stream, given: Arguments) -> dict[str, Any]:
-    changed = _change_parked(stream, given, lambda parked: None)
+    changed = drop_parked(stream, keys=_keys(given), group=given.get("group"))
     lines = [f"{changed:,} parked documents were given up: they come back when their rows change, or with a sweep."]
     return {"count": changed, "lines": lines}
 
 
-def _change_parked(stream: Stream, given: Arguments, change: Callable[[Parked], Parked | None]) -> int:
-    """:raises ConfigurationError: a key that was named is not parked."""
-    named: set[Key] | None = {tuple(key) for key in given["keys"]} if "keys" in given else None
-    checkpoint = _checkpoint(stream)
-    known = {parked.key for parked in checkpoint.parked}
-    if unknown := sorted((named or set()) - known):
-        shown = ", ".join("/".join(key) for key in unknown[:10])
-        raise ConfigurationError(
-            f"Stream {stream.name!r}: no parked document has the key {shown}; nothing was changed."
-        )
-    kept: list[Parked] = []
-    changed = 0
-    for parked in checkpoint.parked:
-        if named is not None and parked.key not in named:
-            kept.append(parked)
-            continue
-        changed += 1
-        if (after := change(parked)) is not None:
-            kept.append(after)
-    if changed:
-        _save(stream, replace(checkpoint, parked=tuple(kept)))
-    return changed
+def _keys(given: Arguments) -> list[Key] | None:
+    return [tuple(key) for key in given["keys"]] if "keys" in given else None
 
 
 def _checkpoint_set(stream: Stream, given: Arguments) -> dict[str, Any]:
-    checkpoint = _checkpoint(stream)
-    with stream.source.open() as source:
-        schema = source.schema()
-    try:
-        cursor = schema.cursor_type.bound(given["cursor"], schema.cursor_timezone)
-    except (ValueError, OverflowError) as error:
-        raise ConfigurationError(
-            f"Stream {stream.name!r}: {given['cursor']!r} is no {schema.cursor_type} value: {error}. Nothing was changed."
-        ) from error
-    position = Position(cursor, tuple(given.get("key") or ()))
-    _save(stream, replace(checkpoint, position=position))
-    return {"lines": [f"The checkpoint of {checkpoint.generation} is {position}; it was {checkpoint.position}."]}
+    before, after = set_checkpoint(stream, given["cursor"], given.get("key") or (), group=given.get("group"))
+    return {"lines": [f"The checkpoint of {after.generation} is {after.position}; it was {_told(before)}."]}
 
 
 def _checkpoint_reset(stream: Stream, given: Arguments) -> dict[str, Any]:
-    checkpoint = _checkpoint(stream)
-    stream.checkpoint.reset(stream.name, checkpoint.generation)
-    return {
-        "lines": [
-            f"The checkpoint of {checkpoint.generation} is forgotten; it was {checkpoint.position}, with"
-            f" {len(checkpoint.parked)} parked documents. The next run reads all rows."
-        ]
-    }
+    before = reset_checkpoint(stream, group=given.get("group"))
+    start = f"from {stream.first_cursor} on" if stream.first_cursor is not None else "all rows"
+    was = "it could not be read" if before is None else f"it was {_told(before)}"
+    return {"lines": [f"The checkpoint is forgotten; {was}. The next run reads {start}."]}
+
+
+def _told(checkpoint: Checkpoint) -> str:
+    return f"{checkpoint.position or 'none'}, with {len(checkpoint.parked):,} parked documents"
 
 
 def _checkpoint_move(stream: Stream, given: Arguments) -> dict[str, Any]:
     dry_run = bool(given.get("dry_run", False))
-    return {"dry_run": dry_run, "lines": move_checkpoint(stream, _store(given), dry_run=dry_run)}
+    lines = move_checkpoint(stream, _store(given), dry_run=dry_run)
+    return _done(dry_run, lines, "Write the new store into the Dag file before the next run, which looks for it there.")
 
 
 def _store(given: Arguments) -> CheckpointStore:
@@ -132,12 +99,22 @@ def _store(given: Arguments) -> CheckpointStore:
 
 def _rename(stream: Stream, given: Arguments) -> dict[str, Any]:
     dry_run = bool(given.get("dry_run", False))
-    return {"dry_run": dry_run, "lines": rename_stream(stream, given["name"], dry_run=dry_run)}
+    lines = rename_stream(stream, given["name"], dry_run=dry_run)
+    return _done(
+        dry_run, lines, f"Write name={given['name']!r} into the Dag file; until then runs of the old name fail."
+    )
 
 
 def _remove(stream: Stream, given: Arguments) -> dict[str, Any]:
     dry_run = bool(given.get("dry_run", False))
-    return {"dry_run": dry_run, "lines": remove_stream(stream, dry_run=dry_run)}
+    lines = remove_stream(
+        stream, tombstones=given.get("tombstones", False), conn_id=given.get("conn_id"), dry_run=dry_run
+    )
+    return _done(dry_run, lines, "Take the stream's Dags out of the Dag file; until then the next run loads it anew.")
+
+
+def _done(dry_run: bool, lines: list[str], then: str) -> dict[str, Any]:
+    return {"dry_run": dry_run, "lines": [*lines, *(() if dry_run else (then,))]}
 
 
 def _accept_changes(stream: Stream, given: Arguments) -> dict[str, Any]:
@@ -169,24 +146,6 @@ def _recording(stream: Stream) -> PostgresSource:
     if not isinstance(stream.source, PostgresSource):
         raise ConfigurationError(f"Stream {stream.name!r}: {stream.source.label} does not record deletions.")
     return stream.source
-
-
-def _checkpoint(stream: Stream) -> Checkpoint:
-    """Of the live generation. :raises ConfigurationError: there is none."""
-    if stream.has_groups:
-        raise ConfigurationError(
-            f"Stream {stream.name!r} has groups, and a checkpoint for each: name one, {stream.name}.<group>."
-        )
-    with stream.target.open(stream.name) as target:
-        live = next((g.name for g in target.generations() if g.live), None)
-    if live is None:
-        raise ConfigurationError(f"Stream {stream.name!r} has no live index yet: let a run load it.")
-    return stream.checkpoint.load(stream.name, live)
-
-
-def _save(stream: Stream, checkpoint: Checkpoint) -> None:
-    now = utc_now().isoformat(timespec="seconds")
-    stream.checkpoint.save(replace(checkpoint, saved_at=now, saved_by="by hand"))
 
 
 _DOES: dict[str, Callable[[Stream, Arguments], dict[str, Any]]] = {

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from airflow_reindex_provider.core.errors import ConfigurationError
 from airflow_reindex_provider.core.groups import GROUPS, known_groups
-from airflow_reindex_provider.core.leases import acquire, release
+from airflow_reindex_provider.core.leases import LEASE, acquire, current, release
 from airflow_reindex_provider.core.model import Checkpoint, Generation
 from airflow_reindex_provider.core.progress import utc_now
 from airflow_reindex_provider.core.protocols import CheckpointStore, OwnedTarget
@@ -36,6 +36,8 @@ def rename_stream(stream: Stream, name: str, *, dry_run: bool = True) -> list[st
     :raises ConfigurationError: the target cannot hand its index over, the names of groups would change, or something else is
         kept under the new name.
     """
+    if name == stream.name:
+        raise ConfigurationError(f"Stream {stream.name!r} has this name already; nothing was changed.")
     renamed = replace(stream, name=name)
     pairs = [(stream, renamed), *((own, renamed.of_group(own_value)) for own_value, own in _groups(stream))]
     for old, new in pairs[1:]:
@@ -69,9 +71,10 @@ def move_checkpoint(stream: Stream, to: CheckpointStore, *, dry_run: bool = True
     the Dag file.
 
     :param stream: with the store that it has now. :param to: the new one.
-    :raises ConfigurationError: something else is kept in the new one already.
+    :raises ConfigurationError: something else is kept in the new one already, or it is the one that the stream has.
     """
     with _held(stream, "move of checkpoints", dry_run=dry_run):
+        _require_another_store(stream, to, dry_run=dry_run)
         done: list[str] = []
         for own in (stream, *groups_of(stream)):
             kept = list(_kept(own, _generations(own)))
@@ -84,10 +87,14 @@ def move_checkpoint(stream: Stream, to: CheckpointStore, *, dry_run: bool = True
         return done
 
 
-def remove_stream(stream: Stream, *, dry_run: bool = True) -> list[str]:
+def remove_stream(
+    stream: Stream, *, tombstones: bool = False, conn_id: str | None = None, dry_run: bool = True
+) -> list[str]:
     """Remove all that was made for the stream: its public name, every generation with its documents, and all that the checkpoint
     store keeps of it; says what that is. Then take it out of the Dag file. What belongs to the source stays, and is listed too.
 
+    :param tombstones: drop what records deletions at the source as well, which other streams may read. :param conn_id: a
+        connection that may do so; default: the source's own.
     :raises ConfigurationError: the index is another stream's, or in use by what was made on top of it.
     """
     with _held(stream, "removal", dry_run=dry_run):
@@ -110,7 +117,13 @@ def remove_stream(stream: Stream, *, dry_run: bool = True) -> list[str]:
                 # Now that there is no index, a checkpoint misleads nobody.
                 for checkpoint in kept:
                     own.checkpoint.reset(own.name, checkpoint.generation)
-    if getattr(stream.source, "tombstones", False):
+    if not getattr(stream.source, "tombstones", False):
+        return done
+    if tombstones:
+        if not dry_run:
+            stream.source.remove_tombstones(conn_id=conn_id)  # type: ignore[attr-defined]  # a source that has some drops them
+        done.append(f"the tombstones of {stream.source.label}, with their triggers")
+    else:
         done.append(
             f"left alone: the tombstones of {stream.source.label}, which other streams may read; remove_tombstones() of the"
             " source drops them"
@@ -195,6 +208,17 @@ def _held(stream: Stream, purpose: str, *, dry_run: bool) -> Iterator[None]:
         yield
     finally:
         release(store, stream.name, holder=holder)
+
+
+def _require_another_store(stream: Stream, to: CheckpointStore, *, dry_run: bool) -> None:
+    """:raises ConfigurationError: the two are one, maybe by other names; what is moved would be forgotten."""
+    same = to == stream.checkpoint
+    # The lease that was just taken in the one shows in the other.
+    if same or (not dry_run and current(to, stream.name) == current(stream.checkpoint, stream.name)):
+        raise ConfigurationError(
+            f"Stream {stream.name!r} keeps its checkpoints there already; nothing was changed."
+            f" {to.where(stream.name, LEASE)}"
+        )
 
 
 def _said(checkpoint: Checkpoint) -> str:

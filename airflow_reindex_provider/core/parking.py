@@ -111,7 +111,11 @@ def merge(
             parked_at=before.parked_at if before else now.isoformat(timespec="seconds"),
             next_try_at=(now + retry_delay(attempts)).isoformat(timespec="seconds"),
         )
-    if len(kept) <= MANY:
-        return tuple(kept.values())
-    # Beside each other, those that are alike are written as one.
-    return tuple(sorted(bounded(list(kept.values())), key=lambda p: (p.next_try_at, p.parked_at, p.attempts, p.reason)))
+    return beside_each_other(list(kept.values()))
+
+
+def beside_each_other(parked: Sequence[Parked]) -> tuple[Parked, ...]:
+    """As a checkpoint keeps them: of many, those that are alike stand together, and are written as one."""
+    if len(parked) <= MANY:
+        return tuple(parked)
+    return tuple(sorted(bounded(parked), key=lambda p: (p.next_try_at, p.parked_at, p.attempts, p.reason)))

@@ -13,7 +13,7 @@ from airflow_reindex_provider.control.carried import REINDEX
 from airflow_reindex_provider.core.errors import GenerationGoneError
 from airflow_reindex_provider.core.groups import GroupPlans
 from airflow_reindex_provider.core.model import BatchResult, Plan
-from airflow_reindex_provider.core.published import OUTCOME_KEY, PLAN_KEY
+from airflow_reindex_provider.core.published import ACTION_KEY, OUTCOME_KEY, PLAN_KEY
 from airflow_reindex_provider.core.running.settling import Outcome, require_complete, settle
 from airflow_reindex_provider.core.running.settling_groups import GroupOutcomes, require_all, settle_groups
 from airflow_reindex_provider.operators.acting import asked_of
@@ -57,6 +57,11 @@ class CheckpointOperator(StreamOperator):
         stream, ti = self.stream, context["ti"]
         if (asked := asked_of(context, stream)) is not None:
             publish_standing(context, stream, None)
+            if not ti.xcom_pull(task_ids=self.extract_task_id, key=ACTION_KEY):
+                raise AirflowFailException(
+                    f"Stream {stream.name!r}: {asked.action!r} was not done, or not to the end: task {self.extract_task_id!r} did"
+                    " not finish, and its log says why."
+                )
             raise AirflowSkipException(f"The run did {asked.action!r} and indexed nothing.")
         planned: Any = ti.xcom_pull(task_ids=self.extract_task_id, key=PLAN_KEY)
         batches: Any = ti.xcom_pull(task_ids=self.extract_task_id)

@@ -7,6 +7,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from airflow_reindex_provider.control.standing import standing
+from airflow_reindex_provider.core.errors import ReindexError
 from airflow_reindex_provider.core.progress import utc_now
 from airflow_reindex_provider.core.published import FAILURE_KEY, STANDING_KEY
 
@@ -22,13 +23,25 @@ _MOST_CHARS = 2000
 
 
 def publish_standing(context: Context, stream: Stream, cursor_type: CursorType | None) -> None:
-    """The XCom ``reindex_standing``; of a stream with groups nothing is published here, its runs tell of each."""
+    """The XCom ``reindex_standing``; of a stream with groups nothing is published here, its runs tell of each.
+
+    :param cursor_type: where a plan has it; None asks the source."""
     if stream.has_groups:
         return
     try:
-        context["ti"].xcom_push(key=STANDING_KEY, value=standing(stream, cursor_type))
+        context["ti"].xcom_push(key=STANDING_KEY, value=standing(stream, cursor_type or _cursor_type(stream)))
     except Exception as error:
         log.warning("How stream %r stands was not published: %s", stream.name, error)
+
+
+def _cursor_type(stream: Stream) -> CursorType | None:
+    """None where the source does not say it now: how the target stands is known all the same."""
+    try:
+        with stream.source.open() as source:
+            return source.schema().cursor_type
+    except ReindexError as error:
+        log.warning("How fresh stream %r is was not published: %s", stream.name, error)
+        return None
 
 
 def publish_failure(context: Any) -> None:
