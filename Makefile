@@ -13,13 +13,15 @@ unexport PYTHONDONTWRITEBYTECODE
 PYTHON := .venv/bin/python
 LOWEST := .venv-lowest/bin/python
 PYTEST_ARGS ?=
+WWW := airflow_reindex_provider/plugin/www
 
 LOCK := $(UV) pip compile - --group pyproject.toml:dev --universal --python-version 3.11 --generate-hashes \
 	--no-emit-package airflow-reindex-provider --no-header --upgrade --quiet
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install lock demo demo-up engines test test-lowest lint types format bench build check-wheel clean
+.PHONY: help install lock demo demo-up engines test test-lowest lint types format bench page check-page screenshots build \
+	check-wheel clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -55,6 +57,15 @@ format: install ## Put the code into shape
 	$(PYTHON) -m ruff format .
 	$(PYTHON) -m ruff check --fix .
 
+page: $(WWW)/node_modules/.installed ## Make the bundle of the page in Airflow's UI from its sources; needs Node.js
+	@cd $(WWW) && npm run --silent format && npm run --silent build && node check.mjs
+
+check-page: $(WWW)/node_modules/.installed ## Types and tests of the page; whether the committed bundle is what its sources give
+	@cd $(WWW) && npm run --silent check
+
+screenshots: install ## The pictures of the docs, by the browser test; needs Chromium
+	REINDEX_SCREENSHOTS=docs/images $(PYTHON) -m pytest tests/browser
+
 build: install ## The wheel and the source distribution, in dist/
 	rm -rf dist
 	$(UV) build --quiet --python $(PYTHON) --out-dir dist
@@ -76,7 +87,7 @@ lock: $(UV) ## Make the lock files anew, with the newest versions
 	echo '-e .[demo,opensearch,elasticsearch]' | $(LOCK) --output-file requirements-lowest.lock --resolution lowest-direct
 
 clean: ## Remove everything that make has made
-	rm -rf .venv .venv-lowest .cache .demo dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-lowest .cache .demo dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis $(WWW)/node_modules
 
 .venv/.installed: requirements.lock pyproject.toml | $(UV)
 	$(UV) venv --quiet --allow-existing .venv
@@ -88,6 +99,11 @@ clean: ## Remove everything that make has made
 	$(UV) venv --quiet --allow-existing .venv-lowest
 	$(UV) pip sync --quiet --python .venv-lowest --require-hashes requirements-lowest.lock
 	$(UV) pip install --quiet --python .venv-lowest --no-deps --editable .
+	@touch $@
+
+$(WWW)/node_modules/.installed: $(WWW)/package-lock.json
+	@command -v npm >/dev/null || { echo "The page's sources need Node.js 20.19 or later, with npm. Nothing else does."; exit 1; }
+	@cd $(WWW) && npm ci --no-fund --no-audit --loglevel=error
 	@touch $@
 
 # Where the system's Python comes without venv, pip puts uv into the folder directly.

@@ -56,7 +56,7 @@ class ReindexPlugin(AirflowPlugin):
                 "bundle_url": url,
                 "destination": place,
                 "url_route": "reindex" if place == "nav" else f"reindex-{place.replace('_', '-')}",
-                **({"category": "browse"} if place == "nav" else {}),
+                **({"nav_top_level": True} if place == "nav" else {}),
             }
             for place in _PLACES
         ]

@@ -1,0 +1,99 @@
+/** What will happen, in the words in which a person is asked before it does. */
+
+import type { Act, Stream } from "./types";
+import { count, moment, plural } from "./words";
+
+export type Asked = {
+  act: Act;
+  title: string;
+  says: string;
+  button: string;
+  grave: boolean;
+  fixed: Record<string, unknown>;
+};
+
+const TITLES: Record<string, [string, string]> = {
+  run: ["Run now", "Run now"],
+  range: ["Index a range again", "Index the range"],
+  "dry-run": ["Dry run", "Plan only"],
+  rebuild: ["Rebuild", "Rebuild"],
+  rollback: ["Roll back", "Roll back"],
+  sweep: ["Sweep", "Sweep"],
+  "sweep-dry-run": ["Sweep, dry", "Compare only"],
+  look: ["Look now", "Look now"],
+  check: ["Check", "Check"],
+  refresh: ["Refresh", "Refresh"],
+  "parked-retry": ["Try parked documents again", "Try again"],
+  "parked-drop": ["Give parked documents up", "Give up"],
+  "checkpoint-set": ["Set the checkpoint", "Set it"],
+  "checkpoint-reset": ["Reset the checkpoint", "Reset it"],
+  "checkpoint-move": ["Move the checkpoint", "Move it"],
+  rename: ["Rename the stream", "Rename"],
+  remove: ["Remove the stream", "Remove"],
+  "accept-changes": ["Accept changes of source or index", "Accept"],
+  "tombstones-ddl": ["Show the statements for tombstones", "Show"],
+  "tombstones-install": ["Install tombstones", "Install"],
+  "tombstones-remove": ["Remove tombstones", "Remove"],
+  "tombstones-purge": ["Purge tombstones", "Purge"],
+};
+
+const GRAVE = new Set(["parked-drop", "checkpoint-reset", "remove", "tombstones-remove", "tombstones-purge"]);
+
+export const titleOf = (act: string) => TITLES[act]?.[0] ?? act;
+
+export function asked(act: Act, stream: Stream, fixed: Record<string, unknown> = {}): Asked {
+  return {
+    act,
+    fixed,
+    title: titleOf(act.name),
+    button: TITLES[act.name]?.[1] ?? act.name,
+    says: sentence(act, stream, fixed),
+    grave: GRAVE.has(act.name),
+  };
+}
+
+function sentence(act: Act, stream: Stream, fixed: Record<string, unknown>): string {
+  const live = stream.generations.find((generation) => generation.live);
+  const size = live?.documents != null ? ` (${plural(live.documents, "document")} now)` : "";
+  switch (act.name) {
+    case "run":
+      return stream.checkpoint
+        ? `Reads from ${stream.source} what has changed since ${since(stream)}, and indexes it in ${stream.target}.`
+        : `Indexes ${stream.source} in ${stream.target}.`;
+    case "rebuild":
+      return (
+        `Makes ${stream.target} anew beside the live one${size}, and swaps it in once it is verified. Searches go on` +
+        " meanwhile, and the generation before is kept to roll back to."
+      );
+    case "rollback":
+      return rollbackSentence(stream, fixed.rollback_to);
+    case "parked-retry":
+      return `The next run tries ${named(stream, fixed)} again${fixed.keys ? "; the others wait for their turn" : ""}.`;
+    case "parked-drop":
+      return `Gives ${named(stream, fixed)} up: what was parked stays out of the index until its row changes or a sweep finds it.`;
+    case "checkpoint-set":
+      return `The next run reads on from the value given; the checkpoint stands at ${since(stream)} now.`;
+    case "checkpoint-reset":
+      return `Forgets the checkpoint, which stands at ${since(stream)}: the next run reads all rows of ${stream.source}.`;
+    default:
+      return act.says;
+  }
+}
+
+const since = (stream: Stream) => stream.checkpoint?.cursor ?? "the first row";
+
+function named(stream: Stream, fixed: Record<string, unknown>): string {
+  const keys = fixed.keys;
+  if (Array.isArray(keys)) return plural(keys.length, "parked document");
+  return `all ${count(stream.parked?.count ?? 0)} parked documents`;
+}
+
+function rollbackSentence(stream: Stream, name: unknown): string {
+  const to = stream.generations.find((generation) => generation.name === name);
+  if (!to) return "Brings a generation that was served before up to date, and swaps the index back to it.";
+  const made = to.made_at ? `of ${moment(to.made_at)}` : to.name;
+  return (
+    `Swaps ${stream.target} back to the generation ${made} (${to.name}). What has changed since it was served is read` +
+    " again first, so that nothing is lost."
+  );
+}
