@@ -19,6 +19,7 @@ from airflow_reindex_provider.core.planning import make_plan
 from airflow_reindex_provider.core.progress import Progress
 from airflow_reindex_provider.core.running.indexing import NOTE_BYTES, index_batch
 from airflow_reindex_provider.core.running.settling import Outcome, settle
+from airflow_reindex_provider.core.sweeping.repairing import RepairResult
 from airflow_reindex_provider.core.windows import Request
 from airflow_reindex_provider.testing.memory import (
     MemoryCheckpoint,
@@ -189,6 +190,14 @@ def test_a_checkpoint_that_would_grow_too_large_is_not_saved(bench: Bench) -> No
     ):
         settle(plan, results, store=bench.store, target=bench.session, run="r", max_failures=10_000, wall=lambda: NOW)
     assert ("products", "g1") not in bench.store.texts
+
+
+def test_what_a_sweep_tells_of_refused_documents_has_a_bound_too() -> None:
+    """A thousand keys of one reason are one entry, and none is left out."""
+    rejected = tuple(Rejection((f"{n:06}",), f"cannot parse value 'v{n}' of column price") for n in range(MANY))
+    told = RepairResult(rejected=rejected).to_json()
+    assert len(json.dumps(told)) < parking.MAX_BYTES
+    assert {r.key for r in RepairResult.from_json(json.loads(json.dumps(told))).rejected} == {r.key for r in rejected}
 
 
 def _long(count: int) -> tuple[Rejection, ...]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from airflow_reindex_provider.core import parking
 from airflow_reindex_provider.core.errors import IndexingStoppedError, TooManyDeletesError
 from airflow_reindex_provider.core.keys import KeyRange
 from airflow_reindex_provider.core.model import (
@@ -22,6 +23,7 @@ from airflow_reindex_provider.core.model import (
     Transform,
     Window,
 )
+from airflow_reindex_provider.core.model.packed import packed, unpacked
 from airflow_reindex_provider.core.progress import Progress, Status
 from airflow_reindex_provider.core.running.indexing import index_batch
 from airflow_reindex_provider.core.sweeping.allowing import deletion_version, require_absent, respelled
@@ -49,12 +51,14 @@ class RepairResult:
         return {
             **self.counts.to_json(),
             "spared": self.spared,
-            "rejected": [rejection.to_json() for rejection in self.rejected],
+            "rejected": packed([rejection.to_json() for rejection in parking.bounded(self.rejected)]),
         }
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> RepairResult:
-        return cls(Counts.from_json(value), value["spared"], tuple(Rejection.from_json(r) for r in value["rejected"]))
+        return cls(
+            Counts.from_json(value), value["spared"], tuple(map(Rejection.from_json, unpacked(value["rejected"])))
+        )
 
 
 @dataclass(slots=True)
