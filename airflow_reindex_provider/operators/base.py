@@ -19,7 +19,7 @@ from airflow_reindex_provider.core.planning import is_superseded
 from airflow_reindex_provider.core.progress import Progress
 from airflow_reindex_provider.core.protocols import TargetSession
 from airflow_reindex_provider.hooks.progress import ReindexProgressHook
-from airflow_reindex_provider.operators.publishing import publish_failure
+from airflow_reindex_provider.operators.publishing import publish_failure, publish_retry
 from airflow_reindex_provider.stream import Stream
 
 if TYPE_CHECKING:
@@ -47,6 +47,8 @@ class StreamOperator(BaseOperator):
 
     role: ClassVar[str | None] = None
     """What its Dag does for the stream, one of ``control.carried.ROLES``; None of a task that does not say so."""
+    mode: ClassVar[Mode] = Mode.INCREMENTAL
+    """What its metrics are of."""
     _stopping = False
     _progress: Progress | None = None
 
@@ -54,8 +56,8 @@ class StreamOperator(BaseOperator):
         kwargs.setdefault("retries", DEFAULT_RETRIES)
         kwargs.setdefault("retry_policy", RETRY_POLICY)
         kwargs["inlets"] = [*(kwargs.get("inlets") or []), *stream.checkpoint_assets]
-        for event in ("on_failure_callback", "on_retry_callback"):
-            kwargs[event] = [*_listed(kwargs.get(event)), publish_failure]
+        for event, publish in (("on_failure_callback", publish_failure), ("on_retry_callback", publish_retry)):
+            kwargs[event] = [*_listed(kwargs.get(event)), publish]
         if self.role is not None:
             # By its asset the stream is found among all Dags.
             kwargs["inlets"].append(stream.asset)

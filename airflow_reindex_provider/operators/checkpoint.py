@@ -12,12 +12,13 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from airflow_reindex_provider.control.carried import REINDEX
 from airflow_reindex_provider.core.errors import GenerationGoneError
 from airflow_reindex_provider.core.groups import GroupPlans
-from airflow_reindex_provider.core.model import BatchResult, Plan
+from airflow_reindex_provider.core.model import BatchResult, Mode, Plan
 from airflow_reindex_provider.core.published import ACTION_KEY, OUTCOME_KEY, PLAN_KEY
 from airflow_reindex_provider.core.running.settling import Outcome, require_complete, settle
 from airflow_reindex_provider.core.running.settling_groups import GroupOutcomes, require_all, settle_groups
 from airflow_reindex_provider.operators.acting import asked_of
 from airflow_reindex_provider.operators.base import StreamOperator, close_progress, results_of
+from airflow_reindex_provider.operators.measuring import Measured
 from airflow_reindex_provider.operators.publishing import publish_standing
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class CheckpointOperator(StreamOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         stream, ti = self.stream, context["ti"]
         if (asked := asked_of(context, stream)) is not None:
-            publish_standing(context, stream, None)
+            publish_standing(context, stream, None, Mode.INCREMENTAL)
             if not ti.xcom_pull(task_ids=self.extract_task_id, key=ACTION_KEY):
                 raise AirflowFailException(
                     f"Stream {stream.name!r}: {asked.action!r} was not done, or not to the end: task {self.extract_task_id!r} did"
@@ -90,7 +91,9 @@ class CheckpointOperator(StreamOperator):
                 raise AirflowSkipException("Another generation is live by now.") from error
         report = outcome.to_json()
         ti.xcom_push(key=OUTCOME_KEY, value=report)
-        publish_standing(context, stream, None if isinstance(plan, GroupPlans) else plan.cursor_type)
+        mode = Mode(report["mode"])
+        publish_standing(context, stream, None if isinstance(plan, GroupPlans) else plan.cursor_type, mode)
+        Measured(stream, mode).run(context, report)
         if isinstance(outcome, GroupOutcomes):
             require_all(outcome)
         else:

@@ -18,6 +18,7 @@ from airflow_reindex_provider.core.windows import Request
 from airflow_reindex_provider.operators.acting import Asked, asked_of
 from airflow_reindex_provider.operators.base import StreamOperator, is_true, tell
 from airflow_reindex_provider.operators.conf import require_known
+from airflow_reindex_provider.operators.measuring import Measured
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -75,6 +76,7 @@ class ExtractChangesOperator(StreamOperator):
             else:
                 plan = self._plan(stream, request, source, stamp)
                 self._tell(plan)
+                Measured(stream, plan.mode).plan(plan)
         context["ti"].xcom_push(key=PLAN_KEY, value=plan.to_json())
         return [] if plan.dry_run else [batch.to_json() for batch in plan.batches]
 

@@ -10,6 +10,7 @@ from airflow_reindex_provider.core.progress import Progress
 from airflow_reindex_provider.core.protocols import ResumeLog, SourceSession, TargetSession
 from airflow_reindex_provider.core.running.indexing import choose_format, index_batch
 from airflow_reindex_provider.operators.base import StreamOperator, name_instance, skipped_if_superseded
+from airflow_reindex_provider.operators.measuring import Measured
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -108,6 +109,7 @@ class IndexBatchOperator(StreamOperator):
                 should_stop=self.should_stop,
                 pace=self.pace(context),
             )
+        Measured(self.stream, batch.mode).batch(result.elapsed_s)
         self.log.info(
             "Batch %d/%d of stream %r: %s in %d chunks, %.1f s.",
             batch.number + 1,

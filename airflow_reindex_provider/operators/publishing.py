@@ -10,11 +10,13 @@ from airflow_reindex_provider.control.standing import standing
 from airflow_reindex_provider.core.errors import ReindexError
 from airflow_reindex_provider.core.progress import utc_now
 from airflow_reindex_provider.core.published import FAILURE_KEY, STANDING_KEY
+from airflow_reindex_provider.operators.measuring import Measured
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_reindex_provider.core.cursors import CursorType
+    from airflow_reindex_provider.core.model import Mode
     from airflow_reindex_provider.stream import Stream
 
 log = logging.getLogger(__name__)
@@ -22,16 +24,25 @@ log = logging.getLogger(__name__)
 _MOST_CHARS = 2000
 
 
-def publish_standing(context: Context, stream: Stream, cursor_type: CursorType | None) -> None:
-    """The XCom ``reindex_standing``; of a stream with groups nothing is published here, its runs tell of each.
+def publish_standing(context: Context, stream: Stream, cursor_type: CursorType | None, mode: Mode) -> None:
+    """The XCom ``reindex_standing``, and what is measured of it; of a stream with groups nothing is published here, its runs
+    tell of each.
 
     :param cursor_type: where a plan has it; None asks the source."""
     if stream.has_groups:
         return
     try:
-        context["ti"].xcom_push(key=STANDING_KEY, value=standing(stream, cursor_type or _cursor_type(stream)))
+        record = standing(stream, cursor_type or _cursor_type(stream))
+        context["ti"].xcom_push(key=STANDING_KEY, value=record)
     except Exception as error:
         log.warning("How stream %r stands was not published: %s", stream.name, error)
+    else:
+        Measured(stream, mode).standing(record)
+
+
+def publish_retry(context: Any) -> None:
+    """As :func:`publish_failure`, of a task that will be tried again: the ``on_retry_callback`` of the operators."""
+    _publish_failure(context, again=True)
 
 
 def _cursor_type(stream: Stream) -> CursorType | None:
@@ -45,8 +56,14 @@ def _cursor_type(stream: Stream) -> CursorType | None:
 
 
 def publish_failure(context: Any) -> None:
-    """The XCom ``reindex_failure`` of a task that has failed, or will be tried again: its ``message``, with ``try_number`` and
-    ``at``. The ``on_failure_callback`` and ``on_retry_callback`` of the operators."""
+    """The XCom ``reindex_failure`` of a task that has failed: its ``message``, with ``try_number`` and ``at``. The
+    ``on_failure_callback`` of the operators."""
+    _publish_failure(context, again=False)
+
+
+def _publish_failure(context: Any, *, again: bool) -> None:
+    task: Any = context["task"]
+    Measured(task.stream, task.mode).failed(again=again)
     ti, error = context["ti"], context.get("exception")
     if error is None:
         return

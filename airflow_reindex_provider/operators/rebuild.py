@@ -12,7 +12,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from airflow_reindex_provider.control.carried import REBUILD
 from airflow_reindex_provider.core.leases import DEFAULT_LEASE, Keeper
-from airflow_reindex_provider.core.model import Batch, BatchResult, Mode, Plan
+from airflow_reindex_provider.core.model import Batch, BatchResult, Counts, Mode, Plan
 from airflow_reindex_provider.core.planning import Sizes
 from airflow_reindex_provider.core.progress import utc_now
 from airflow_reindex_provider.core.published import BUSY_KEY, GENERATION_KEY, PLAN_KEY
@@ -33,6 +33,7 @@ from airflow_reindex_provider.operators.conf import require_known
 from airflow_reindex_provider.operators.groups import OfGroupOperator
 from airflow_reindex_provider.operators.index import IndexBatchOperator, index_into
 from airflow_reindex_provider.operators.leases import LeasingOperator, skip_if_busy
+from airflow_reindex_provider.operators.measuring import Measured
 from airflow_reindex_provider.operators.publishing import publish_standing
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ class PrepareRebuildOperator(LeasingOperator):
     """
 
     role = REBUILD
+    mode = Mode.REBUILD
     template_fields: Sequence[str] = ("group", "wait", "rollback_to")
 
     def __init__(self, *, rollback_to: str | None = None, **kwargs: Any) -> None:
@@ -128,6 +130,7 @@ class CopyBatchOperator(IndexBatchOperator):
     :param throttle_docs_per_s: of this task; 0 or empty for as fast as it goes. A template. :param share: tasks that share it.
     """
 
+    mode = Mode.REBUILD
     template_fields: Sequence[str] = ("throttle_docs_per_s",)
 
     def __init__(
@@ -166,6 +169,7 @@ class RebuildOperator(OfGroupOperator):
         a catch-up may have taken. A template.
     """
 
+    mode = Mode.REBUILD
     template_fields: Sequence[str] = ("group", "max_lag_s")
 
     def __init__(
@@ -355,7 +359,8 @@ class RetireOperator(RebuildOperator):
         keeper.release()
         if self.group is None:
             plan = self.plan(context)
-            publish_standing(context, stream, plan.cursor_type if plan else None)
+            publish_standing(context, stream, plan.cursor_type if plan else None, Mode.REBUILD)
+            self._measure(context, served=served)
         if not served:
             raise AirflowFailException(
                 f"Stream {stream.name!r}: nothing was promoted, and the live generation is as it was; the failed task's log says"
@@ -367,6 +372,12 @@ class RetireOperator(RebuildOperator):
                 " swap; its log says why. Nothing is lost: the next run of the stream reads on from its checkpoint."
             )
         return {"generation": generation, "generations": kept, "dropped": list(dropped)}
+
+    def _measure(self, context: Context, *, served: bool) -> None:
+        copied = results_of(self.pull(context, self.copy_task_id))
+        counts = sum((BatchResult.from_json(result).counts for result in copied), Counts())
+        report = {"status": "completed" if served else "failed", **counts.to_json()}
+        Measured(self.stream, Mode.REBUILD).run(context, report)
 
     def _close_progress(self, context: Context) -> None:
         here = -1 if self.group is None else int(context["ti"].map_index or 0)

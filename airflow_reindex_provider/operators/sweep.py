@@ -35,6 +35,7 @@ from airflow_reindex_provider.operators.base import (
 )
 from airflow_reindex_provider.operators.conf import require_known
 from airflow_reindex_provider.operators.leases import LeasingOperator, skip_if_busy
+from airflow_reindex_provider.operators.measuring import Measured
 from airflow_reindex_provider.operators.publishing import publish_standing
 from airflow_reindex_provider.operators.sweeping import (
     Compared,
@@ -65,6 +66,7 @@ class PlanSweepOperator(LeasingOperator):
     """
 
     role = SWEEP
+    mode = Mode.SWEEP
     template_fields: Sequence[str] = ("group", "wait", "max_delete_fraction", "report_only", "compare")
 
     def __init__(
@@ -121,6 +123,8 @@ class PlanSweepOperator(LeasingOperator):
 
 class SweepOperator(StreamOperator):
     """A later task of a sweep. :param plan_task_id: the planning one."""
+
+    mode = Mode.SWEEP
 
     def __init__(self, *, stream: Stream, plan_task_id: str, **kwargs: Any) -> None:
         super().__init__(stream=stream, **kwargs)
@@ -256,7 +260,8 @@ class SweepReportOperator(SweepOperator):
             **sums(sum(part["rows"] for part in ranges), compared, repaired),
         }
         context["ti"].xcom_push(key=SWEEP_KEY, value=report)
-        publish_standing(context, self.stream, plan.cursor_type)
+        publish_standing(context, self.stream, plan.cursor_type, Mode.SWEEP)
+        Measured(self.stream, Mode.SWEEP).run(context, report)
         self._tell(compared, sum(repaired, RepairResult()))
         if not complete:
             raise AirflowFailException(

@@ -11,6 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
 import pytest
+from statsd_listener import StatsdListener
 from streams_under_test import StreamUnderTest
 
 from airflow_reindex_provider.testing.airflow import Airflow
@@ -75,6 +76,13 @@ def brakes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def metrics() -> Iterator[StatsdListener]:
+    """What Airflow and its tasks send to StatsD, with their tags as InfluxDB writes them."""
+    with StatsdListener() as listener:
+        yield listener
+
+
+@pytest.fixture(scope="session")
 def airflow(
     request: pytest.FixtureRequest,
     postgres: EmbeddedPostgres,
@@ -82,6 +90,7 @@ def airflow(
     late: Database,
     search: Database,
     brakes: Path,
+    metrics: StatsdListener,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Airflow]:
     """A running Airflow; starting it takes half a minute. Its logs stay in pytest's temporary folder."""
@@ -89,6 +98,9 @@ def airflow(
         "REINDEX_TEST_BRAKES": str(brakes),
         # The Dag files do not change; parsing them again and again would cost more than all of the runs.
         "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "600",
+        "AIRFLOW__METRICS__STATSD_ON": "True",
+        "AIRFLOW__METRICS__STATSD_INFLUXDB_ENABLED": "True",
+        "AIRFLOW__METRICS__STATSD_PORT": str(metrics.port),
     }
     engines = {f"AIRFLOW_CONN_{name.upper()}": _engine_uri(request, name) for name in ("opensearch", "elasticsearch")}
     with Airflow(

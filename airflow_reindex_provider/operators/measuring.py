@@ -1,0 +1,111 @@
+"""Metrics of a stream's tasks, through Airflow's own; ``core.metrics`` has their names. Failing to measure never fails work."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk.observability import stats
+
+from airflow_reindex_provider.core.metrics import (
+    BATCH_DURATION,
+    BYTES,
+    DIFFERENCES,
+    DOCUMENTS,
+    FAILURES,
+    FRESHNESS,
+    GENERATIONS,
+    HELD,
+    LIVE,
+    PARKED,
+    RETRIES,
+    RUN_DURATION,
+    RUNS,
+    Kind,
+    Metric,
+)
+from airflow_reindex_provider.core.model import Counts, Plan
+from airflow_reindex_provider.core.progress import utc_now
+from airflow_reindex_provider.core.sweeping.records import Difference
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_reindex_provider.stream import Stream
+
+log = logging.getLogger(__name__)
+
+_MEASURED_KEY = "reindex_measured"
+
+
+class Measured:
+    """What is measured of one stream in one kind of run.
+
+    :param mode: ``incremental``, ``backfill``, ``rebuild`` or ``sweep``."""
+
+    def __init__(self, stream: Stream, mode: str) -> None:
+        self._stream = stream
+        kind = type(stream.target).__name__.removesuffix("Target").lower()
+        self._tags = {"stream": stream.name, "mode": mode, "target": kind}
+
+    def run(self, context: Context, report: Mapping[str, Any]) -> None:
+        """A run is closed, with the sums of its report; a closing task that is tried again does not count it twice."""
+        if not _first_time(context):
+            return
+        self._emit(RUNS, 1, status=str(report.get("status", "completed")))
+        for outcome in Counts().to_json():
+            if number := report.get(outcome):
+                self._emit(DOCUMENTS, int(number), outcome=outcome)
+        for difference in Difference:
+            if difference in report:
+                self._emit(DIFFERENCES, int(report[difference]), difference=str(difference))
+        run: Any = context["dag_run"]
+        if run.start_date is not None:
+            self._emit(RUN_DURATION, (utc_now() - run.start_date).total_seconds() * 1000)
+
+    def batch(self, elapsed_s: float) -> None:
+        self._emit(BATCH_DURATION, elapsed_s * 1000)
+
+    def standing(self, record: Mapping[str, Any]) -> None:
+        """As a run is closed. :param record: see ``control.standing``."""
+        if fresh_until := record["fresh_until"]:
+            self._emit(FRESHNESS, max((utc_now() - datetime.fromisoformat(fresh_until)).total_seconds(), 0.0))
+        self._emit(PARKED, record["parked"]["count"])
+        generations = record["generations"]
+        self._emit(GENERATIONS, len(generations))
+        self._emit(BYTES, sum(generation["bytes"] or 0 for generation in generations))
+        if record["documents"] is not None:
+            self._emit(LIVE, record["documents"])
+
+    def plan(self, plan: Plan) -> None:
+        """As a run is planned."""
+        if plan.horizon is None:
+            return
+        horizon = plan.cursor_type.moment(plan.horizon, getattr(self._stream.source, "cursor_timezone", None))
+        if horizon is not None:
+            self._emit(HELD, max((datetime.fromisoformat(plan.planned_at) - horizon).total_seconds(), 0.0))
+
+    def failed(self, *, again: bool) -> None:
+        self._emit(RETRIES if again else FAILURES, 1)
+
+    def _emit(self, metric: Metric, value: float, **tags: str) -> None:
+        try:
+            all_tags = {**self._tags, **tags}
+            if metric.kind is Kind.COUNTER:
+                stats.incr(metric.name, int(value), tags=all_tags)
+            elif metric.kind is Kind.TIMER:
+                stats.timing(metric.name, value, tags=all_tags)
+            else:
+                stats.gauge(metric.name, value, tags=all_tags)
+        except Exception as error:
+            log.debug("%s was not measured: %s", metric.name, error)
+
+
+def _first_time(context: Context) -> bool:
+    kept = context["task_state_store"]
+    if kept.get(_MEASURED_KEY):
+        return False
+    kept.set(_MEASURED_KEY, True)
+    return True

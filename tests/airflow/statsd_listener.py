@@ -1,0 +1,60 @@
+"""A StatsD server that keeps what it is sent."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from dataclasses import dataclass
+from typing import Self
+
+
+@dataclass(frozen=True)
+class Sample:
+    name: str
+    tags: dict[str, str]
+    value: float
+    kind: str
+    """``c``, ``g`` or ``ms``."""
+
+
+class StatsdListener:
+    """On UDP and loopback, as a context manager."""
+
+    def __init__(self) -> None:
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket.bind(("127.0.0.1", 0))
+        self._samples: list[Sample] = []
+        self._thread = threading.Thread(target=self._listen, daemon=True)
+
+    @property
+    def port(self) -> int:
+        return int(self._socket.getsockname()[1])
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._socket.close()
+
+    def of_stream(self, stream: str) -> list[Sample]:
+        """What was sent of the stream, in the order in which it came."""
+        return [sample for sample in list(self._samples) if sample.tags.get("stream") == stream]
+
+    def _listen(self) -> None:
+        while True:
+            try:
+                lines = self._socket.recv(65536).decode().splitlines()
+            except OSError:
+                return
+            self._samples += [_sample(line) for line in lines]
+
+
+def _sample(line: str) -> Sample:
+    """Of ``prefix.name,tag=value:1|c``."""
+    head, _, rest = line.rpartition(":")
+    value, kind = rest.split("|")[:2]
+    name, *tags = head.split(",")
+    return Sample(
+        name.removeprefix("airflow."), dict(tag.split("=", 1) for tag in tags if "=" in tag), float(value), kind
+    )
