@@ -113,11 +113,14 @@ def airflow(
 
 
 def _engine_uri(request: pytest.FixtureRequest, name: str) -> str:
-    """Of a real engine where one can be had; only the tests that need it are skipped where not."""
+    """Of a real engine where one can be had and some test of this run asks for it; only these are skipped where not."""
+    nowhere = f"{name}://127.0.0.1:9"
+    if not any(name in item.fixturenames for item in request.session.items if isinstance(item, pytest.Function)):
+        return nowhere
     try:
         engine: SearchEngine = request.getfixturevalue(name)
     except pytest.skip.Exception:
-        return f"{name}://127.0.0.1:9"
+        return nowhere
     return engine.connection_uri()
 
 
