@@ -3,22 +3,12 @@
 from __future__ import annotations
 
 from rest_client import API
-
-from airflow_reindex_provider import PostgresSource, PostgresTarget, RebuildDag, ReindexDag, Stream, SweepDag
-
-
-def items(name: str = "items") -> Stream:
-    return Stream(
-        name=name,
-        source=PostgresSource("shop_db", table=f"public.{name}", primary_key="id", cursor_field="updated_at"),
-        target=PostgresTarget("search_db", index=f"public.{name}_index"),
-    )
+from streams_of_rest import dags, stream
 
 
 def test_list_detail_runs_and_run(metadata, server):
     """The four routes that read, on a stream with one run."""
-    stream = items()
-    metadata.parse(ReindexDag(stream, schedule="@hourly"), RebuildDag(stream), SweepDag(stream))
+    metadata.parse(*dags(stream()))
     metadata.beat()
     plan = {"stream": "items", "rows": 5}
     run_id = metadata.run("reindex_items", xcoms={("extract", -1, "reindex_plan"): plan})
@@ -39,8 +29,7 @@ def test_list_detail_runs_and_run(metadata, server):
 
 def test_an_act_starts_one_run(metadata, server):
     """Asked for again it is the same run; with other arguments it is in the way."""
-    stream = items()
-    metadata.parse(ReindexDag(stream), RebuildDag(stream))
+    metadata.parse(*dags(stream()))
     client = server.client("anna")
     rebuild = f"{API}/streams/items/acts/rebuild"
     first = client.post(rebuild, json={"promote": "wait"})
