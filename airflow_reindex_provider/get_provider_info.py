@@ -34,6 +34,7 @@ def get_provider_info() -> dict[str, Any]:
         ],
         "sensors": [{"integration-name": "Reindex", "python-modules": ["airflow_reindex_provider.sensors.changes"]}],
         "hooks": [{"integration-name": "Reindex", "python-modules": ["airflow_reindex_provider.hooks.progress"]}],
+        "cli": ["airflow_reindex_provider.cli.definition.get_reindex_cli_commands"],
         "triggers": [
             {
                 "integration-name": "Reindex",

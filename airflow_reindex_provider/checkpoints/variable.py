@@ -41,15 +41,8 @@ class VariableCheckpoint:
 
     def load(self, stream: str, generation: str) -> Checkpoint:
         """:raises TransientError: Airflow did not answer; that is never taken for "nothing stored"."""
-        from airflow.sdk import Variable
-
-        key = storage_key(self.prefix, stream, generation)
         where = self.where(stream, generation)
-        with _explained(key):
-            text = Variable.get(key, default=None)
-            # Variable.get turns every failed request into "not found". The list of keys does not.
-            if text is None and key in Variable.keys(prefix=key):
-                raise TransientError(f"The Variable {key!r} exists, but reading it failed.")
+        text = self._text(storage_key(self.prefix, stream, generation))
         if text is None:
             return Checkpoint(stream, generation)
         try:
@@ -57,6 +50,16 @@ class VariableCheckpoint:
         except ValueError as error:
             raise invalid(f"it is not JSON: {error}", where) from error
         return read_checkpoint(value, stream=stream, generation=generation, where=where)
+
+    def _text(self, key: str) -> str | None:
+        from airflow.sdk import Variable
+
+        with _explained(key):
+            text: str | None = Variable.get(key, default=None)
+            # Variable.get turns every failed request into "not found". The list of keys does not.
+            if text is None and key in Variable.keys(prefix=key):
+                raise TransientError(f"The Variable {key!r} exists, but reading it failed.")
+        return text
 
     def save(self, checkpoint: Checkpoint) -> Checkpoint:
         from airflow.sdk import Variable

@@ -116,6 +116,11 @@ class Airflow:
         """What `processes.marked` finds the processes of this Airflow by."""
         return self._processes.mark
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a process needs to be part of this Airflow, and to be ended with it."""
+        return self._processes.environment(self._env)
+
     def component_of(self, pid: int) -> str:
         """Which component has started a process, such as a task's `pid`: `scheduler`, `worker-1` ...
 
@@ -141,7 +146,7 @@ class Airflow:
         try:
             result = subprocess.run(
                 [sys.executable, "-m", "airflow", *arguments],
-                env=self._processes.environment(self._env),
+                env=self.environment,
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 text=True,

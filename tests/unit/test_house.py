@@ -21,7 +21,7 @@ LAYERS = (
     {"operators"},
     {"sensors"},
     {"dags"},
-    {"plugin"},
+    {"plugin", "cli"},
     {"__init__", "get_provider_info"},
     {"testing"},
     {"demo"},

@@ -1,0 +1,1 @@
+"""``airflow reindex``: the command line's door to ``control``."""

@@ -1,0 +1,45 @@
+"""What a command prints: a table for people, lines to cut, JSON or YAML with every figure as it is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from airflow.cli.simple_table import AirflowConsole
+from airflow.utils import yaml
+from rich.markup import escape
+
+Rows = Sequence[Mapping[str, Any]]
+
+
+def show(record: Any, rows: Rows | Sequence[Rows], output: str) -> None:
+    """:param record: of JSON types, for ``json`` and ``yaml``. :param rows: for ``table`` and ``plain``; or several tables."""
+    if output == "json":
+        print(json.dumps(record, indent=2, ensure_ascii=False))
+    elif output == "yaml":
+        # By way of JSON: two fields that are one object would else be written as a reference.
+        print(yaml.dump(json.loads(json.dumps(record)), sort_keys=False, allow_unicode=True), end="")
+    else:
+        tables = rows if rows and not isinstance(rows[0], Mapping) else [rows]
+        for number, table in enumerate(tables):
+            if number:
+                print()
+            _show_table(table, output)  # type: ignore[arg-type]  # a row is no table: see above
+
+
+def show_lines(record: Any, lines: Sequence[str], output: str) -> None:
+    """As :func:`show`, with text in the place of a table."""
+    if output in ("json", "yaml"):
+        show(record, [], output)
+    else:
+        for line in lines:
+            print(line)
+
+
+def _show_table(rows: Rows, output: str) -> None:
+    # Texts of databases may have brackets, which are markup to a table.
+    said = escape if output == "table" else str
+    AirflowConsole(emoji=False).print_as(
+        [{name: said(str(value)) for name, value in row.items()} for row in rows], output
+    )

@@ -1,0 +1,341 @@
+"""What the commands say and how they end, on a metadata database whose runs were made by hand."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from airflow.cli.cli_parser import get_parser
+
+from airflow_reindex_provider import PostgresSource, PostgresTarget, RebuildDag, ReindexDag, Stream, SweepDag
+
+AT = datetime(2026, 11, 21, 17, 25, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Said:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+@pytest.fixture
+def cli(metadata, capsys):
+    """`airflow reindex ...` in this process."""
+
+    def call(*words: str) -> Said:
+        args = get_parser().parse_args(["reindex", *words])
+        capsys.readouterr()
+        try:
+            args.func(args)
+            code = 0
+        except SystemExit as ended:
+            code = ended.code
+        said = capsys.readouterr()
+        return Said(code, said.out, said.err)
+
+    return call
+
+
+def items(name: str = "items", **options: Any) -> Stream:
+    return Stream(
+        name=name,
+        source=PostgresSource("shop_db", table=f"public.{name}", primary_key="id", cursor_field="updated_at"),
+        target=PostgresTarget("search_db", index=f"public.{name}_index"),
+        **options,
+    )
+
+
+def parse(metadata, stream: Stream) -> None:
+    metadata.parse(ReindexDag(stream, schedule="@hourly"), RebuildDag(stream), SweepDag(stream))
+
+
+STANDING = {
+    "stream": "items",
+    "at": "2026-11-21T17:26:00.000+00:00",
+    "fresh_until": "2026-11-21T17:25:00+00:00",
+    "documents": 1234,
+    "generations": [
+        {
+            "name": "items_index_20261120t000000",
+            "live": False,
+            "served": True,
+            "made_at": "2026-11-20T00:00:00+00:00",
+            "documents": 1200,
+            "documents_estimated": True,
+            "bytes": 1_500_000,
+        },
+        {
+            "name": "items_index_20261121t000000",
+            "live": True,
+            "served": True,
+            "made_at": "2026-11-21T00:00:00+00:00",
+            "documents": 1234,
+            "documents_estimated": False,
+            "bytes": 999,
+        },
+    ],
+    "checkpoint": {
+        "generation": "items_index_20261121t000000",
+        "cursor": "2026-11-21 17:25:00+00",
+        "key": ["7", "a/b"],
+        "saved_at": "2026-11-21T17:25:30+00:00",
+        "saved_by": "run x",
+        "where": "the Airflow Variable 'reindex.items.items_index_20261121t000000' (Admin > Variables)",
+    },
+    "parked": {
+        "count": 2,
+        "documents": [
+            {
+                "key": ["7", "a/b"],
+                "reason": "no [bold] number :smile:",
+                "attempts": 3,
+                "parked_at": "2026-11-21T17:00:00+00:00",
+                "next_try_at": "2026-11-21T18:00:00+00:00",
+            }
+        ],
+    },
+    "lease": None,
+}
+
+
+def a_run(metadata, state: str = "success", **columns: Any) -> str:
+    xcoms = {
+        ("extract", -1, "reindex_plan"): {
+            "stream": "items",
+            "rows": 5,
+            "horizon": "h",
+            "held_by": "pid 7",
+            "warnings": [],
+        },
+        ("checkpoint", -1, "reindex_standing"): STANDING,
+        ("checkpoint", -1, "reindex_run"): {"stream": "items", "total": 5, "processed": 5, "created": 5},
+    }
+    return metadata.run("reindex_items", state, began=AT, xcoms=xcoms, **columns)
+
+
+def test_how_a_stream_is(metadata, cli):
+    """The same figures in JSON, YAML, a table and in lines to cut; texts of others are shown as they are."""
+    parse(metadata, items())
+    metadata.beat()
+    run_id = a_run(metadata)
+    found = cli("status", "items", "-o", "json").json
+    assert (found["documents"], found["parked"]["count"], found["state"]) == (1234, 2, "behind")
+    assert found["last_success"]["run_id"] == run_id
+    assert [s["name"] for s in cli("list", "-o", "json").json] == ["items"]
+    table = cli("status", "items").out
+    for text in ("1,234", "held back by pid 7", run_id, "reindex_items (", "100%", "5 created"):
+        assert text in table
+    assert "documents: 1234\n" in cli("status", "items", "-o", "yaml").out
+    assert cli("list", "-o", "plain").out.splitlines()[1].split()[:2] == ["items", "behind"]
+
+    parked = cli("parked", "list", "items")
+    assert "no [bold] number :smile:" in parked.out
+    assert '["7", "a/b"]' in parked.out
+    assert "As of 2026-11-21 17:26:00 UTC" in parked.err
+    assert "1 of 2 are shown" in parked.err
+    assert cli("parked", "list", "items", "-o", "json").json == STANDING["parked"]["documents"]
+    assert cli("checkpoint", "show", "items", "-o", "json").json == STANDING["checkpoint"]
+    generations = cli("generations", "items").out
+    assert all(text in generations for text in ("about 1,200", "1.5 MB", "live", "served before", "999 B"))
+    assert cli("generations", "items", "-o", "json").json == STANDING["generations"]
+
+
+def test_lists_are_cut(metadata, cli):
+    parse(metadata, items())
+    parse(metadata, items("orders"))
+    assert [s["name"] for s in cli("list", "--match", "ORDERS_index", "-o", "json").json] == ["orders"]
+    assert cli("list", "--state", "failing", "-o", "json").json == []
+    assert {s["name"] for s in cli("list", "--state", "idle", "-o", "json").json} == {"items", "orders"}
+
+
+def test_a_stream_that_nobody_knows(metadata, cli):
+    parse(metadata, items())
+    said = cli("status", "itens", "-o", "json")
+    assert (said.code, said.out) == (2, "")
+    assert "No Dag carries a stream 'itens'. Did you mean: items?" in said.err
+    for words in (("run", "itens"), ("cancel", "itens"), ("parked", "list", "itens")):
+        assert cli(*words).code == 2
+
+
+def test_nothing_is_known_yet(metadata, cli):
+    parse(metadata, items())
+    said = cli("parked", "list", "items", "-o", "json")
+    assert (said.code, said.json) == (0, [])
+    assert "`airflow reindex refresh items` asks for it" in said.err
+    said = cli("checkpoint", "show", "items")
+    assert (said.code, said.out) == (3, "")
+    assert "has no checkpoint yet" in said.err
+
+
+def test_without_a_scheduler_nothing_is_started(metadata, cli):
+    """And it is said at once; who does not wait may queue it."""
+    parse(metadata, items())
+    said = cli("run", "items")
+    assert said.code == 4
+    assert "No scheduler of Airflow is alive (there never was one)" in said.err
+    assert cli("status", "items", "-o", "json").json["recent"] == []
+    metadata.beat(ago_s=3600)
+    said = cli("run", "items")
+    assert (said.code, "the last was heard at" in said.err) == (4, True)
+    queued = cli("run", "items", "--no-wait", "-o", "json")
+    assert (queued.code, queued.json["created"]) == (0, True)
+    again = cli("run", "items", "--no-wait", "-o", "json")
+    assert (again.code, again.json) == (0, queued.json | {"created": False})
+    assert "does that already" in again.err
+
+
+def test_a_paused_dag(metadata, cli):
+    parse(metadata, items())
+    metadata.beat()
+    metadata.change_dag("reindex_items", is_paused=True)
+    said = cli("run", "items")
+    assert (said.code, said.out) == (4, "")
+    assert "'reindex_items' is paused" in said.err
+
+
+def test_the_time_is_up(metadata, cli):
+    """The run goes on, and the words say how to see and to end it."""
+    parse(metadata, items())
+    metadata.beat()
+    said = cli("run", "items", "--timeout", "0", "-o", "json")
+    assert (said.code, said.out) == (4, "")
+    assert "goes on" in said.err
+    assert "`airflow reindex status items --watch`" in said.err
+    assert cli("status", "items", "-o", "json").json["run"]["state"] == "queued"
+    assert cli("run", "items", "--timeout", "-1").code == 2
+
+
+def test_another_run_is_in_the_way(metadata, cli):
+    parse(metadata, items())
+    there = cli("rebuild", "items", "--promote", "wait", "--no-wait", "-o", "json").json
+    said = cli("rebuild", "items", "--no-wait")
+    assert (said.code, there["run_id"] in said.err) == (3, True)
+
+
+def test_no_dag_does_it(metadata, cli):
+    metadata.parse(ReindexDag(items()))
+    said = cli("rebuild", "items", "--no-wait")
+    assert said.code == 2
+    assert "Add RebuildDag(items) to a Dag file" in said.err
+
+
+def test_arguments_that_do_not_fit(metadata, cli):
+    """Nothing is started: neither what the act does not take, nor what the Dag's form does not."""
+    parse(metadata, items())
+    for words in (
+        ("run", "items", "--window-end", "2026-01-01T00:00:00Z"),
+        ("rebuild", "items", "--max-lag-s", "-1"),
+        ("rebuild", "items", "--promote", "perhaps"),
+    ):
+        said = cli(*words, "--no-wait")
+        assert (said.code, said.out) == (2, ""), words
+        assert said.err
+    assert cli("status", "items", "-o", "json").json["recent"] == []
+
+
+def test_what_cannot_be_undone_is_asked(metadata, cli, monkeypatch):
+    """A script says --yes; a person is asked, and no is no."""
+    parse(metadata, items())
+    said = cli("checkpoint", "reset", "items", "--no-wait")
+    assert (said.code, "Give --yes" in said.err) == (2, True)
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    for typed, code in (("n", 1), ("", 1), ("y", 0)):
+        monkeypatch.setattr("builtins.input", lambda prompt, typed=typed: typed)
+        said = cli("checkpoint", "reset", "items", "--no-wait")
+        assert (said.code, "Forget the checkpoint of items" in said.err) == (code, True)
+    assert cli("checkpoint", "reset", "items", "--no-wait", "--yes", "-o", "json").json["created"] is False
+
+
+def test_a_run_that_has_failed(metadata, cli, monkeypatch):
+    """The code says so, and the words say why."""
+    from airflow_reindex_provider.cli import starting
+    from airflow_reindex_provider.control.steering import Started
+
+    parse(metadata, items())
+    metadata.beat()
+    failure = {"message": "relation items does not exist", "stream": "items"}
+    run_id = metadata.run(
+        "reindex_items",
+        "failed",
+        tasks={("extract", -1): "failed"},
+        xcoms={("extract", -1, "reindex_failure"): failure},
+    )
+    monkeypatch.setattr(starting, "start", lambda *args, **kwargs: Started("reindex_items", run_id, created=True))
+    said = cli("run", "items", "-o", "json")
+    assert (said.code, said.out) == (1, "")
+    assert "is failed: relation items does not exist" in said.err
+
+
+def test_cancel_and_answer(metadata, cli):
+    parse(metadata, items())
+    for words in (("cancel", "items"), ("approve", "items"), ("reject", "items", "some_run")):
+        assert cli(*words).code == 3
+    running = metadata.run("reindex_items", "running", tasks={("index", 0): "running"})
+    sweeping = metadata.run("sweep_items", "running")
+    both = cli("cancel", "items")
+    assert both.code == 2
+    assert all(run in both.err for run in (running, sweeping))
+    assert cli("cancel", "items", running, "-o", "json").json == [
+        {"dag_id": "reindex_items", "run_id": running, "cancelled": True}
+    ]
+    assert cli("status", "items", "-o", "json").json["recent"][-1]["dag_id"] in ("reindex_items", "sweep_items")
+    assert [run["run_id"] for run in cli("cancel", "items", "--all", "-o", "json").json] == [sweeping]
+
+    asking = metadata.run("rebuild_items", "running", tasks={("approve", -1): "deferred"})
+    metadata.ask("rebuild_items", asking, "approve")
+    assert cli("list", "--state", "waiting for approval", "-o", "json").json[0]["run"]["run_id"] == asking
+    answered = cli("reject", "items", "-o", "json").json
+    assert answered == {"dag_id": "rebuild_items", "run_id": asking, "task_id": "approve", "approved": False}
+    assert cli("approve", "items").code == 3
+
+
+def test_watching_is_for_one_thing(metadata, cli):
+    parse(metadata, items())
+    assert cli("status", "items", "--watch", "--exact").code == 2
+    assert cli("status", "--exact").code == 2
+
+
+def test_bars_are_drawn(metadata, cli):
+    """Whatever a run says of itself, and however many batches it has."""
+    from io import StringIO
+
+    from rich.console import Console
+
+    from airflow_reindex_provider.cli.bars import render_stream, render_streams
+    from airflow_reindex_provider.cli.finding import database, status_of
+
+    parse(metadata, items())
+    progress = {
+        "status": "running",
+        "total": 100,
+        "processed": 40,
+        "docs_per_s": 10.0,
+        "eta_ms": 6000,
+        "message": "at [/red] :smile:",
+        "stream": "items",
+        "at": (datetime.now(UTC) - timedelta(seconds=1)).isoformat(),
+    }
+    metadata.run(
+        "reindex_items",
+        "running",
+        tasks={("index", n): "running" for n in range(30)},
+        xcoms={
+            ("extract", -1, "reindex_plan"): {"stream": "items", "rows": 3000},
+            **{("index", n, "reindex_progress"): progress for n in range(30)},
+        },
+    )
+    with database() as session:
+        status = status_of(session, "items")
+    drawn = StringIO()
+    console = Console(file=drawn, force_terminal=True, width=160, emoji=False, color_system=None)
+    console.print(render_stream(status), render_streams([status], "No scheduler."))
+    for text in ("at [/red] :smile:", "40 of 100", "and 10 more", "1,200 of 3,000", "300 docs/s", "6 s left", "━"):
+        assert text in drawn.getvalue(), drawn.getvalue()
