@@ -20,6 +20,7 @@ from airflow_reindex_provider.core.model import (
     Key,
     Rejection,
     Schema,
+    Size,
     WriteResult,
 )
 from airflow_reindex_provider.testing.memory_listing import holds, memory_checksum
@@ -214,6 +215,9 @@ class MemoryTargetSession:
 
     def count(self, generation: str) -> int:
         return sum(d.fields is not None for d in self._index(generation).stored.values())
+
+    def sizes(self) -> Mapping[str, Size]:
+        return {g.name: Size(self.count(g.name), False, None) for g in self.generations()}
 
     def differing(self, generation: str, documents: Sequence[Document], schema: Schema) -> Sequence[tuple[Key, str]]:
         stored = self._index(generation).stored

@@ -9,7 +9,8 @@ import pytest
 
 from airflow_reindex_provider.core.errors import ConfigurationError
 from airflow_reindex_provider.core.model import Field, Format, Generation, Guarantee, Schema
-from airflow_reindex_provider.testing.target_suite.index import STREAM, Index, IndexSuite, doc, published
+from airflow_reindex_provider.core.protocols import MeasuredTarget
+from airflow_reindex_provider.testing.target_suite.index import STREAM, Index, IndexSuite, doc, fill, published
 
 
 class GenerationsSuite(IndexSuite):
@@ -120,6 +121,21 @@ class GenerationsSuite(IndexSuite):
             name = session.create_first(index.target.generation_name("20260101t000000"), schema)
             with pytest.raises(ConfigurationError, match="body"):
                 session.fields(name, renamed)
+
+    def test_it_knows_the_size_of_each_generation(self, index: Index) -> None:
+        """Of those that are served, how many documents; of each how large it is, if it says so at all."""
+        with index.target.open(STREAM) as session:
+            if not isinstance(session, MeasuredTarget):
+                pytest.skip("this target does not know how large its generations are")
+            assert session.sizes() == {}
+            name = session.create_first(index.target.generation_name("20260101t000000"), index.schema())
+            fill(index, session, name, *(doc(str(n), 1, "x") for n in range(5)))
+            session.promote(name)
+            sizes = session.sizes()
+        assert sizes.keys() == {name}
+        found = sizes[name]
+        assert found.documents == 5
+        assert found.bytes is None or found.bytes > 0
 
     def test_it_states_its_guarantee(self, index: Index) -> None:
         """This suite is for targets that refuse older versions, and they say so."""
