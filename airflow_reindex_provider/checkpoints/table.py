@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_reindex_provider.checkpoints.stored import conflict, invalid, read_checkpoint, told
 from airflow_reindex_provider.core.errors import ConfigurationError
-from airflow_reindex_provider.core.model import Checkpoint
+from airflow_reindex_provider.core.findings import tried
+from airflow_reindex_provider.core.model import Checkpoint, Finding
 from airflow_reindex_provider.databases.postgres.connection import connect
 from airflow_reindex_provider.databases.postgres.errors import explained
 from airflow_reindex_provider.databases.postgres.names import identifier, render, split_name
@@ -110,6 +111,28 @@ class TableCheckpoint:
         with self._cursor() as cursor:
             cursor.execute(self._sql(_RESET), {"stream": stream, "generation": generation})
 
+    def check(self) -> Iterator[Finding]:
+        """Whether the table is there and ours to use; else, whether it can be made."""
+        yield tried("store", self._state)
+
+    def _state(self) -> str:
+        from airflow_reindex_provider.databases.postgres.transactions import at_server
+
+        with connect(self.conn_id, owner=self._owner, tag=WRITER_TAG) as connection, explained(self._owner, grant=""):
+            server = at_server(connection)
+            if self._is_ours(connection.cursor(), server.role):
+                return f"{self._owner}: role {server.role!r} may use the table."
+            schema = split_name(self.table)[0] or server.schema or "public"
+            row = connection.execute(
+                "SELECT has_schema_privilege(%(s)s, 'USAGE') AND has_schema_privilege(%(s)s, 'CREATE')", {"s": schema}
+            ).fetchone()
+        if row != (True,):
+            raise ConfigurationError(
+                f"{self._owner}: there is no such table, and the role {server.role!r} may not make it. Remedy: "
+                + _grant("USAGE, CREATE", "SCHEMA {}", schema, server.role)
+            )
+        return f"{self._owner}: the first run makes the table."
+
     def where(self, stream: str, generation: str) -> str:
         from psycopg import sql
 
@@ -150,9 +173,18 @@ class TableCheckpoint:
                     ) from error
 
     def _prepare(self, cursor: psycopg.Cursor[Any], role: str) -> None:
-        """All privileges are asked for at once, so that a run fails before it has indexed anything."""
         from psycopg import errors
 
+        if not self._is_ours(cursor, role):
+            # CREATE TABLE IF NOT EXISTS fails where another session makes the same table at the same moment.
+            with suppress(errors.UniqueViolation, errors.DuplicateTable, errors.DuplicateObject):
+                cursor.execute(self._sql(_CREATE))
+
+    def _is_ours(self, cursor: psycopg.Cursor[Any], role: str) -> bool:
+        """False where there is no table yet. All privileges are asked for at once, so that a run fails before it has indexed
+        anything.
+
+        :raises ConfigurationError: some are missing."""
         table = render(identifier(self.table))
         exists, lacking = cursor.execute(_STATE, {"table": table}).fetchone() or (False, [])
         if lacking:
@@ -160,10 +192,7 @@ class TableCheckpoint:
                 f"{self._owner}: the role {role!r} may not use the table. Remedy: "
                 + _grant(", ".join(lacking), "TABLE {}", self.table, role)
             )
-        if not exists:
-            # CREATE TABLE IF NOT EXISTS fails where another session makes the same table at the same moment.
-            with suppress(errors.UniqueViolation, errors.DuplicateTable, errors.DuplicateObject):
-                cursor.execute(self._sql(_CREATE))
+        return bool(exists)
 
     def _sql(self, text: str) -> Any:
         from psycopg import sql

@@ -10,6 +10,7 @@ from airflow_reindex_provider.checkpoints.asset import AssetCheckpoint
 from airflow_reindex_provider.checkpoints.table import TableCheckpoint
 from airflow_reindex_provider.checkpoints.variable import VariableCheckpoint
 from airflow_reindex_provider.control.acts import act_of
+from airflow_reindex_provider.control.checking import findings, worst
 from airflow_reindex_provider.control.checkpoints import reset_checkpoint, set_checkpoint
 from airflow_reindex_provider.control.looking import look
 from airflow_reindex_provider.control.parked import drop_parked, retry_parked
@@ -41,6 +42,15 @@ def do(stream: Stream, name: str, arguments: Arguments) -> dict[str, Any]:
 
 def _look(stream: Stream, given: Arguments) -> dict[str, Any]:
     return look(stream)
+
+
+def _check(stream: Stream, given: Arguments) -> dict[str, Any]:
+    found = findings(stream)
+    return {
+        "worst": str(worst(found)),
+        "findings": [finding.to_json() for finding in found],
+        "lines": [f"{finding.level}: {finding.what}: {finding.says}" for finding in found],
+    }
 
 
 def _refresh(stream: Stream, given: Arguments) -> dict[str, Any]:
@@ -150,6 +160,7 @@ def _recording(stream: Stream) -> PostgresSource:
 
 _DOES: dict[str, Callable[[Stream, Arguments], dict[str, Any]]] = {
     "look": _look,
+    "check": _check,
     "refresh": _refresh,
     "parked-retry": _parked_retry,
     "parked-drop": _parked_drop,

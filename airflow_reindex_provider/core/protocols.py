@@ -17,6 +17,7 @@ from airflow_reindex_provider.core.model import (
     Checkpoint,
     Chunk,
     Document,
+    Finding,
     Format,
     Generation,
     Groups,
@@ -361,6 +362,14 @@ class CheckpointStore(Protocol):
 
     def where(self, stream: str, generation: str) -> str:
         """Where a person finds the checkpoint, and how to reset it: one sentence for error messages."""
+
+
+@runtime_checkable
+class Checked(Protocol):
+    """An open source, an open target or a store that says what a stream needs of it, and whether it is so."""
+
+    def check(self) -> Iterator[Finding]:
+        """One finding for each thing, what others rest on first. Nothing is written, and what is wrong is no error."""
 
 
 class ProgressReporter(Protocol):

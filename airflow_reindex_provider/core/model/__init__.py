@@ -1,6 +1,7 @@
 """The nouns: what a run plans, reads, writes and remembers. All are immutable and turn into small JSON."""
 
 from airflow_reindex_provider.core.model.checkpoints import Checkpoint, Parked
+from airflow_reindex_provider.core.model.findings import Finding, Level
 from airflow_reindex_provider.core.model.plans import Batch, BatchResult, Generation, Plan, Size
 from airflow_reindex_provider.core.model.rows import Chunk, Counts, Document, Field, Rejection, Schema, WriteResult
 from airflow_reindex_provider.core.model.surveys import Counter, Groups, Horizon, Look, Outliers, Slices, Survey
@@ -15,12 +16,14 @@ __all__ = [
     "Counts",
     "Document",
     "Field",
+    "Finding",
     "Format",
     "Generation",
     "Groups",
     "Guarantee",
     "Horizon",
     "Key",
+    "Level",
     "Look",
     "Mode",
     "Outliers",

@@ -32,7 +32,7 @@ def survey(description: Description, relation: Relation, connection: psycopg.Con
     """:raises HorizonError: what the horizon rests on cannot be seen, and no lag is stated."""
     source, facts, schema = description.definition, description.catalogue.facts, description.schema
     kind = schema.cursor_type
-    _require_clock(source, kind, facts)
+    require_clock(source, kind, facts)
     warnings = (*_warnings(description), *examine(description, relation, connection))
     identity = facts["identity"] or {}
     if kind is CursorType.INTEGER:
@@ -48,7 +48,7 @@ def glance(description: Description, relation: Relation, connection: psycopg.Con
 
     :raises HorizonError: what it rests on cannot be seen, and no lag is stated."""
     source, facts, kind = description.definition, description.catalogue.facts, description.schema.cursor_type
-    _require_clock(source, kind, facts)
+    require_clock(source, kind, facts)
     if kind is CursorType.INTEGER:
         horizon, _, _ = integer_horizon(source, relation, connection, wait_s=0)
         return _held_by_prepared(source, facts) or horizon
@@ -66,6 +66,14 @@ def _of_time(source: PostgresDefinition, kind: CursorType, facts: dict[str, Any]
 
 def _warnings(description: Description) -> Iterator[str]:
     source, facts = description.definition, description.catalogue.facts
+    yield from index_warnings(description)
+    if holder := _holder(source, facts, NAMED_AFTER_S):
+        yield f"{source.label}: the horizon is held back by {holder}. Changes since then wait for it to end."
+
+
+def index_warnings(description: Description) -> Iterator[str]:
+    """Of each index that a run or a load has to do without."""
+    source = description.definition
     columns = description.order()
     if not description.catalogue.is_view and (ddl := description.index_ddl(columns)):
         yield f"{source.label} has no index on ({quoted(columns)}): every run reads the whole table. {ddl}"
@@ -75,8 +83,6 @@ def _warnings(description: Description) -> Iterator[str]:
             f"{source.label} has no index on ({quoted(columns)}): the first load, a rebuild and a sweep of each group read the"
             f" whole table. {ddl}"
         )
-    if holder := _holder(source, facts, NAMED_AFTER_S):
-        yield f"{source.label}: the horizon is held back by {holder}. Changes since then wait for it to end."
 
 
 def _holder(source: PostgresDefinition, facts: dict[str, Any], after_s: float) -> str | None:
@@ -96,7 +102,7 @@ def _basis(source: PostgresDefinition) -> str:
     return f"oldest open transaction, less {source.margin.total_seconds():g} s"
 
 
-def _require_clock(source: PostgresDefinition, kind: CursorType, facts: dict[str, Any]) -> None:
+def require_clock(source: PostgresDefinition, kind: CursorType, facts: dict[str, Any]) -> None:
     """:raises HorizonError: what the horizon rests on cannot be seen, and no lag is stated."""
     if source.lag is not None:
         return

@@ -13,6 +13,7 @@ from airflow_reindex_provider.core.keys import Checksum, KeyRange, Listed
 from airflow_reindex_provider.core.model import (
     Batch,
     Chunk,
+    Finding,
     Format,
     Groups,
     Key,
@@ -25,7 +26,7 @@ from airflow_reindex_provider.core.model import (
     Window,
 )
 from airflow_reindex_provider.databases.postgres.listing import KeyList
-from airflow_reindex_provider.sources.postgres import horizon, listing, looking, outliers
+from airflow_reindex_provider.sources.postgres import checking, horizon, listing, looking, outliers
 from airflow_reindex_provider.sources.postgres.asking import asking
 from airflow_reindex_provider.sources.postgres.cutting import Cutting
 from airflow_reindex_provider.sources.postgres.definition import PostgresDefinition
@@ -63,6 +64,10 @@ class PostgresSourceSession:
         found = self._describe()
         with self._asking():
             return looking.look(found, self._connection, since, limit)
+
+    def check(self) -> Iterator[Finding]:
+        with self._asking():
+            yield from checking.check(self._source, self._connection)
 
     # -- windows and rows
 

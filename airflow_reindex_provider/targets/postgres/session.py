@@ -12,12 +12,14 @@ from psycopg import errors, sql
 
 from airflow_reindex_provider.core.errors import ConfigurationError, GenerationGoneError
 from airflow_reindex_provider.core.keys import Checksum, KeyRange, Listed
-from airflow_reindex_provider.core.model import Document, Format, Generation, Key, Schema, Size
+from airflow_reindex_provider.core.model import Document, Finding, Format, Generation, Key, Schema, Size
+from airflow_reindex_provider.databases.postgres.checking import server
 from airflow_reindex_provider.databases.postgres.errors import explained
 from airflow_reindex_provider.databases.postgres.listing import KeyList
 from airflow_reindex_provider.databases.postgres.names import split_name
 from airflow_reindex_provider.databases.postgres.transactions import at_server, transaction
 from airflow_reindex_provider.databases.postgres.types import fits
+from airflow_reindex_provider.targets.postgres import checking
 from airflow_reindex_provider.targets.postgres.carrying import carry_over, hold_writes
 from airflow_reindex_provider.targets.postgres.checks import build_index
 from airflow_reindex_provider.targets.postgres.listing import key_list
@@ -189,6 +191,13 @@ class PostgresTargetSession:
             name: Size(self.count(name) if small else known if known >= 0 else None, not small, size)
             for name, known, small, size in rows
         }
+
+    def check(self) -> Iterator[Finding]:
+        yield server(self._connection)
+        yield from checking.rights(self._connection, self._schema)
+        generations = self.generations()
+        yield from checking.owners(self._connection, self._schema, self._name, generations)
+        yield checking.room([size.bytes or 0 for size in self.sizes().values()])
 
     def differing(self, generation: str, documents: Sequence[Document], schema: Schema) -> Sequence[tuple[Key, str]]:
         with self.writer(generation, schema, Format.ROWS) as writer, self._explained():

@@ -9,8 +9,20 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from airflow_reindex_provider.core.errors import ConfigurationError, GenerationGoneError
+from airflow_reindex_provider.core.findings import tried
 from airflow_reindex_provider.core.keys import Checksum, KeyRange, Listed
-from airflow_reindex_provider.core.model import Chunk, Document, Format, Generation, Key, Position, Schema, Size
+from airflow_reindex_provider.core.model import (
+    Chunk,
+    Document,
+    Finding,
+    Format,
+    Generation,
+    Key,
+    Position,
+    Schema,
+    Size,
+)
+from airflow_reindex_provider.targets.search import checking
 from airflow_reindex_provider.targets.search.conditions import require_as_made, require_writable, warnings
 from airflow_reindex_provider.targets.search.copies import differing, lacking
 from airflow_reindex_provider.targets.search.indexes import Action, Held, Index, Indexes, marked, path
@@ -154,6 +166,21 @@ class SearchTargetSession:
             for name in names
             if name in found
         }
+
+    def check(self) -> Iterator[Finding]:
+        target, calls = self._target, self._calls
+        yield checking.engine(calls)
+        yield checking.health(calls)
+        live = next((g.name for g in self.generations() if g.live), None)
+        yield checking.not_asked(target.privileges.format(names=f"{target.index} and {target.index}_*"))
+        if live is not None:
+            stated = target.given_settings()
+            yield tried("writes", lambda: self._writable(live, stated))
+        yield from checking.room(calls, needed=(self.sizes()[live].bytes or 0) if live else 0)
+
+    def _writable(self, generation: str, stated: Mapping[str, Any]) -> str:
+        require_writable(self._held(generation), stated=stated, label=self._target.label)
+        return f"{generation} takes writes."
 
     def differing(self, generation: str, documents: Sequence[Document], schema: Schema) -> Sequence[tuple[Key, str]]:
         return differing(self._calls, generation, documents, self._held(generation).mapping, schema)

@@ -50,3 +50,10 @@ def braked(name):
         return row
 
     return transform
+
+
+def picky(row):
+    """Some titles make no document: one fails in here, one is refused by the index."""
+    if row["title"] == "bad":
+        raise ValueError("a bad title")
+    return row | {"length": "not a number" if row["title"] == "wordy" else len(row["title"])}
