@@ -22,6 +22,7 @@ EXITS = """Exit codes:
 
 ARG_STREAM = argument("stream", metavar="STREAM", help="Name of the stream.")
 ARG_ONE_OR_ALL = argument("stream", metavar="STREAM", nargs="?", help="Name of the stream. Default: all of them.")
+ARG_STREAMS = argument("streams", metavar="STREAM", nargs="*", help="Names of streams. Default: all of them.")
 ARG_RUN_ID = argument("run_id", metavar="RUN_ID", nargs="?", help="Id of the run. Needed where there are several.")
 ARG_STATE = argument("--state", choices=tuple(map(str, StreamState)), help="Only the streams in this state.")
 ARG_MATCH = argument("--match", metavar="TEXT", help="Only the streams whose name, source or target has this in it.")
@@ -84,6 +85,12 @@ def _reading() -> Iterable[ActionCommand]:
         "How a stream is, or all of them",
         "reading.status_command",
         *(ARG_ONE_OR_ALL, ARG_WATCH, ARG_EVERY, ARG_EXACT, ARG_FILE, ARG_AS_RUN, ARG_TIMEOUT, *_SHOWING),
+    )
+    yield _command(
+        "check",
+        "Look for what is wrong or missing: connections, rights, indexes, triggers, clocks; writes nothing",
+        "looking.check_command",
+        *(ARG_STREAMS, ARG_FILE, ARG_AS_RUN, ARG_TIMEOUT, *_SHOWING),
     )
     yield _command("generations", "The indexes of a stream", "reading.generations_command", ARG_STREAM, *_SHOWING)
     yield _command(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,8 @@ from airflow_reindex_provider.cli.ending import FAILED, MISTAKEN, Ending
 from airflow_reindex_provider.control.carried import REINDEX
 from airflow_reindex_provider.control.status.catalogue import StreamEntry
 from airflow_reindex_provider.core.errors import ConfigurationError
-from airflow_reindex_provider.core.model import Checkpoint
+from airflow_reindex_provider.core.findings import warning
+from airflow_reindex_provider.core.model import Checkpoint, Finding
 from airflow_reindex_provider.stream import Stream
 
 if TYPE_CHECKING:
@@ -43,6 +45,18 @@ class ReadVariables(VariableCheckpoint):
         raise ConfigurationError("The command line only reads checkpoints: what changes them is a run.")
 
 
+class UnreadAssets(AssetCheckpoint):
+    """The checkpoints in an asset's state, which tasks alone reach."""
+
+    def load(self, stream: str, generation: str) -> Checkpoint:
+        raise ConfigurationError(
+            f"Stream {stream!r} keeps its checkpoint in the state of asset {self.name!r}, which only a task reads: give --as-run."
+        )
+
+    def check(self) -> Iterator[Finding]:
+        yield warning("store", f"Only a task reads the state of asset {self.name!r}: --as-run lets one look.")
+
+
 def stream_of(session: Session, entry: StreamEntry, file: str | None) -> Stream:
     """From the Dag file that Airflow knows it by, or from the one given.
 
@@ -52,15 +66,19 @@ def stream_of(session: Session, entry: StreamEntry, file: str | None) -> Stream:
     else:
         dag = entry.dag_of(REINDEX) or entry.dags[0]
         found = streams_in(*_place(session, dag.dag_id))
-    if entry.name not in found:
-        raise Ending(
-            MISTAKEN, f"No stream {entry.name!r} is in {file or 'its Dag file'}: it has {', '.join(found) or 'none'}."
-        )
-    return found[entry.name]
+    return named(found, entry.name, file or "its Dag file")
 
 
+def named(found: Mapping[str, Stream], name: str, file: str) -> Stream:
+    """:raises Ending: there is none of this name."""
+    if name not in found:
+        raise Ending(MISTAKEN, f"No stream {name!r} is in {file}: it has {', '.join(found) or 'none'}.")
+    return found[name]
+
+
+@cache
 def streams_in(path: Path, root: Path | None = None) -> dict[str, Stream]:
-    """All that the Dags of a file carry, by name.
+    """All that the Dags of a file carry, by name. It is imported once.
 
     :param root: of its bundle. :raises Ending: see :func:`stream_of`."""
     if not path.exists():
@@ -84,15 +102,10 @@ def _of(task: Any) -> Iterator[Stream]:
 
 
 def _readable(stream: Stream) -> Stream:
-    """:raises Ending: only tasks reach where its checkpoint is kept."""
     store = stream.checkpoint
-    if isinstance(store, AssetCheckpoint):
-        raise Ending(
-            MISTAKEN,
-            f"Stream {stream.name!r} keeps its checkpoint in the state of asset {store.name!r}, which only a task reads: give"
-            " --as-run.",
-        )
-    return replace(stream, checkpoint=ReadVariables(store.prefix)) if isinstance(store, VariableCheckpoint) else stream
+    if isinstance(store, VariableCheckpoint):
+        return replace(stream, checkpoint=ReadVariables(store.prefix))
+    return replace(stream, checkpoint=UnreadAssets(store.asset)) if isinstance(store, AssetCheckpoint) else stream
 
 
 def _place(session: Session, dag_id: str) -> tuple[Path, Path]:
@@ -100,7 +113,16 @@ def _place(session: Session, dag_id: str) -> tuple[Path, Path]:
     model = session.get(DagModel, dag_id)
     if model is None or not model.bundle_name or not model.relative_fileloc:
         raise Ending(FAILED, f"Airflow does not say where the file of Dag {dag_id!r} is. Name it with --file.")
-    bundles = DagBundlesManager()  # type: ignore[no-untyped-call]  # Airflow leaves it untyped
-    bundle = bundles.get_bundle(model.bundle_name)
-    bundle.initialize()
-    return Path(bundle.path) / model.relative_fileloc, Path(bundle.path)
+    try:
+        bundles = DagBundlesManager()  # type: ignore[no-untyped-call]  # Airflow leaves it untyped
+        bundle = bundles.get_bundle(model.bundle_name)
+        bundle.initialize()
+        root = Path(bundle.path)
+    except Exception as error:
+        # Whatever a bundle may do: it may be configured elsewhere alone, or be fetched from another machine.
+        raise Ending(
+            MISTAKEN,
+            f"The bundle {model.bundle_name!r} of Dag {dag_id!r} cannot be had on this machine: {error}. Name the Dag file with"
+            " --file, or give --as-run: a run has it.",
+        ) from error
+    return root / model.relative_fileloc, root

@@ -80,12 +80,12 @@ def lines_of(run: RunStatus) -> list[str]:
 
 def _ask(args: Namespace, doing: Doing, act: Act, arguments: dict[str, Any]) -> None:
     """:raises Ending: a person says no, or there is none to ask."""
+    if args.yes:
+        return
     if doing.lists_first:
         listed = end_of(args, begin(args.stream, act, {**arguments, "dry_run": True}, waits=True))
         for line in lines_of(listed):
             tell(line)
-    if args.yes:
-        return
     if not sys.stdin.isatty():
         raise Ending(MISTAKEN, "Nothing was done: there is nobody to ask. Give --yes to do it without a question.")
     tell(doing.asks.format(stream=args.stream))

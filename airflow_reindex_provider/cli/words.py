@@ -92,5 +92,5 @@ DOINGS: tuple[Doing, ...] = (
     ),
     Doing(("tombstones", "purge"), "tombstones-purge"),
 )
-AT_ONCE: Mapping[str, tuple[str, ...]] = {"look": ("status", "--exact")}
+AT_ONCE: Mapping[str, tuple[str, ...]] = {"look": ("status", "--exact"), "check": ("check",)}
 """Acts that a command does in its own process, and by a run with ``--as-run``."""

@@ -115,7 +115,8 @@ def _carrying_dag(row: Any, streams: tuple[str, ...], roles: tuple[str, ...], fi
         streams=streams,
         roles=roles,
         paused=bool(row.is_paused),
-        schedule=row.timetable_summary,
+        # As Airflow writes that there is none.
+        schedule=None if row.timetable_summary == "None" else row.timetable_summary,
         next_run_at=row.next_dagrun_create_after,
         interval_s=(end - start).total_seconds() if start and end else None,
         has_import_errors=bool(row.has_import_errors),

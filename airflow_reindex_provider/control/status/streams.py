@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from airflow_reindex_provider.control.acts import ACTS
 from airflow_reindex_provider.control.carried import REBUILD, REINDEX, SWEEP
 from airflow_reindex_provider.control.status.catalogue import CarryingDag, StreamEntry, list_streams
 from airflow_reindex_provider.control.status.facts import RunFacts, page_of_runs, run_of, runs_of
@@ -30,6 +31,7 @@ MOST_RECENT = 50
 """Runs of each Dag that the page of one stream shows."""
 LOOK = "look"
 """The action that looks at the source for changes that wait."""
+_BESIDES = frozenset(act.name for act in ACTS.values() if not act.in_form)
 _INTERVALS_BEHIND = 2.0
 _GRACE = timedelta(minutes=1)
 _ORDER = [StreamState.FAILING, StreamState.APPROVAL, StreamState.BEHIND]
@@ -200,7 +202,7 @@ def _state(
         return StreamState.REINDEXING
     # The last run of each kind counts: that a sweep has passed does not mend a run that cannot.
     last: dict[str, RunStatus] = {}
-    for run in over:
+    for run in _work(over):
         last.setdefault(run.dag_id, run)
     if any(run.state is RunState.FAILED for run in last.values()):
         return StreamState.FAILING
@@ -210,6 +212,11 @@ def _state(
     if mains and all(dag.paused for dag in mains):
         return StreamState.PAUSED
     return StreamState.IDLE
+
+
+def _work(over: Sequence[RunStatus]) -> list[RunStatus]:
+    """Without what was done besides: that somebody named a wrong key says nothing of how the stream is."""
+    return [run for run in over if run.mode not in _BESIDES]
 
 
 def _is_behind(dags: Sequence[CarryingDag], freshness: Freshness) -> bool:
@@ -224,7 +231,7 @@ def _message(state: StreamState, current: RunStatus | None, over: Sequence[RunSt
     if current is not None:
         return current.message
     if state is StreamState.FAILING:
-        failed = next(run for run in over if run.state is RunState.FAILED)
+        failed = next(run for run in _work(over) if run.state is RunState.FAILED)
         return failed.reason or f"Run {failed.run_id} of {failed.dag_id} failed."
     if state is StreamState.BEHIND:
         return f"Changes may be as old as {freshness.at_most_s:,.0f} s: no run has read them."
