@@ -10,6 +10,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from stand_in_engine import Reply, Request, stand_in
 
 from airflow_reindex_provider.checkpoints.table import TableCheckpoint
 from airflow_reindex_provider.control.checking import check, findings, worst
@@ -327,6 +328,40 @@ def test_a_search_engine(searched: Stream, monkeypatch: pytest.MonkeyPatch) -> N
         monkeypatch.setattr(search_checking, "LOW", low)
         monkeypatch.setattr(search_checking, "FLOOD", flood)
         assert found(searched, "target: room")["level"] == level
+
+
+@pytest.mark.parametrize(("lacks", "level"), [({}, "ok"), ({"write": False, "manage": False}, "wrong")])
+def test_what_a_user_may_do(lacks: dict[str, bool], level: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An Elasticsearch with security says so; the ones of the other tests have none. In the words of its reference."""
+    granted = {"create_index": True, "manage": True, "read": True, "write": True, **lacks}
+    told = {
+        "username": "indexer",
+        "has_all_requested": not lacks,
+        "cluster": {"monitor": True},
+        "index": {"things": granted, "things_*": granted},
+        "application": {},
+    }
+    replies = {
+        "/_security": told,
+        "/_cluster": {"status": "red", "number_of_data_nodes": 2},
+        "/_cat": [],
+        "/_nodes": None,
+    }
+
+    def answer(request: Request) -> Reply | None:
+        known = next((start for start in replies if request.path.startswith(start)), "")
+        return None if known == "/_nodes" else Reply(json=replies.get(known, {}))
+
+    with stand_in("elasticsearch") as engine:
+        monkeypatch.setenv("AIRFLOW_CONN_ENGINE", f"elasticsearch://127.0.0.1:{engine.port}/http")
+        engine.script = answer
+        with ElasticsearchTarget("engine", index="things").open("products") as session:
+            by_what = {finding.what: finding for finding in session.check()}
+    assert by_what["health"].level == "warning"
+    assert by_what["rights"].level == level
+    if lacks:
+        assert "manage, write on things_*" in by_what["rights"].says
+        assert str(by_what["rights"].statement).startswith('PUT /_security/role/reindex {"cluster": ["monitor"]')
 
 
 # -- statements in what is said

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from airflow_reindex_provider.core.errors import ReindexError
@@ -65,6 +67,31 @@ def _bytes(count: int) -> str:
     return f"{count / 1e9:,.1f} GB" if count >= 1e9 else f"{count / 1e6:,.1f} MB"
 
 
-def not_asked(privileges: str) -> Finding:
-    """Neither engine says without security what a user may do, and OpenSearch never does: the first write tells."""
-    return ok("rights", f"Reading works. What the user may write shows when a run does it; it needs {privileges}.")
+_CLUSTER = ("monitor",)
+_INDEX = ("create_index", "manage", "read", "write")
+"""What an Elasticsearch user needs, by the names that its API of roles has."""
+
+
+def rights(calls: Calls, names: Sequence[str], *, privileges: str) -> Finding:
+    """Elasticsearch says what a user may do, where its security is on; OpenSearch never does: there the first write tells.
+
+    :param names: of the indexes, patterns too. :param privileges: what is needed, in words."""
+    needed = {"cluster": list(_CLUSTER), "index": [{"names": list(names), "privileges": list(_INDEX)}]}
+    found = None
+    if calls.engine.name == "Elasticsearch":
+        with suppress(ReindexError):
+            found = calls.call("POST", "/_security/user/_has_privileges", needed)
+    if not found:
+        return ok("rights", f"Reading works. What the user may write shows when a run does it; it needs {privileges}.")
+    user = found["username"]
+    if found["has_all_requested"]:
+        return ok("rights", f"User {user!r} may do all that runs and rebuilds do.")
+    lacking = [f"{name} on the cluster" for name, has in found["cluster"].items() if not has]
+    for index, has in found["index"].items():
+        if without := [name for name, granted in has.items() if not granted]:
+            lacking.append(f"{', '.join(without)} on {index}")
+    role = json.dumps({"cluster": needed["cluster"], "indices": needed["index"]})
+    return wrong(
+        "rights",
+        f"User {user!r} lacks {'; '.join(lacking)}. Give it a role with them: PUT /_security/role/reindex {role}",
+    )

@@ -172,7 +172,8 @@ class SearchTargetSession:
         yield checking.engine(calls)
         yield checking.health(calls)
         live = next((g.name for g in self.generations() if g.live), None)
-        yield checking.not_asked(target.privileges.format(names=f"{target.index} and {target.index}_*"))
+        names = (target.index, f"{target.index}_*")
+        yield checking.rights(calls, names, privileges=target.privileges.format(names=" and ".join(names)))
         if live is not None:
             stated = target.given_settings()
             yield tried("writes", lambda: self._writable(live, stated))
