@@ -23,28 +23,28 @@ class Asked:
 
 
 def asked_of(context: Context, stream: Stream) -> Asked | None:
-    """What the run's conf asks for; None where that is the Dag's own work. A run that asks another stream of the same Dag ends
-    the task as skipped.
+    """What the run's conf asks for; None where that is the Dag's own work. A run that is about another stream of the same Dag
+    ends the task as skipped.
 
     :raises ConfigurationError: the conf has arguments of an action without its name, beside it, or that are no object; or it does
-        not say which stream of the Dag it is about."""
+        not say which stream of the Dag the action is about."""
     run: Any = context["dag_run"]
     conf: dict[str, Any] = run.conf or {}
-    action, arguments = conf.get(ACTION), conf.get(ARGUMENTS)
+    action, arguments, asked = conf.get(ACTION), conf.get(ARGUMENTS), conf.get(STREAM)
+    others = _others(context, stream)
+    if asked in others:
+        raise AirflowSkipException(f"The run is for stream {asked!r}.")
     if not action:
         if arguments:
             raise ConfigurationError(
                 f"Run {run.run_id!r}: its conf has {ARGUMENTS!r} and no {ACTION!r} to do with them."
             )
         return None
-    asked = conf.get(STREAM)
-    if asked is None and (others := _others(context, stream)):
+    if asked != stream.name and (others or asked is not None):
         raise ConfigurationError(
-            f"Run {run.run_id!r}: its Dag carries several streams, so its conf has to say which of them is meant:"
-            f" {STREAM!r}, one of {', '.join(map(repr, sorted([stream.name, *others])))}."
+            f"Run {run.run_id!r}: its conf has to say which stream the action is about: {STREAM!r}, one of"
+            f" {', '.join(map(repr, sorted([stream.name, *others])))}, and not {asked!r}."
         )
-    if asked not in (None, stream.name):
-        raise AirflowSkipException(f"The run is for stream {asked!r}.")
     if arguments is not None and not isinstance(arguments, dict):
         raise ConfigurationError(
             f"Run {run.run_id!r}: {ARGUMENTS!r} in its conf is an object, with the action's arguments."

@@ -477,8 +477,20 @@ def test_which_stream_of_a_dag_is_meant() -> None:
     assert asked_of(both, other) == Asked("remove", {"dry_run": True})
     with pytest.raises(AirflowSkipException, match="'goods'"):
         asked_of(both, mine)
-    with pytest.raises(ConfigurationError, match="'goods', 'products'"):
-        asked_of(context({"action": "remove"}, mine, other), mine)
+    for asked in (None, "elsewhere"):
+        with pytest.raises(ConfigurationError, match="'goods', 'products'"):
+            asked_of(context({"action": "remove", "stream": asked}, mine, other), mine)
+    with pytest.raises(ConfigurationError, match="not 'elsewhere'"):
+        asked_of(context({"action": "remove", "stream": "elsewhere"}, mine), mine)
+
+
+def test_a_run_for_one_stream_of_a_dag() -> None:
+    """Indexes that one alone; of an author's own Dag the key may mean something else."""
+    mine, other = raced(), replace(raced(), name="goods")
+    assert asked_of(context({"stream": "goods"}, mine, other), other) is None
+    with pytest.raises(AirflowSkipException):
+        asked_of(context({"stream": "goods"}, mine, other), mine)
+    assert asked_of(context({"stream": "of water"}, mine, other), mine) is None
 
 
 @pytest.mark.parametrize(
