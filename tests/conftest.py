@@ -67,6 +67,16 @@ def _server(server: P) -> Iterator[P]:
         server.__exit__()
 
 
+@pytest.fixture(scope="session")
+def chromium_path() -> str:
+    """The browser of the system, or the one that REINDEX_CHROMIUM names; none is downloaded."""
+    found = os.environ.get("REINDEX_CHROMIUM") or shutil.which("chromium")
+    if found is None:
+        unavailable("Chromium", RuntimeError("it is not on the path, nor does REINDEX_CHROMIUM say where it is"))
+    assert found is not None
+    return found
+
+
 @pytest.fixture
 def database(postgres: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
     """A fresh database with an Airflow connection in the environment; dropped afterwards, sessions in it included."""

@@ -24,7 +24,7 @@ from xdist.workermanage import WorkerController
 
 from airflow_reindex_provider.testing.search_engine import SearchEngine
 
-TOGETHER = ("tests/airflow/", "tests/acceptance/test_celery.py", "tests/acceptance/test_demo.py")
+TOGETHER = ("tests/airflow/", "tests/browser/", "tests/acceptance/test_celery.py", "tests/acceptance/test_demo.py")
 """One worker's, so that no two Airflows run at once; they begin first, since they wait more than they work."""
 
 _MOST = 6

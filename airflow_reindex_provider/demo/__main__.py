@@ -22,6 +22,7 @@ except ImportError:
 from airflow_reindex_provider.demo.corpus import ROWS, read_corpus
 from airflow_reindex_provider.demo.docs_table import load
 from airflow_reindex_provider.demo.story import Story
+from airflow_reindex_provider.plugin.entry import PAGE
 from airflow_reindex_provider.testing.airflow import Airflow
 from airflow_reindex_provider.testing.postgres import Database, EmbeddedPostgres
 
@@ -86,6 +87,7 @@ def _demo(console: Console, *, stay: bool) -> None:
         say("All as expected.")
         if stay:
             say(f"The UI is open: {airflow.url}  user {airflow.user}  password {airflow.password}  (Ctrl-C ends)")
+            say(f"The page of the streams: {airflow.url}{PAGE}")
             _wait_for_signal()
         say("Stopping.")
     say("Done; nothing is left running.")

@@ -18,6 +18,8 @@ from airflow_reindex_provider.plugin.bundle import BUNDLE, MAIN, content_hash
 URL_PREFIX = "/reindex"
 NAME = "Reindex"
 """In Airflow's menu and on its tabs; the bundle leaves its component in ``globalThis[NAME]``."""
+PAGE = "/plugin/reindex"
+"""Below Airflow's own address, which makes it from the route of what is in its menu."""
 _PLACES = ("nav", "dag", "dag_run", "dashboard")
 
 Scope = MutableMapping[str, Any]
@@ -55,7 +57,7 @@ class ReindexPlugin(AirflowPlugin):
                 "name": NAME,
                 "bundle_url": url,
                 "destination": place,
-                "url_route": "reindex" if place == "nav" else f"reindex-{place.replace('_', '-')}",
+                "url_route": PAGE.rpartition("/")[2] if place == "nav" else f"reindex-{place.replace('_', '-')}",
                 **({"nav_top_level": True} if place == "nav" else {}),
             }
             for place in _PLACES

@@ -54,6 +54,7 @@ def list_streams(
     offset: Offset = 0,
     q: Annotated[str, Query(max_length=250, description="Text in the name, the source's or the target's label.")] = "",
     state: Annotated[list[str] | None, Query(description=f"Any of these: {', '.join(_STATES)}.")] = None,
+    dag_id: Annotated[str | None, Query(max_length=250, description="Of a Dag: those that it carries.")] = None,
     order_by: Annotated[
         str, Query(description=f"One of {', '.join(_ORDERS)}; with - before it, the other way round.")
     ] = "attention",
@@ -62,7 +63,10 @@ def list_streams(
     wanted = [s for s in state or () if s]
     if unknown := [s for s in wanted if s not in _STATES]:
         raise Problem(422, "parameters", f"state: there is no {unknown[0]!r}. There are: {', '.join(_STATES)}.")
-    found = list_status(session, entries=person.streams())
+    entries = person.streams()
+    if dag_id is not None:
+        entries = {name: e for name, e in entries.items() if any(dag.dag_id == dag_id for dag in e.dags)}
+    found = list_status(session, entries=entries)
     text = q.strip().lower()
     chosen = [
         s

@@ -27,6 +27,38 @@ def test_list_detail_runs_and_run(metadata, server):
     assert (run["state"], run["total_count"]) == ("completed", 5)
 
 
+def test_what_a_stopped_run_has_done(metadata, server):
+    """Batches that did not end have done something, though the closing task counts none of it."""
+    metadata.parse(*dags(stream()))
+    xcoms = {
+        ("extract", -1, "reindex_plan"): {"stream": "items", "rows": 10},
+        ("index", 0, "reindex_progress"): {
+            "stream": "items",
+            "status": "cancelled",
+            "total": 10,
+            "processed": 4,
+            "message": "",
+        },
+        ("checkpoint", -1, "reindex_run"): {"stream": "items", "processed": 0, "total": 10},
+    }
+    run_id = metadata.run(
+        "reindex_items", "failed", xcoms=xcoms, tasks={("index", 0): "failed"}, note="Cancelled by anna"
+    )
+    run = server.client("anna").get(f"{API}/streams/items/runs/reindex_items/{run_id}").json()
+    assert (run["state"], run["indexed_count"], run["progress"]) == ("cancelled", 4, 0.4)
+
+
+def test_the_streams_of_a_dag(metadata, server):
+    """Asked by the tab of a Dag; of one that carries none, or that is not there, none."""
+    metadata.parse(*dags(stream()), *dags(stream("others")))
+    client = server.client("anna")
+    found = {
+        dag_id: [s["name"] for s in client.get(f"{API}/streams?dag_id={dag_id}").json()["streams"]]
+        for dag_id in ("rebuild_items", "reindex_others", "nothing")
+    }
+    assert found == {"rebuild_items": ["items"], "reindex_others": ["others"], "nothing": []}
+
+
 def test_an_act_starts_one_run(metadata, server):
     """Asked for again it is the same run; with other arguments it is in the way."""
     metadata.parse(*dags(stream()))

@@ -158,6 +158,9 @@ def _figures(
     if outcome is not None and "processed" in outcome and state not in (RunState.RUNNING, RunState.QUEUED):
         indexed = int(outcome.get("rows" if "ranges" in outcome else "processed") or 0)
         total = int(outcome.get("rows" if "ranges" in outcome else "total") or 0)
+        if state is not RunState.COMPLETED:
+            # What a batch that did not end has done, no closing task counts; it is in the index all the same.
+            indexed = max(indexed, sum(batch.processed for batch in batches))
     else:
         indexed = sum(batch.processed for batch in batches)
         planned = None if plan is None else int(plan.get("rows") or 0)

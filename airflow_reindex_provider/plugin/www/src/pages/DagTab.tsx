@@ -14,7 +14,7 @@ export function DagTab({ dagId, runId }: { dagId: string; runId?: string }) {
     (signal) => api.streams({ dagId }, signal),
     () => "done",
   );
-  const mine = polled.data?.streams.filter((stream) => stream.dags.some((dag) => dag.dag_id === dagId)) ?? null;
+  const mine = polled.data?.streams ?? null;
   if (mine === null || mine.length === 0) {
     return (
       <Stack p={4}>

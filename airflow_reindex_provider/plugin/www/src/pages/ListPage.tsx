@@ -124,7 +124,12 @@ function Head({ column, orderBy, onOrder }: { column: Column; orderBy: string; o
   const order = by === undefined ? null : orderBy === by ? "ascending" : orderBy === `-${by}` ? "descending" : null;
   const next = order === null ? (by ?? ATTENTION) : order === "ascending" ? `-${by}` : ATTENTION;
   return (
-    <Table.ColumnHeader aria-sort={order ?? "none"} textAlign={numeric ? "end" : "start"}>
+    <Table.ColumnHeader
+      aria-sort={order ?? "none"}
+      fontSize="xs"
+      fontWeight="semibold"
+      textAlign={numeric ? "end" : "start"}
+    >
       {by ? (
         <Button fontWeight="semibold" onClick={() => onOrder(next)} px={0} size="xs" variant="plain">
           {label}
@@ -140,15 +145,16 @@ function Head({ column, orderBy, onOrder }: { column: Column; orderBy: string; o
 function Row({ stream }: { stream: Stream }) {
   return (
     <Table.Row data-stream={stream.name}>
-      <Table.Cell maxWidth="24rem">
+      <Table.Cell maxWidth="24rem" whiteSpace="normal">
         <Link asChild colorPalette="blue" fontWeight="semibold">
           <RouterLink to={`/plugin/reindex/streams/${encodeURIComponent(stream.name)}`}>{stream.name}</RouterLink>
         </Link>
         <Text color="fg.muted" fontSize="xs" overflowWrap="anywhere">
-          {stream.source} → {stream.target}
+          {stream.source}
+          <br />→ {stream.target}
         </Text>
       </Table.Cell>
-      <Table.Cell maxWidth="22rem">
+      <Table.Cell maxWidth="22rem" whiteSpace="normal">
         <State state={stream.state} />
         {stream.run ? (
           <Box mt={2} width="10rem">

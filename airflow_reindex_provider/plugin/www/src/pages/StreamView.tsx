@@ -15,7 +15,7 @@ import { CheckpointPanel, Generations, Groups, Parked, SweepPanel } from "../par
 import { State } from "../parts/State";
 import { usePolled } from "../polling";
 import type { Run, Stream } from "../types";
-import { isOver, moment, paceOf } from "../words";
+import { moment, paceOf } from "../words";
 
 /** One stream: all that is known of it, and all that may be done to it. */
 export function StreamView({ name, runId, above }: { name: string; runId?: string; above?: ReactNode }) {
@@ -50,9 +50,11 @@ function Body({ stream, runId }: { stream: Stream; runId?: string }) {
     <>
       <Flex align="start" gap={4} justify="space-between" wrap="wrap">
         <Box minWidth={0}>
-          <Flex align="center" gap={3} wrap="wrap">
+          <Flex align="center" gap={3}>
             <State state={stream.state} />
-            <Text overflowWrap="anywhere">{stream.message}</Text>
+            <Text lineClamp={2} overflowWrap="anywhere" title={stream.message}>
+              {stream.message}
+            </Text>
           </Flex>
           <Text color="fg.muted" fontSize="sm" mt={1}>
             {stream.source} → {stream.target}, {stream.guarantee.replaceAll("_", " ")}
@@ -93,7 +95,7 @@ const idOf = (run: Run) => `${run.dag_id} ${run.run_id}`;
 function choose(stream: Stream, chosenId: string | null): Run | null {
   const runs = stream.run ? [stream.run, ...stream.recent] : stream.recent;
   const chosen = chosenId === null ? undefined : runs.find((run) => idOf(run).endsWith(chosenId));
-  return chosen ?? stream.run ?? stream.recent.find((run) => isOver(run) && run.batches !== undefined) ?? null;
+  return chosen ?? stream.run ?? stream.recent[0] ?? null;
 }
 
 const FIRST = ["run", "dry-run", "rebuild", "sweep"];

@@ -59,7 +59,7 @@ export function AskDialog({ question, onClose }: { question: Question; onClose: 
               </Dialog.Header>
               <Dialog.Body>
                 <Stack gap={4}>
-                  <Dialog.Description>{question.says}</Dialog.Description>
+                  <Dialog.Description color="fg">{question.says}</Dialog.Description>
                   {question.fields.map((field) => (
                     <Asked field={field} key={field.name} onType={type(field.name)} text={typed[field.name] ?? ""} />
                   ))}

@@ -35,7 +35,7 @@ export function Figures({ run }: { run: Run }) {
   ].filter(Boolean);
   return (
     <Text fontSize="sm" fontVariantNumeric="tabular-nums" data-testid="figures">
-      {parts.join(" · ") || "No plan yet"}
+      {parts.join(" · ") || (isOver(run) ? "No plan" : "No plan yet")}
     </Text>
   );
 }

@@ -25,7 +25,6 @@ export function FollowedNotice({ stream }: { stream: Stream }) {
     <Flex align="start" data-testid="followed" gap={2}>
       <Box flex="1" minWidth={0}>
         <Notice status={status} title={said}>
-          {run?.reason ? `${run.reason}\n` : ""}
           {linesOf(run?.result ?? null).map((line) => `${line}\n`)}
           <Statement ddl={run?.result?.ddl} />
           <RunLink run={started} />

@@ -90,7 +90,7 @@ function Plot({
             <line x1={LEFT} x2={WIDTH} y1={y(most)} y2={y(most)} />
             <line x1={LEFT} x2={WIDTH} y1={floor} y2={floor} />
           </g>
-          <g fill="var(--chakra-colors-fg-muted)" fontSize="10">
+          <g fill="var(--chakra-colors-fg-muted)" style={{ fontSize: 8 }}>
             <text textAnchor="end" x={LEFT - 6} y={y(most) + 4}>
               {unit(most)}
             </text>

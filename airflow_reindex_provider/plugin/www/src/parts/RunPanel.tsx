@@ -5,16 +5,30 @@ import { AnswerButtons, CancelButton } from "../acting";
 import { api } from "../api";
 import { usePolled } from "../polling";
 import type { Batch, Run, Stream } from "../types";
-import { count, duration, isOver, moment, outcomes, took } from "../words";
+import { count, duration, isOver, moment, outcomes, plural, took } from "../words";
 import { Bar, Figures } from "./Bar";
 import { RunLink } from "./links";
 import { Notice } from "./Notices";
-import { Section } from "./Section";
+import { Muted, Section } from "./Section";
 import { State } from "./State";
 
 /** The run under way, or the one that was chosen: one bar, and its batches. */
 export function RunPanel({ stream, run }: { stream: Stream; run: Run }) {
   const live = stream.run?.run_id === run.run_id && stream.run.dag_id === run.dag_id ? stream.run : null;
+  return live ? <Panel run={live} stream={stream} /> : <Fetched key={run.run_id} run={run} stream={stream} />;
+}
+
+/** A run that is not the one under way is asked for on its own: among others it comes without its batches. */
+function Fetched({ stream, run }: { stream: Stream; run: Run }) {
+  const polled = usePolled(
+    JSON.stringify([stream.name, run.dag_id, run.run_id, run.state]),
+    (signal) => api.run(stream.name, run.dag_id, run.run_id, signal),
+    (one) => (isOver(one) ? "done" : "quick"),
+  );
+  return <Panel run={polled.data ?? run} stream={stream} />;
+}
+
+function Panel({ stream, run }: { stream: Stream; run: Run }) {
   return (
     <Section
       actions={
@@ -45,49 +59,42 @@ export function RunPanel({ stream, run }: { stream: Stream; run: Run }) {
             {run.reason}
           </Notice>
         ) : null}
-        {live && live.batches.length > 0 ? (
-          <Batches batches={live.batches} />
-        ) : (
-          <Fetched run={run} stream={stream.name} />
-        )}
+        {run.batches.length > 0 ? <Batches batches={run.batches} /> : null}
       </Stack>
     </Section>
   );
-}
-
-/** The batches of a run that is not the one under way are asked for on their own. */
-function Fetched({ stream, run }: { stream: string; run: Run }) {
-  const polled = usePolled(
-    JSON.stringify([stream, run.dag_id, run.run_id, run.state]),
-    (signal) => api.run(stream, run.dag_id, run.run_id, signal),
-    (one) => (isOver(one) ? "done" : "quick"),
-  );
-  return polled.data && polled.data.batches.length > 0 ? <Batches batches={polled.data.batches} /> : null;
 }
 
 const ORDER = ["failed", "retrying", "running", "waiting", "cancelled", "pending", "completed", "skipped"];
 
 function Batches({ batches }: { batches: Batch[] }) {
   const shown = batches.toSorted((a, b) => ORDER.indexOf(a.status) - ORDER.indexOf(b.status));
+  const states = ORDER.map((state) => [batches.filter((batch) => batch.status === state).length, state] as const);
+  const said = states.filter(([n]) => n > 0).map(([n, state]) => `${count(n)} ${state}`);
   return (
-    <Table.ScrollArea maxHeight="22rem">
-      <Table.Root aria-label="Batches" size="sm" stickyHeader>
-        <Table.Header>
-          <Table.Row>
-            <Table.ColumnHeader>Batch</Table.ColumnHeader>
-            <Table.ColumnHeader>State</Table.ColumnHeader>
-            <Table.ColumnHeader textAlign="end">Done</Table.ColumnHeader>
-            <Table.ColumnHeader textAlign="end">Speed</Table.ColumnHeader>
-            <Table.ColumnHeader textAlign="end">To go</Table.ColumnHeader>
-          </Table.Row>
-        </Table.Header>
-        <Table.Body>
-          {shown.map((batch) => (
-            <BatchRow batch={batch} key={`${batch.task_id} ${batch.map_index}`} />
-          ))}
-        </Table.Body>
-      </Table.Root>
-    </Table.ScrollArea>
+    <>
+      <Muted>
+        {plural(batches.length, "batch", "batches")}: {said.join(", ")}
+      </Muted>
+      <Table.ScrollArea maxHeight="22rem">
+        <Table.Root aria-label="Batches" size="sm" stickyHeader>
+          <Table.Header>
+            <Table.Row>
+              <Table.ColumnHeader>Batch</Table.ColumnHeader>
+              <Table.ColumnHeader>State</Table.ColumnHeader>
+              <Table.ColumnHeader textAlign="end">Done</Table.ColumnHeader>
+              <Table.ColumnHeader textAlign="end">Speed</Table.ColumnHeader>
+              <Table.ColumnHeader textAlign="end">To go</Table.ColumnHeader>
+            </Table.Row>
+          </Table.Header>
+          <Table.Body>
+            {shown.map((batch) => (
+              <BatchRow batch={batch} key={`${batch.task_id} ${batch.map_index}`} />
+            ))}
+          </Table.Body>
+        </Table.Root>
+      </Table.ScrollArea>
+    </>
   );
 }
 
@@ -103,6 +110,7 @@ function BatchRow({ batch }: { batch: Batch }) {
             <Button
               aria-expanded={open}
               fontWeight="normal"
+              height="auto"
               onClick={() => setOpen(!open)}
               px={0}
               size="xs"
@@ -123,7 +131,7 @@ function BatchRow({ batch }: { batch: Batch }) {
           ) : null}
         </Table.Cell>
         <Table.Cell fontVariantNumeric="tabular-nums" textAlign="end">
-          {count(batch.processed)} of {count(batch.total)}
+          {batch.total === null ? "–" : `${count(batch.processed)} of ${count(batch.total)}`}
         </Table.Cell>
         <Table.Cell fontVariantNumeric="tabular-nums" textAlign="end">
           {batch.docs_per_s ? `${count(Math.round(batch.docs_per_s))}/s` : "–"}

@@ -32,6 +32,7 @@ export function Runs({ runs, chosen, onChoose }: { runs: Run[]; chosen: Run | nu
                     aria-label={`Show run ${run.run_id}`}
                     aria-pressed={sameRun(chosen, run)}
                     onClick={() => onChoose(run)}
+                    height="auto"
                     px={0}
                     size="xs"
                     variant="plain"

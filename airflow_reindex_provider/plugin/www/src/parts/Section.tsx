@@ -15,7 +15,7 @@ export function Section({
 }) {
   const id = useId();
   return (
-    <Box aria-labelledby={id} as="section" borderWidth={1} borderRadius="md" bg="bg.panel" p={4}>
+    <Box aria-labelledby={id} as="section" borderWidth={1} borderRadius="md" p={4}>
       <Flex align="center" gap={3} justify="space-between" mb={3} wrap="wrap">
         <Box>
           <Heading as="h2" id={id} size="md">

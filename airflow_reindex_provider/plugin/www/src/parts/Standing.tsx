@@ -28,7 +28,11 @@ export function Parked({ stream }: { stream: Stream }) {
           </>
         ) : null
       }
-      aside="The target refuses them; each is tried again later, and holds nothing up."
+      aside={
+        parked?.count
+          ? "The target or the transform refuses them; each is tried again later, and holds nothing up."
+          : undefined
+      }
       title={`Parked documents: ${parked ? count(parked.count) : "not known"}`}
     >
       {documents.length > 0 ? (
@@ -61,7 +65,9 @@ export function Parked({ stream }: { stream: Stream }) {
                       keyOf(one.key)
                     )}
                   </Table.Cell>
-                  <Table.Cell overflowWrap="anywhere">{one.reason}</Table.Cell>
+                  <Table.Cell overflowWrap="anywhere" whiteSpace="normal">
+                    {one.reason}
+                  </Table.Cell>
                   <Table.Cell textAlign="end">{count(one.attempts)}</Table.Cell>
                   <Table.Cell whiteSpace="nowrap">{nextTry(one.next_try_at)}</Table.Cell>
                 </Table.Row>
@@ -70,6 +76,7 @@ export function Parked({ stream }: { stream: Stream }) {
           </Table.Root>
         </Table.ScrollArea>
       ) : null}
+      {parked?.count === 0 ? <Muted>No document is refused.</Muted> : null}
       {parked && parked.count > documents.length ? (
         <Muted>
           {documents.length > 0
@@ -109,8 +116,9 @@ export function Generations({ stream }: { stream: Stream }) {
           <Table.Body>
             {stream.generations.toReversed().map((one) => (
               <Table.Row data-generation={one.name} key={one.name}>
-                <Table.Cell overflowWrap="anywhere">
-                  {one.name}{" "}
+                <Table.Cell overflowWrap="anywhere" whiteSpace="normal">
+                  {one.name}
+                  <br />
                   <Badge colorPalette={one.live ? "green" : "gray"} variant="surface">
                     {served(one)}
                   </Badge>
