@@ -16,6 +16,7 @@ from airflow_reindex_provider.control.looking import look
 from airflow_reindex_provider.control.parked import drop_parked, retry_parked
 from airflow_reindex_provider.control.streams import accept_changes, move_checkpoint, remove_stream, rename_stream
 from airflow_reindex_provider.control.tombstones import purge_tombstones
+from airflow_reindex_provider.control.words import counted
 from airflow_reindex_provider.core.errors import ConfigurationError
 from airflow_reindex_provider.core.model import Checkpoint, Key
 from airflow_reindex_provider.core.progress import utc_now
@@ -59,12 +60,15 @@ def _refresh(stream: Stream, given: Arguments) -> dict[str, Any]:
 
 def _parked_retry(stream: Stream, given: Arguments) -> dict[str, Any]:
     changed = retry_parked(stream, keys=_keys(given), group=given.get("group"))
-    return {"count": changed, "lines": [f"{changed:,} parked documents are tried again by the next run."]}
+    return {
+        "count": changed,
+        "lines": [f"{counted(changed, 'parked document', ('is', 'are'))} tried again by the next run."],
+    }
 
 
 def _parked_drop(stream: Stream, given: Arguments) -> dict[str, Any]:
     changed = drop_parked(stream, keys=_keys(given), group=given.get("group"))
-    lines = [f"{changed:,} parked documents were given up: they come back when their rows change, or with a sweep."]
+    lines = [f"{counted(changed, 'parked document', ('was', 'were'))} given up, until a change of the row or a sweep."]
     return {"count": changed, "lines": lines}
 
 
@@ -85,7 +89,7 @@ def _checkpoint_reset(stream: Stream, given: Arguments) -> dict[str, Any]:
 
 
 def _told(checkpoint: Checkpoint) -> str:
-    return f"{checkpoint.position or 'none'}, with {len(checkpoint.parked):,} parked documents"
+    return f"{checkpoint.position or 'none'}, with {counted(len(checkpoint.parked), 'parked document')}"
 
 
 def _checkpoint_move(stream: Stream, given: Arguments) -> dict[str, Any]:
@@ -149,7 +153,7 @@ def _tombstones_remove(stream: Stream, given: Arguments) -> dict[str, Any]:
 def _tombstones_purge(stream: Stream, given: Arguments) -> dict[str, Any]:
     older_than = timedelta(days=given["older_than_days"])
     purged = purge_tombstones(stream, older_than=older_than, conn_id=given.get("conn_id"))
-    return {"count": purged, "lines": [f"{purged:,} recorded deletions were forgotten."]}
+    return {"count": purged, "lines": [f"{counted(purged, 'recorded deletion', ('was', 'were'))} forgotten."]}
 
 
 def _recording(stream: Stream) -> PostgresSource:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from airflow_reindex_provider.control.places import reads_from
+from airflow_reindex_provider.control.words import counted
 from airflow_reindex_provider.core.errors import ConfigurationError
 from airflow_reindex_provider.core.model import Look, Position
 from airflow_reindex_provider.core.protocols import LookingSource
@@ -57,13 +58,13 @@ def _lines(seen: Look, oldest_s: float | None) -> list[str]:
         lines = ["Nothing waits: the index has every change that can be seen."]
     else:
         age = "" if oldest_s is None else f"; the oldest is {oldest_s:,.0f} s old ({seen.oldest})"
-        lines = [f"{_counted(seen.waiting, seen)} wait past the checkpoint{age}."]
+        lines = [f"{_counted(seen.waiting, seen, ('waits', 'wait'))} past the checkpoint{age}."]
     if seen.ahead:
-        lines.append(f"{_counted(seen.ahead, seen)} are stamped ahead of the source's clock.")
+        lines.append(f"{_counted(seen.ahead, seen, ('is', 'are'))} stamped ahead of the source's clock.")
     if seen.horizon.held_by:
         lines.append(f"The horizon is held back: {seen.horizon.held_by}.")
     return lines
 
 
-def _counted(count: int, seen: Look) -> str:
-    return f"{count:,}{' or more' if count >= seen.limit else ''} changes"
+def _counted(count: int, seen: Look, verb: tuple[str, str]) -> str:
+    return counted(count, "change", verb, more=count >= seen.limit)

@@ -83,7 +83,7 @@ def test_the_story(cli: CommandLine, airflow: Airflow, stream: Callable[..., Str
     assert "no parked document has the key 8" in cli.reindex("parked", "retry", "typed", "--key", "8", code=1).err
     items.at_source("UPDATE {} SET title = 'good' WHERE id = 7")
     assert (
-        "1 parked documents are tried again" in cli.reindex("parked", "retry", "typed", "--key", "7", "-o", "plain").out
+        "1 parked document is tried again" in cli.reindex("parked", "retry", "typed", "--key", "7", "-o", "plain").out
     )
     cli.reindex("run", "typed")
     assert cli.reindex("parked", "list", "typed", "-o", "json").json == []

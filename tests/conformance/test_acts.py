@@ -96,7 +96,7 @@ def test_parked_documents_are_tried_again(kind: str, make: Callable[..., Stream]
     before = stored(stream)
     answer = do(stream, "parked-retry", {"keys": [["5"]]})
     assert (answer["count"], due(stream)) == (1, ["5"])
-    assert answer["lines"] == ["1 parked documents are tried again by the next run."]
+    assert answer["lines"] == ["1 parked document is tried again by the next run."]
     assert do(stream, "parked-retry", {})["count"] == 3
     assert sorted(due(stream)) == ["3", "5", "7"]
     after = stored(stream)
