@@ -9,7 +9,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from airflow_reindex_provider.cli.figures import behind, count, moment, part, span
+from airflow_reindex_provider.cli.figures import behind, count, moment, part, printable, span
 from airflow_reindex_provider.control.status.records import RunStatus, StreamStatus
 from airflow_reindex_provider.core.progress import utc_now
 
@@ -51,23 +51,21 @@ def render_streams(streams: Sequence[StreamStatus], note: str = "") -> Renderabl
 def render_stream(status: StreamStatus, note: str = "") -> RenderableType:
     """With the batches of the run that is under way."""
     head = Text.assemble((status.name, "bold"), "  ", _state(status.state), f"  behind {behind(status)}")
-    parts: list[RenderableType] = [head, Text(f"{status.source} to {status.target}", style="dim")]
-    parts.append(render_run(status.run) if status.run else Text(status.message))
+    parts: list[RenderableType] = [head, _said(f"{status.source} to {status.target}", "dim")]
+    parts.append(render_run(status.run) if status.run else _said(status.message))
     return Group(*parts, _foot(note))
 
 
 def render_run(run: RunStatus) -> RenderableType:
     table = Table.grid(padding=(0, 2))
-    table.add_row(Text(f"{run.mode} {run.run_id}"), _state(run.state), _bar(run.progress), _figures(run))
-    table.add_row(Text(run.reason or run.message, style="dim"))
+    table.add_row(_said(f"{run.mode} {run.run_id}"), _state(run.state), _bar(run.progress), _figures(run))
+    table.add_row(_said(run.reason or run.message, "dim"))
     batches = sorted(run.batches, key=lambda b: _FIRST.index(b.status) if b.status in _FIRST else len(_FIRST))
     lines = Table.grid(padding=(0, 2))
     for batch in batches[:_MOST_BATCHES]:
         done = batch.processed / batch.total if batch.total else 1.0 if batch.status == "completed" else None
         figures = f"{count(batch.processed)} of {count(batch.total)}"
-        lines.add_row(
-            Text(f"  {batch.label}"), _state(batch.status), _bar(done), figures, Text(batch.message, style="dim")
-        )
+        lines.add_row(_said(f"  {batch.label}"), _state(batch.status), _bar(done), figures, _said(batch.message, "dim"))
     more = len(batches) - _MOST_BATCHES
     return Group(table, lines, *([Text(f"  and {more} more", style="dim")] if more > 0 else []))
 
@@ -76,6 +74,10 @@ def line_of(run: RunStatus) -> str:
     """For a terminal that cannot draw."""
     figures = _figures(run)
     return f"Run {run.run_id} of {run.dag_id}: {run.state}" + (f", {figures}" if figures else "")
+
+
+def _said(text: str, style: str = "") -> Text:
+    return Text(printable(text), style=style)
 
 
 def _state(state: str) -> Text:

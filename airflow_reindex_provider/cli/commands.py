@@ -10,10 +10,9 @@ from typing import Any
 from airflow.utils.cli import action_cli, suppress_logs_and_warning
 from airflow.utils.providers_configuration_loader import providers_configuration_loaded
 
-from airflow_reindex_provider.cli.ending import MISTAKEN, Ending, code_of, tell
+from airflow_reindex_provider.cli.ending import INTERRUPTED, MISTAKEN, Ending, code_of, tell
 from airflow_reindex_provider.core.errors import ReindexError
 
-_INTERRUPTED = 130
 Command = Callable[..., None]
 
 
@@ -30,7 +29,7 @@ def showing(command: Command) -> Command:
             tell(str(error))
             raise SystemExit(code_of(error)) from None
         except KeyboardInterrupt:
-            raise SystemExit(_INTERRUPTED) from None
+            raise SystemExit(INTERRUPTED) from None
 
     return suppress_logs_and_warning(providers_configuration_loaded(wrapped))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from airflow_reindex_provider.cli.figures import printable
 from airflow_reindex_provider.control.acts import UnknownArgumentsError
 from airflow_reindex_provider.control.steering import (
     ConfRefusedError,
@@ -13,8 +14,9 @@ from airflow_reindex_provider.control.steering import (
 )
 from airflow_reindex_provider.core.errors import ReindexError
 
-FAILED, MISTAKEN, CONFLICT, NOT_YET = 1, 2, 3, 4
-"""It failed, or something is wrong; the command cannot be meant; something else is under way, or nothing is; not done yet."""
+FAILED, MISTAKEN, CONFLICT, NOT_YET, INTERRUPTED = 1, 2, 3, 4, 130
+"""It failed, or something is wrong; the command cannot be meant; something else is under way, or nothing is; not done yet; the
+person had enough."""
 
 
 class Ending(Exception):
@@ -27,7 +29,7 @@ class Ending(Exception):
 
 def tell(text: str) -> None:
     """To the person, beside the command's output."""
-    print(text, file=sys.stderr, flush=True)
+    print(printable(text), file=sys.stderr, flush=True)
 
 
 def code_of(error: Ending | ReindexError) -> int:

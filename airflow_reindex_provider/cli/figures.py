@@ -11,6 +11,11 @@ NOTHING = "-"
 _UNITS = (("d", 86_400), ("h", 3_600), ("min", 60))
 
 
+def printable(text: str) -> str:
+    """Keys and reasons come from tables: what would steer a terminal is written out."""
+    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
+
+
 def span(seconds: float | None) -> str:
     """``3 s``, ``12 min``, ``2 h 5 min``."""
     if seconds is None:

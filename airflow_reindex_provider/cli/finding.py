@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.utils.session import create_session
+from sqlalchemy.exc import InterfaceError, OperationalError
 
-from airflow_reindex_provider.cli.ending import MISTAKEN, Ending, tell
+from airflow_reindex_provider.cli.ending import MISTAKEN, NOT_YET, Ending, tell
 from airflow_reindex_provider.cli.figures import moment
 from airflow_reindex_provider.control.status.catalogue import StreamEntry, list_streams
 from airflow_reindex_provider.control.status.records import StreamStatus
@@ -19,7 +21,10 @@ from airflow_reindex_provider.control.status.streams import stream_status
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
+T = TypeVar("T")
+
 _MOST_NAMED = 10
+_PATIENCE_S = 1.0
 
 
 @contextmanager
@@ -27,6 +32,24 @@ def database() -> Iterator[Session]:
     """A transaction of Airflow's metadata database: committed at the end."""
     with create_session() as session:
         yield session
+
+
+def patiently(look: Callable[[Session], T], *, until: float | None = None) -> T:
+    """What a look finds, as soon as the database answers: for whoever looks again and again.
+
+    :param until: when to give up, of ``time.monotonic``; None is never. :raises Ending: it did not answer until then."""
+    told = False
+    while True:
+        try:
+            with database() as session:
+                return look(session)
+        except (OperationalError, InterfaceError) as error:
+            if until is not None and time.monotonic() >= until:
+                raise Ending(NOT_YET, f"Airflow's database does not answer: {error}") from error
+            if not told:
+                tell(f"Airflow's database does not answer, and is asked again: {error}")
+            told = True
+            time.sleep(_PATIENCE_S)
 
 
 def entry_of(session: Session, name: str) -> StreamEntry:

@@ -10,6 +10,8 @@ from airflow.cli.simple_table import AirflowConsole
 from airflow.utils import yaml
 from rich.markup import escape
 
+from airflow_reindex_provider.cli.figures import printable
+
 Rows = Sequence[Mapping[str, Any]]
 
 
@@ -34,12 +36,12 @@ def show_lines(record: Any, lines: Sequence[str], output: str) -> None:
         show(record, [], output)
     else:
         for line in lines:
-            print(line)
+            print(printable(line))
 
 
 def _show_table(rows: Rows, output: str) -> None:
     # Texts of databases may have brackets, which are markup to a table.
     said = escape if output == "table" else str
     AirflowConsole(emoji=False).print_as(
-        [{name: said(str(value)) for name, value in row.items()} for row in rows], output
+        [{name: said(printable(str(value))) for name, value in row.items()} for row in rows], output
     )

@@ -52,7 +52,9 @@ def _show(status: StreamStatus, output: str) -> None:
 
 @showing
 def parked_command(args: Namespace) -> None:
-    status = _standing(args.stream)
+    if (status := _standing(args.stream)).has_groups:
+        _show_groups(status, args.output)
+        return
     parked: Mapping[str, Any] = status.parked or {"count": 0, "documents": []}
     documents = parked["documents"]
     rows = [
@@ -72,7 +74,10 @@ def parked_command(args: Namespace) -> None:
 
 @showing
 def checkpoint_command(args: Namespace) -> None:
-    checkpoint = _standing(args.stream).checkpoint
+    if (status := _standing(args.stream)).has_groups:
+        _show_groups(status, args.output)
+        return
+    checkpoint = status.checkpoint
     if checkpoint is None:
         raise Ending(CONFLICT, f"Stream {args.stream!r} has no checkpoint yet: its first run makes one.")
     told = {**checkpoint, "key": key_text(checkpoint["key"]) if checkpoint["key"] else NOTHING}
@@ -81,7 +86,10 @@ def checkpoint_command(args: Namespace) -> None:
 
 @showing
 def generations_command(args: Namespace) -> None:
-    generations = _standing(args.stream).generations
+    if (status := _standing(args.stream)).has_groups:
+        _show_groups(status, args.output)
+        return
+    generations = status.generations
     rows = [
         {
             "generation": generation["name"],
@@ -110,7 +118,9 @@ def _standing(stream: str) -> StreamStatus:
     """With what closing tasks have published of it. Says how old that is."""
     with database() as session:
         status = status_of(session, stream, newest_runs=RECENT)
-    if status.standing_at is None:
+    if status.has_groups:
+        tell(f"Stream {stream!r} has groups: of each, what the last run said that met it.")
+    elif status.standing_at is None:
         tell(f"No run of {stream!r} has said yet how it stands: `airflow reindex refresh {stream}` asks for it.")
     else:
         tell(f"As of {moment(status.standing_at)} UTC; `airflow reindex refresh {stream}` looks again.")
@@ -139,13 +149,37 @@ def _tables(status: StreamStatus) -> list[list[dict[str, Any]]]:
         ),
         **{f"warning {number}": text for number, text in enumerate(status.warnings, 1)},
     }
-    return [_facts(facts), _batches(status.run), [_run_row(run) for run in status.recent[:_RUNS_SHOWN]]]
+    return [
+        _facts(facts),
+        _groups(status),
+        _batches(status.run),
+        [_run_row(run) for run in status.recent[:_RUNS_SHOWN]],
+    ]
 
 
 def _looked(looked: Mapping[str, Any] | None) -> dict[str, Any]:
     if looked is None:
         return {}
     return {f"looked at {moment(looked['at'])} UTC": " ".join(looked["lines"])}
+
+
+def _show_groups(status: StreamStatus, output: str) -> None:
+    show(status.groups or {}, _groups(status), output)
+
+
+def _groups(status: StreamStatus) -> list[dict[str, Any]]:
+    """Those that have failed first."""
+    told = sorted((status.groups or {}).items(), key=lambda item: (item[1]["status"] == "completed", item[0]))
+    return [
+        {
+            "group": value,
+            "state": group["status"],
+            "generation": group["generation"],
+            "parked": count(group["parked"]),
+            "checkpoint": (group["checkpoint_after"] or {}).get("cursor", NOTHING),
+        }
+        for value, group in told
+    ]
 
 
 def _facts(facts: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -7,18 +7,21 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.live import Live
 
 from airflow_reindex_provider.cli.bars import line_of, render_run, render_stream, render_streams
 from airflow_reindex_provider.cli.ending import tell
-from airflow_reindex_provider.cli.figures import row
-from airflow_reindex_provider.cli.finding import database, heard, status_of
-from airflow_reindex_provider.control.status.records import RunStatus, StreamStatus, to_json
+from airflow_reindex_provider.cli.figures import printable, row
+from airflow_reindex_provider.cli.finding import database, heard, patiently, status_of
+from airflow_reindex_provider.control.status.records import RunStatus, StreamState, StreamStatus, to_json
 from airflow_reindex_provider.control.status.scheduler import scheduler_status
 from airflow_reindex_provider.control.status.streams import RECENT, list_status
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
 
 _STEPS = 10
 """Parts of a run that are told where no bar can be drawn."""
@@ -44,30 +47,44 @@ def _print_changes(stream: str | None, every_s: float, output: str) -> None:
     told: dict[str, Any] = {}
     for streams, _ in _looks(stream, every_s):
         for status in streams:
-            said = _said(status, output)
-            if told.get(status.name) != said:
-                told[status.name] = said
-                print(said, flush=True)
+            moved = _what_moves(status)
+            if told.get(status.name) != moved:
+                told[status.name] = moved
+                print(_said(status, output), flush=True)
+
+
+def _what_moves(status: StreamStatus) -> Any:
+    """Without how old it may be by now, which the clock alone changes."""
+    record = to_json(status)
+    record["freshness"].pop("at_most_s")
+    if status.state is StreamState.BEHIND:
+        record.pop("message")
+    return record
 
 
 def _said(status: StreamStatus, output: str) -> str:
     if output in ("json", "yaml"):
-        record = to_json(status)
-        # How old a bound is moves by itself.
-        record["freshness"].pop("at_most_s")
-        return json.dumps(record, ensure_ascii=False)
+        return json.dumps(to_json(status), ensure_ascii=False)
     figures = row(status)
-    return f"{status.name}: {figures['state']}, {figures['under way']}. {figures['message']}"
+    return printable(f"{status.name}: {figures['state']}, {figures['under way']}. {figures['message']}")
 
 
 def _looks(stream: str | None, every_s: float) -> Iterator[tuple[list[StreamStatus], str]]:
     """What is, again and again, and what is to be said besides."""
+
+    def look(session: Session) -> tuple[list[StreamStatus], str]:
+        scheduler = scheduler_status(session)
+        note = "" if scheduler.alive else f"No scheduler of Airflow is alive: {heard(scheduler)}."
+        if stream is None:
+            return list_status(session), note
+        return [status_of(session, stream, newest_runs=RECENT)], note
+
+    with database() as session:
+        seen = look(session)
     while True:
-        with database() as session:
-            streams = list_status(session) if stream is None else [status_of(session, stream, newest_runs=RECENT)]
-            scheduler = scheduler_status(session)
-        yield streams, "" if scheduler.alive else f"No scheduler of Airflow is alive: {heard(scheduler)}."
+        yield seen
         time.sleep(every_s)
+        seen = patiently(look)
 
 
 @contextmanager

@@ -317,6 +317,122 @@ def test_cancel_and_answer(metadata, cli):
     assert cli("approve", "items").code == 3
 
 
+def test_ctrl_c_ends_the_waiting_alone(metadata, cli, monkeypatch):
+    """The words say which run goes on, and how to end it."""
+    from airflow_reindex_provider.cli import waiting
+
+    def interrupt(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(waiting.time, "sleep", interrupt)
+    parse(metadata, items())
+    metadata.beat()
+    said = cli("run", "items", "-o", "json")
+    assert (said.code, said.out) == (130, "")
+    run_id = cli("status", "items", "-o", "json").json["run"]["run_id"]
+    assert f"Run '{run_id}' of Dag 'reindex_items' goes on." in said.err
+    assert "`airflow reindex cancel items` ends it" in said.err
+
+
+def test_what_holds_a_run_up_is_told_once(metadata, cli, monkeypatch):
+    """A Dag that is paused while a command waits, and a database that is away for a moment."""
+    from sqlalchemy.exc import OperationalError
+
+    from airflow_reindex_provider.cli import finding, waiting
+
+    parse(metadata, items())
+    metadata.beat()
+    there = finding.database
+    looks = 0
+
+    def away():
+        raise OperationalError("SELECT 1", {}, Exception("gone away"))
+
+    def sleep(seconds: float) -> None:
+        nonlocal looks
+        looks += 1
+        metadata.change_dag("reindex_items", is_paused=True)
+        monkeypatch.setattr(finding, "database", away if looks in (2, 3) else there)
+        if looks == 6:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(waiting.time, "sleep", sleep)
+    said = cli("run", "items")
+    assert said.code == 130
+    assert said.err.count("'reindex_items' was paused: the run waits") == 1
+    assert said.err.count("does not answer, and is asked again") == 1
+    assert looks == 6
+
+
+def test_only_changes_are_printed_where_no_bar_can_be(metadata, cli, monkeypatch):
+    from airflow_reindex_provider.cli import watching
+
+    parse(metadata, items())
+    metadata.beat()
+    a_run(metadata)
+    looks = 0
+
+    def sleep(seconds: float) -> None:
+        nonlocal looks
+        looks += 1
+        if looks == 2:
+            metadata.run("sweep_items", "running", began=datetime.now(UTC))
+        if looks == 4:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(watching.time, "sleep", sleep)
+    said = cli("status", "--watch")
+    assert (said.code, looks) == (0, 4)
+    assert [line.partition(",")[0] for line in said.out.splitlines()] == ["items: behind", "items: sweeping"]
+
+
+def test_groups_are_told_one_by_one(metadata, cli):
+    """Of a stream with groups there is no checkpoint, no generation and no parked document but those of its groups."""
+    stream = Stream(
+        name="items",
+        source=PostgresSource(
+            "shop_db", table="public.items", primary_key="id", cursor_field="updated_at", group_by="tenant"
+        ),
+        target=PostgresTarget("search_db", index="public.items_{group}"),
+    )
+    metadata.parse(ReindexDag(stream))
+    group = {"generation": "items_a_1", "status": "completed", "processed": 3, "parked": 1}
+    groups = {
+        "a": group | {"checkpoint_after": {"cursor": "2026-11-21 17:25:00+00", "key": ["7"]}},
+        "b": group | {"status": "failed", "generation": "items_b_1", "checkpoint_after": None},
+    }
+    outcome = {"stream": "items", "total": 6, "processed": 6, "parked": 2, "groups": groups}
+    metadata.run("reindex_items", xcoms={("checkpoint", -1, "reindex_run"): outcome})
+    for words in (("checkpoint", "show"), ("generations",), ("parked", "list")):
+        said = cli(*words, "items", "-o", "plain")
+        assert [line.split()[:3] for line in said.out.splitlines()[1:]] == [
+            ["b", "failed", "items_b_1"],
+            ["a", "completed", "items_a_1"],
+        ]
+        assert "has groups" in said.err
+        assert cli(*words, "items", "-o", "json").json == groups
+    assert "2026-11-21 17:25:00+00" in cli("status", "items").out
+
+
+def test_texts_of_others_do_not_steer_the_terminal(metadata, cli):
+    parse(metadata, items())
+    metadata.beat()
+    document = STANDING["parked"]["documents"][0] | {"reason": "\x1b]0;owned\x07 \x9b31m line\nnext"}
+    standing = STANDING | {"parked": {"count": 1, "documents": [document]}}
+    metadata.run(
+        "reindex_items", "failed", xcoms={("checkpoint", -1, "reindex_standing"): standing}, note="\x1b[2J gone"
+    )
+    for words in (
+        ("parked", "list", "items"),
+        ("status", "items"),
+        ("list", "-o", "plain"),
+        ("parked", "list", "items", "-o", "plain"),
+    ):
+        said = cli(*words)
+        assert not {"\x1b", "\x07", "\x9b"} & set(said.out + said.err), repr(said.out)
+    assert "\\x1b]0;owned" in cli("parked", "list", "items", "-o", "plain").out
+
+
 def test_watching_is_for_one_thing(metadata, cli):
     parse(metadata, items())
     assert cli("status", "items", "--watch", "--exact").code == 2
