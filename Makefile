@@ -80,6 +80,9 @@ check-wheel: build ## Install the wheel into a clean environment and ask Airflow
 		names = [dag.name for dag in (package / 'example_dags').iterdir() if dag.name.endswith('.py')]; \
 		assert names, 'the wheel carries no example Dags'; \
 		assert (package / 'py.typed').is_file(), 'the wheel carries no py.typed'; \
+		page = package / 'plugin' / 'www'; \
+		assert [part.name for part in page.iterdir()] == ['dist'], 'of the page, the wheel carries its bundle alone'; \
+		assert (page / 'dist' / 'main.js').is_file(), 'the wheel carries no bundle of the page'; \
 		print('example Dags:', *sorted(names))"
 
 lock: $(UV) ## Make the lock files anew, with the newest versions

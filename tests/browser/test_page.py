@@ -24,6 +24,7 @@ def test_a_person_sees_and_steers_a_stream(someone, airflow, shop):
         _retries_what_is_parked(person, shop)
         before = _rebuilds_and_approves(person)
         _rolls_back(person, before)
+        _looks_and_compares(person)
         _cancels(person, shop)
         _sees_all_streams(person, airflow)
 
@@ -114,6 +115,14 @@ def _rolls_back(person, generation):
     person.confirm(question, "Roll back")
     person.wait_for_end("rollback")
     expect(row).to_contain_text("live")
+
+
+def _looks_and_compares(person):
+    person.confirm(person.ask("Look now …"), "Look now")
+    expect(person.section("Freshness")).to_contain_text("rows that wait")
+    expect(person.page.get_by_test_id("answer")).to_contain_text("Nothing waits")
+    person.confirm(person.ask("Compare only …"), "Compare only")
+    expect(person.section("Last sweep")).to_contain_text("4,000 rows were compared with 4,000 documents.")
 
 
 def _cancels(person, shop):

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import pytest
@@ -59,9 +58,8 @@ class Server:
         return client
 
 
-@contextmanager
-def serving() -> Iterator[Server]:
-    """On the metadata database of this process."""
+@pytest.fixture(scope="session")
+def api_server(migrated: None) -> Iterator[Server]:
     from airflow.api_fastapi.app import create_app, purge_cached_app
 
     with pytest.MonkeyPatch.context() as patch:
@@ -69,12 +67,6 @@ def serving() -> Iterator[Server]:
         patch.setitem(os.environ, "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS", "admin:admin")
         yield Server(create_app(apps="core"))
         purge_cached_app()
-
-
-@pytest.fixture(scope="session")
-def api_server(migrated: None) -> Iterator[Server]:
-    with serving() as server:
-        yield server
 
 
 @pytest.fixture

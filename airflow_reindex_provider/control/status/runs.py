@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -24,6 +23,7 @@ from airflow_reindex_provider.core.published import (
 CANCELLED_NOTE = "Cancelled"
 """How the note begins of a run that was cancelled by one of our doors."""
 _COUNTS = ("created", "updated", "deleted", "noops", "reused", "version_conflicts", "failures")
+_DIFFERENCES = ("missing", "stale", "changed", "orphaned", "newer")
 _STATUS = {
     "success": "completed",
     "failed": "failed",
@@ -107,13 +107,8 @@ def _state(run: RunFacts, batches: Sequence[TaskStatus]) -> RunState:
         return RunState.APPROVAL if any(task.approval for task in run.tasks) else RunState.RUNNING
     if run.state == "success":
         return RunState.COMPLETED
-    stopped = _was_cancelled(run) or any(batch.status == "cancelled" for batch in batches)
+    stopped = (run.note or "").startswith(CANCELLED_NOTE) or any(batch.status == "cancelled" for batch in batches)
     return RunState.CANCELLED if stopped else RunState.FAILED
-
-
-def _was_cancelled(run: RunFacts) -> bool:
-    """By one of our doors; by Airflow's own page, its tasks' progress says so."""
-    return (run.note or "").startswith(CANCELLED_NOTE)
 
 
 def _batches(run: RunFacts, stream: str, others: Sequence[str]) -> tuple[TaskStatus, ...]:
@@ -128,11 +123,7 @@ def _batches(run: RunFacts, stream: str, others: Sequence[str]) -> tuple[TaskSta
         if place in mine or (
             task.map_index >= 0 and place not in shown and (not others[1:] or task.task_id in working)
         ):
-            batch = _batch(task, shown.get(place), failures.get(place))
-            if batch.status == "failed" and place not in failures and _was_cancelled(run):
-                # Airflow marks those as failed too that had not begun.
-                batch = replace(batch, status="cancelled")
-            found.append(batch)
+            found.append(_batch(task, shown.get(place), failures.get(place)))
     return tuple(found)
 
 
@@ -170,7 +161,7 @@ def _figures(
         total = int(outcome.get("rows" if "ranges" in outcome else "total") or 0)
         if state is not RunState.COMPLETED:
             # What a batch that did not end has done, no closing task counts; it is in the index all the same.
-            indexed += sum(batch.processed for batch in batches if batch.status != "completed")
+            indexed = max(indexed, sum(batch.processed for batch in batches))
     else:
         indexed = sum(batch.processed for batch in batches)
         planned = None if plan is None else int(plan.get("rows") or 0)
@@ -207,9 +198,21 @@ def _message(
     if state is RunState.CANCELLED:
         return run.note or "Cancelled."
     if outcome is not None and state is RunState.COMPLETED:
+        if outcome.get("dry_run"):
+            return _would(outcome)
         counts = [f"{outcome[name]:,} {name}" for name in _COUNTS if outcome.get(name)]
         return ", ".join(counts) or "Nothing to do."
     return ""
+
+
+def _would(outcome: Mapping[str, Any]) -> str:
+    """What a dry run says: of a sweep what differs, of a run what it would index."""
+    if "ranges" in outcome:
+        found = [f"{outcome[name]:,} {name}" for name in _DIFFERENCES if outcome.get(name)]
+        return f"Compared only: {', '.join(found) or 'nothing differs'}."
+    rows, batches = int(outcome.get("rows") or 0), int(outcome.get("batches") or 0)
+    of = "row" if rows == 1 else "rows"
+    return f"A run would index {rows:,} {of}, in {batches:,} {'batch' if batches == 1 else 'batches'}."
 
 
 def _reason(run: RunFacts, batches: Sequence[TaskStatus]) -> str | None:

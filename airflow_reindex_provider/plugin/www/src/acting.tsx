@@ -63,7 +63,7 @@ export function ActingProvider({
             hurry();
           }
         };
-        setQuestion({ title, says, button, grave, fields: fieldsOf(act, fixed), answer });
+        setQuestion({ title, says, button, grave, fields: fieldsOf(act, fixed, detail.stream.has_groups), answer });
       },
       askRun: (asking) => {
         const answer = async (given: Record<string, unknown>) => {

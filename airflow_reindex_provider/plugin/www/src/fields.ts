@@ -32,11 +32,13 @@ const LABELS: Record<string, string> = {
 const APPROVAL = "The rebuild waits for a person's approval once the new index is verified.";
 
 /** The arguments that a person may give; those that are given already, and lists of keys, are not asked for. */
-export function fieldsOf(act: Act, fixed: Record<string, unknown>): Field[] {
+export function fieldsOf(act: Act, fixed: Record<string, unknown>, hasGroups: boolean): Field[] {
   return Object.entries(act.schema.properties)
-    .filter(([name, schema]) => !(name in fixed) && schema.items?.type !== "array")
+    .filter(([name, schema]) => !(name in fixed) && schema.items?.type !== "array" && (name !== "group" || hasGroups))
+    .sort(([a], [b]) => Number(b === "promote") - Number(a === "promote"))
     .map(([name, schema]) => {
-      const needed = act.needed.includes(name);
+      // Each group has a checkpoint of its own, and parked documents.
+      const needed = act.needed.includes(name) || name === "group";
       const label = LABELS[name] ?? capitalised(name);
       // Of the ways to promote, one asks a person something else: whether to be asked.
       if (name === "promote") return { name, label, help: APPROVAL, kind: "yes", yes: "wait", choices: [], needed };

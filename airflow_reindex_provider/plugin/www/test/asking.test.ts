@@ -39,6 +39,7 @@ describe("what is asked before an act", () => {
         properties: {
           promote: { type: "string" },
           max_lag_s: { type: "number" },
+          group: { type: "string" },
           groups: { type: "array", items: { type: "string" } },
           compare: { enum: ["versions", null] },
           cursor: { type: ["string", "integer"] },
@@ -48,7 +49,7 @@ describe("what is asked before an act", () => {
       },
       needed: ["cursor"],
     });
-    const fields = fieldsOf(act, { rollback_to: "previous" });
+    const fields = fieldsOf(act, { rollback_to: "previous" }, false);
     expect(fields.map((field) => [field.name, field.kind, field.needed])).toEqual([
       ["promote", "yes", false],
       ["max_lag_s", "number", false],
@@ -56,6 +57,11 @@ describe("what is asked before an act", () => {
       ["compare", "choice", false],
       ["cursor", "text", true],
     ]);
+    expect(
+      fieldsOf(act, {}, true)
+        .filter((field) => field.needed)
+        .map((field) => field.name),
+    ).toEqual(["group", "cursor"]);
     const typed = { promote: "yes", max_lag_s: "2.5", groups: "a, b", compare: "", cursor: " 42 " };
     expect(argumentsOf(fields, typed)).toEqual({ promote: "wait", max_lag_s: 2.5, groups: ["a", "b"], cursor: "42" });
   });

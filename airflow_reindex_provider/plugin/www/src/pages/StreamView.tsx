@@ -1,5 +1,5 @@
 import { Box, Button, Flex, Grid, Heading, Menu, Portal, Stack, Text } from "@chakra-ui/react";
-import { type ReactNode, useState } from "react";
+import { type ReactNode, useEffect, useState } from "react";
 
 import { ActButton, ActingProvider, useActing } from "../acting";
 import { api } from "../api";
@@ -45,6 +45,12 @@ export function StreamView({ name, runId, above }: { name: string; runId?: strin
 
 function Body({ stream, runId }: { stream: Stream; runId?: string }) {
   const [chosenId, setChosenId] = useState<string | null>(runId ? ` ${runId}` : null);
+  const { followed } = useActing();
+  // What was started last is what somebody wants to see.
+  const started = followed?.started.run_id;
+  useEffect(() => {
+    if (started !== undefined) setChosenId(null);
+  }, [started]);
   const chosen = choose(stream, chosenId);
   return (
     <>

@@ -52,7 +52,7 @@ export function AskDialog({ question, onClose }: { question: Question; onClose: 
       <Portal>
         <Dialog.Backdrop />
         <Dialog.Positioner>
-          <Dialog.Content asChild>
+          <Dialog.Content>
             <form onSubmit={(event) => void submit(event)}>
               <Dialog.Header>
                 <Dialog.Title>{question.title}</Dialog.Title>

@@ -5,7 +5,7 @@ import { amount, duration, isOver, percent } from "../words";
 
 /** How far a run is; before there is a plan, that it is under way. */
 export function Bar({ run, label }: { run: Run; label: string }) {
-  const palette = run.state === "failed" ? "red" : run.state === "completed" ? "green" : "blue";
+  const palette = { failed: "red", completed: "green", cancelled: "gray" }[run.state as string] ?? "blue";
   const done = run.progress === null ? null : Math.floor(run.progress * 100);
   return (
     <Progress.Root

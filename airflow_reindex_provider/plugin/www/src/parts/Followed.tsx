@@ -1,4 +1,4 @@
-import { Box, Code, Flex, IconButton } from "@chakra-ui/react";
+import { Box, Flex, IconButton } from "@chakra-ui/react";
 
 import { useActing } from "../acting";
 import type { Stream } from "../types";
@@ -25,8 +25,6 @@ export function FollowedNotice({ stream }: { stream: Stream }) {
     <Flex align="start" data-testid="followed" gap={2}>
       <Box flex="1" minWidth={0}>
         <Notice status={status} title={said}>
-          {linesOf(run?.result ?? null).map((line) => `${line}\n`)}
-          <Statement ddl={run?.result?.ddl} />
           <RunLink run={started} />
         </Notice>
       </Box>
@@ -34,19 +32,5 @@ export function FollowedNotice({ stream }: { stream: Stream }) {
         ×
       </IconButton>
     </Flex>
-  );
-}
-
-function linesOf(result: Record<string, unknown> | null): string[] {
-  const lines = result?.lines;
-  return Array.isArray(lines) ? lines.filter((line) => typeof line === "string") : [];
-}
-
-function Statement({ ddl }: { ddl: unknown }) {
-  if (typeof ddl !== "string") return null;
-  return (
-    <Code display="block" my={2} p={2} whiteSpace="pre-wrap">
-      {ddl}
-    </Code>
   );
 }

@@ -29,7 +29,9 @@ export function FreshnessPanel({ stream }: { stream: Stream }) {
         {looked?.at ? (
           <>
             <Fact label={`Looked ${ago(looked.at)}: rows that wait`}>{count(looked.waiting)}</Fact>
-            <Fact label="The oldest of them">{looked.oldest_s == null ? "–" : duration(looked.oldest_s)}</Fact>
+            <Fact label="The oldest of them">
+              {looked.oldest_s == null || !looked.waiting ? "–" : duration(looked.oldest_s)}
+            </Fact>
             <Fact label="Rows stamped ahead of the clock">{count(looked.ahead)}</Fact>
           </>
         ) : null}

@@ -13,7 +13,7 @@ type Point = { id: string; at: number; value: number; says: string };
 
 /** Freshness at the end of each run, and the documents that it took, over time. The table of runs has the same figures. */
 export function Plots({ runs }: { runs: Run[] }) {
-  const over = runs.filter((run) => isOver(run) && run.ended_at !== null).reverse();
+  const over = runs.filter((run) => isOver(run) && run.ended_at !== null).sort((a, b) => ended(a) - ended(b));
   const stale = over.flatMap((run) =>
     run.freshness_s === null
       ? []

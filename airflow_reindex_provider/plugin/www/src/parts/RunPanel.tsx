@@ -6,6 +6,7 @@ import { api } from "../api";
 import { usePolled } from "../polling";
 import type { Batch, Run, Stream } from "../types";
 import { count, duration, isOver, moment, outcomes, plural, took } from "../words";
+import { Answer } from "./Answer";
 import { Bar, Figures } from "./Bar";
 import { RunLink } from "./links";
 import { Notice } from "./Notices";
@@ -45,20 +46,21 @@ function Panel({ stream, run }: { stream: Stream; run: Run }) {
       <Stack gap={3}>
         <Flex align="center" gap={3} wrap="wrap">
           <State state={run.state} />
-          <Figures run={run} />
+          {isOver(run) && run.total_count === null ? null : <Figures run={run} />}
           <Text color="fg.muted" fontSize="sm">
             {isOver(run) ? `took ${took(run)}` : run.started_at ? `since ${moment(run.started_at)}` : ""}
             {run.by ? `, by ${run.by}` : ""}
             {run.dry_run ? ", dry run: nothing is written" : ""}
           </Text>
         </Flex>
-        <Bar label={`Progress of run ${run.run_id}`} run={run} />
+        {isOver(run) && run.total_count === null ? null : <Bar label={`Progress of run ${run.run_id}`} run={run} />}
         {run.message ? <Text fontSize="sm">{run.message}</Text> : null}
         {run.reason && run.state === "failed" ? (
           <Notice status="error" title="Why it failed">
             {run.reason}
           </Notice>
         ) : null}
+        <Answer run={run} />
         {run.batches.length > 0 ? <Batches batches={run.batches} /> : null}
       </Stack>
     </Section>

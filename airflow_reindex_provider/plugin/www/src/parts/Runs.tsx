@@ -29,7 +29,7 @@ export function Runs({ runs, chosen, onChoose }: { runs: Run[]; chosen: Run | nu
               <Table.Row data-run={run.run_id} data-state={run.state} key={`${run.dag_id} ${run.run_id}`}>
                 <Table.Cell whiteSpace="nowrap">
                   <Button
-                    aria-label={`Show run ${run.run_id}`}
+                    aria-label={`${moment(run.started_at ?? run.queued_at)}, show run ${run.run_id}`}
                     aria-pressed={sameRun(chosen, run)}
                     onClick={() => onChoose(run)}
                     height="auto"

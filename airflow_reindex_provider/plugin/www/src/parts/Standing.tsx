@@ -1,6 +1,6 @@
 /** What a stream has at its target and in its checkpoint store, as the last closing task found it. */
 
-import { Badge, Box, Button, Checkbox, Code, Flex, SimpleGrid, Table, Text } from "@chakra-ui/react";
+import { Badge, Box, Button, Checkbox, Code, Flex, SimpleGrid, Table, Text, VisuallyHidden } from "@chakra-ui/react";
 import { useState } from "react";
 
 import { ActButton, useActing } from "../acting";
@@ -94,11 +94,6 @@ export function Generations({ stream }: { stream: Stream }) {
   if (stream.generations.length === 0) return null;
   return (
     <Section
-      actions={
-        stream.has_groups ? (
-          <ActButton act="rollback" fixed={{ rollback_to: "previous" }} label="Roll back all groups" />
-        ) : null
-      }
       aside="The indexes behind the public name; those that were served before can be served again."
       title="Generations"
     >
@@ -110,7 +105,9 @@ export function Generations({ stream }: { stream: Stream }) {
               <Table.ColumnHeader>Made</Table.ColumnHeader>
               <Table.ColumnHeader textAlign="end">Documents</Table.ColumnHeader>
               <Table.ColumnHeader textAlign="end">Size</Table.ColumnHeader>
-              <Table.ColumnHeader />
+              <Table.ColumnHeader>
+                <VisuallyHidden>Roll back</VisuallyHidden>
+              </Table.ColumnHeader>
             </Table.Row>
           </Table.Header>
           <Table.Body>
@@ -132,7 +129,7 @@ export function Generations({ stream }: { stream: Stream }) {
                   {bytes(one.bytes)}
                 </Table.Cell>
                 <Table.Cell textAlign="end">
-                  {one.served && !one.live && !stream.has_groups ? (
+                  {one.served && !one.live ? (
                     <ActButton act="rollback" fixed={{ rollback_to: one.name }} label="Roll back to this" size="xs" />
                   ) : null}
                 </Table.Cell>
@@ -260,7 +257,11 @@ export function Groups({ stream }: { stream: Stream }) {
   // The one furthest behind first: cursors of one type sort as texts, in ISO 8601.
   const shown = groups.toSorted((a, b) => (a.cursor ?? "").localeCompare(b.cursor ?? "", "en", { numeric: true }));
   return (
-    <Section aside={`Furthest behind: ${shown[0]?.name}.`} title={`Groups: ${count(groups.length)}`}>
+    <Section
+      actions={<ActButton act="rollback" fixed={{ rollback_to: "previous" }} label="Roll back …" />}
+      aside={`Furthest behind: ${shown[0]?.name}.`}
+      title={`Groups: ${count(groups.length)}`}
+    >
       <Table.ScrollArea maxHeight="22rem">
         <Table.Root aria-label="Groups" size="sm" stickyHeader>
           <Table.Header>
