@@ -71,6 +71,7 @@ class Metadata:
         from airflow.dag_processing.collection import update_dag_parsing_results_in_db
         from airflow.models.dag import DagModel
         from airflow.models.dagbundle import DagBundleModel
+        from airflow.models.serialized_dag import SerializedDagModel
         from airflow.serialization.serialized_objects import LazyDeserializedDAG
         from sqlalchemy import update
 
@@ -80,6 +81,8 @@ class Metadata:
                 session.flush()
             for dag in dags:
                 dag.relative_fileloc = f"{dag.dag_id}.py"
+            # Airflow does not write a Dag again that it has written in the last half minute.
+            session.execute(update(SerializedDagModel).values(last_updated=datetime(2026, 1, 1, tzinfo=UTC)))
             errors: dict[tuple[str, str], str] = {}
             told = [LazyDeserializedDAG.from_dag(dag) for dag in dags]
             update_dag_parsing_results_in_db(_BUNDLE, None, told, errors, 0.1, set(), session)

@@ -10,7 +10,7 @@ from typing import Any
 from airflow.utils.cli import action_cli, suppress_logs_and_warning
 from airflow.utils.providers_configuration_loader import providers_configuration_loaded
 
-from airflow_reindex_provider.cli.ending import INTERRUPTED, MISTAKEN, Ending, code_of, tell
+from airflow_reindex_provider.cli.ending import INTERRUPTED, Ending, code_of, tell
 from airflow_reindex_provider.core.errors import ReindexError
 
 Command = Callable[..., None]
@@ -22,8 +22,6 @@ def showing(command: Command) -> Command:
     @functools.wraps(command)
     def wrapped(args: Namespace, **kwargs: Any) -> None:
         try:
-            if getattr(args, "timeout", None) is not None and args.timeout < 0:
-                raise Ending(MISTAKEN, f"--timeout {args.timeout:g}: a number of seconds, 0 or more.")
             command(args, **kwargs)
         except (Ending, ReindexError) as error:
             tell(str(error))

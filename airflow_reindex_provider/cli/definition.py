@@ -8,7 +8,7 @@ from typing import Any
 
 from airflow.cli.cli_config import ARG_OUTPUT, ARG_VERBOSE, ARG_YES, ActionCommand, Arg, GroupCommand, lazy_load_command
 
-from airflow_reindex_provider.cli.options import argument, option, positional
+from airflow_reindex_provider.cli.options import argument, interval, option, positional, seconds
 from airflow_reindex_provider.cli.words import DOINGS, Doing
 from airflow_reindex_provider.control.status.records import StreamState
 
@@ -27,7 +27,9 @@ ARG_RUN_ID = argument("run_id", metavar="RUN_ID", nargs="?", help="Id of the run
 ARG_STATE = argument("--state", choices=tuple(map(str, StreamState)), help="Only the streams in this state.")
 ARG_MATCH = argument("--match", metavar="TEXT", help="Only the streams whose name, source or target has this in it.")
 ARG_WATCH = argument("-w", "--watch", action="store_true", help="Show it live, until Ctrl-C.")
-ARG_EVERY = argument("--every", type=float, default=2.0, metavar="SECONDS", help="How often --watch looks. Default: 2.")
+ARG_EVERY = argument(
+    "--every", type=interval, default=2.0, metavar="SECONDS", help="How often --watch looks. Default: 2."
+)
 ARG_EXACT = argument(
     "--exact",
     action="store_true",
@@ -45,7 +47,7 @@ ARG_DRY_RUN = argument("--dry-run", action="store_true", default=None, help="Say
 ARG_NO_WAIT = argument("--no-wait", action="store_true", help="Start the run and return. Default: wait for its end.")
 ARG_TIMEOUT = argument(
     "--timeout",
-    type=float,
+    type=seconds,
     metavar="SECONDS",
     help="Wait this long at the most; the run goes on. Default: no bound.",
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -12,6 +13,7 @@ from airflow.cli.cli_config import Arg
 
 _SPELLED = {"groups": "--group", "keys": "--key", "wait": "--wait-for-others"}
 """Flags that are not called like their arguments: they are given again and again, or would be taken for something else."""
+_LEAST_INTERVAL_S = 0.2
 _SHOWN = {"rollback_to": "GENERATION", "name": "NAME", "to": "STORE", "cursor": "CURSOR"}
 _KEY_HELP = 'A key of several parts is a JSON list: \'["7", "blue"]\'. Give the option again for each.'
 
@@ -47,9 +49,32 @@ def positional(name: str, schema: Mapping[str, Any], *, default: str | None) -> 
 def _value(schema: Mapping[str, Any], metavar: str) -> dict[str, Any]:
     if "enum" in schema:
         return {"choices": tuple(schema["enum"])}
-    kinds = {"number": float, "string": str}
+    kinds = {"number": number, "string": str}
     kind = schema.get("type")
     return {"type": kinds[kind] if isinstance(kind, str) else cursor_value, "metavar": metavar}
+
+
+def number(text: str) -> float:
+    """:raises ValueError: it is none, or one without an end."""
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(text)
+    return value
+
+
+def seconds(text: str) -> float:
+    """:raises ValueError: it is no number, or below 0."""
+    value = number(text)
+    if value < 0:
+        raise ValueError(text)
+    return value
+
+
+def interval(text: str) -> float:
+    """Seconds, not so few that looking is all that is done.
+
+    :raises ValueError: see :func:`seconds`."""
+    return max(seconds(text), _LEAST_INTERVAL_S)
 
 
 def cursor_value(text: str) -> str | int:

@@ -9,11 +9,14 @@ from airflow_reindex_provider.core.errors import ReindexError
 from airflow_reindex_provider.core.findings import ok, tried, warning, wrong
 from airflow_reindex_provider.core.groups import known_groups
 from airflow_reindex_provider.core.model import Finding, Level, Schema
+from airflow_reindex_provider.core.patience import in_a_hurry
 from airflow_reindex_provider.core.planning import current_generation, told_of
 from airflow_reindex_provider.core.protocols import Checked, SourceSession, TargetSession
 from airflow_reindex_provider.core.remembered import STREAM
 from airflow_reindex_provider.stream import Stream
 
+PATIENCE_S = 5.0
+"""How long a side that does not answer is asked again."""
 MOST_GROUPS = 20
 """Groups whose indexes are looked at: each costs a session at the target."""
 
@@ -42,9 +45,10 @@ class _Doctor:
         self.stream = stream
         self.findings: list[Finding] = []
         self.schema: Schema | None = None
-        self._add("source", self._source())
-        self._add("target", self._target())
-        self._add("checkpoint", self._store())
+        with in_a_hurry(PATIENCE_S):
+            self._add("source", self._source())
+            self._add("target", self._target())
+            self._add("checkpoint", self._store())
 
     def _add(self, side: str, found: Iterator[Finding]) -> None:
         try:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from airflow_reindex_provider.core.cursors import CursorType
 from airflow_reindex_provider.core.leases import current
-from airflow_reindex_provider.core.model import Checkpoint, Generation, Size
+from airflow_reindex_provider.core.model import Checkpoint, Generation, Position, Size
 from airflow_reindex_provider.core.progress import utc_now
 from airflow_reindex_provider.core.protocols import MeasuredTarget
 from airflow_reindex_provider.stream import Stream
@@ -60,6 +61,42 @@ def standing(stream: Stream, cursor_type: CursorType | None = None) -> dict[str,
     }
 
 
+@dataclass(frozen=True, slots=True)
+class GroupStands:
+    """How a run has left one group. :ivar group: its value."""
+
+    group: str
+    generation: str
+    position: Position | None
+    parked: int
+
+
+def standing_of_groups(stream: Stream, groups: Sequence[GroupStands], cursor_type: CursorType | None) -> dict[str, Any]:
+    """The same record of a stream with groups, from how a run has left each of them, without a look at every target: parked
+    documents of all, each with its ``group``, and ``fresh_until`` of the one furthest behind. The rest is each one's own."""
+    times = [_time_of(stream, cursor_type, group.position) for group in groups]
+    parked: list[dict[str, Any]] = []
+    for group in groups:
+        if group.parked and len(parked) < MOST_PARKED:
+            own = stream.of_group(group.group)
+            kept = own.checkpoint.load(own.name, group.generation).parked
+            parked += [{**document.to_json(), "group": group.group} for document in kept]
+    parked.sort(key=lambda document: (document["next_try_at"], document["group"], document["key"]))
+    return {
+        "stream": stream.name,
+        "at": utc_now().isoformat(timespec="milliseconds"),
+        "source": stream.source.label,
+        "target": stream.target.label,
+        "guarantee": str(stream.target.guarantee),
+        "generations": [],
+        "documents": None,
+        "checkpoint": None,
+        "fresh_until": None if None in times or not times else min(filter(None, times)).isoformat(),
+        "parked": {"count": sum(group.parked for group in groups), "documents": parked[:MOST_PARKED]},
+        "lease": None,
+    }
+
+
 def _told(generation: Generation, sizes: Mapping[str, Size]) -> dict[str, Any]:
     size = sizes.get(generation.name)
     stamp = _STAMP.search(generation.name)
@@ -87,10 +124,14 @@ def _where(stream: Stream, checkpoint: Checkpoint) -> dict[str, Any]:
 
 
 def _fresh_until(stream: Stream, cursor_type: CursorType | None, checkpoint: Checkpoint | None) -> str | None:
-    if cursor_type is None or checkpoint is None or checkpoint.position is None:
-        return None
-    moment = cursor_type.moment(checkpoint.position.cursor, getattr(stream.source, "cursor_timezone", None))
+    moment = _time_of(stream, cursor_type, checkpoint.position if checkpoint else None)
     return moment.isoformat() if moment else None
+
+
+def _time_of(stream: Stream, cursor_type: CursorType | None, position: Position | None) -> datetime | None:
+    if cursor_type is None or position is None:
+        return None
+    return cursor_type.moment(position.cursor, getattr(stream.source, "cursor_timezone", None))
 
 
 def _parked(checkpoint: Checkpoint | None) -> dict[str, Any]:

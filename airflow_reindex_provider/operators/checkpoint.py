@@ -10,6 +10,7 @@ from airflow.sdk import TriggerRule
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from airflow_reindex_provider.control.carried import REINDEX
+from airflow_reindex_provider.control.standing import GroupStands
 from airflow_reindex_provider.core.errors import GenerationGoneError
 from airflow_reindex_provider.core.groups import GroupPlans
 from airflow_reindex_provider.core.model import BatchResult, Mode, Plan
@@ -19,7 +20,7 @@ from airflow_reindex_provider.core.running.settling_groups import GroupOutcomes,
 from airflow_reindex_provider.operators.acting import asked_of
 from airflow_reindex_provider.operators.base import StreamOperator, close_progress, results_of
 from airflow_reindex_provider.operators.measuring import Measured
-from airflow_reindex_provider.operators.publishing import publish_standing
+from airflow_reindex_provider.operators.publishing import publish_standing, publish_standing_of_groups
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -92,7 +93,15 @@ class CheckpointOperator(StreamOperator):
         report = outcome.to_json()
         ti.xcom_push(key=OUTCOME_KEY, value=report)
         mode = Mode(report["mode"])
-        publish_standing(context, stream, None if isinstance(plan, GroupPlans) else plan.cursor_type, mode)
+        if isinstance(outcome, GroupOutcomes):
+            stand = [
+                GroupStands(str(o.plan.group), o.plan.generation, o.checkpoint_after, o.parked)
+                for o in outcome.outcomes
+            ]
+            kinds = {o.plan.cursor_type for o in outcome.outcomes}
+            publish_standing_of_groups(context, stream, stand, next(iter(kinds), None), mode)
+        else:
+            publish_standing(context, stream, outcome.plan.cursor_type, mode)
         Measured(stream, mode).run(context, report)
         if isinstance(outcome, GroupOutcomes):
             require_all(outcome)

@@ -74,6 +74,9 @@ class Measured:
             self._emit(FRESHNESS, max((utc_now() - datetime.fromisoformat(fresh_until)).total_seconds(), 0.0))
         self._emit(PARKED, record["parked"]["count"])
         generations = record["generations"]
+        if not generations:
+            # Of a stream with groups each has its own.
+            return
         self._emit(GENERATIONS, len(generations))
         self._emit(BYTES, sum(generation["bytes"] or 0 for generation in generations))
         if record["documents"] is not None:

@@ -4,9 +4,10 @@ way of the work: what cannot be published is a line in the log."""
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow_reindex_provider.control.standing import standing
+from airflow_reindex_provider.control.standing import GroupStands, standing, standing_of_groups
 from airflow_reindex_provider.core.errors import ReindexError
 from airflow_reindex_provider.core.progress import utc_now
 from airflow_reindex_provider.core.published import FAILURE_KEY, STANDING_KEY
@@ -25,14 +26,23 @@ _MOST_CHARS = 2000
 
 
 def publish_standing(context: Context, stream: Stream, cursor_type: CursorType | None, mode: Mode) -> None:
-    """The XCom ``reindex_standing``, and what is measured of it; of a stream with groups nothing is published here, its runs
-    tell of each.
+    """The XCom ``reindex_standing``, and what is measured of it; of a stream with groups its runs tell, which have met them all.
 
     :param cursor_type: where a plan has it; None asks the source."""
-    if stream.has_groups:
-        return
+    if not stream.has_groups:
+        _publish_standing(context, stream, mode, lambda: standing(stream, cursor_type or _cursor_type(stream)))
+
+
+def publish_standing_of_groups(
+    context: Context, stream: Stream, groups: Sequence[GroupStands], cursor_type: CursorType | None, mode: Mode
+) -> None:
+    """The same of a stream with groups, as a run has left them."""
+    _publish_standing(context, stream, mode, lambda: standing_of_groups(stream, groups, cursor_type))
+
+
+def _publish_standing(context: Context, stream: Stream, mode: Mode, make: Callable[[], dict[str, Any]]) -> None:
     try:
-        record = standing(stream, cursor_type or _cursor_type(stream))
+        record = make()
         context["ti"].xcom_push(key=STANDING_KEY, value=record)
     except Exception as error:
         log.warning("How stream %r stands was not published: %s", stream.name, error)

@@ -39,11 +39,11 @@ class Rest:
         # Without the proxies of the environment: the server is on the loopback interface.
         self._client = httpx.Client(base_url=url, timeout=_TIMEOUT_S, trust_env=False)
         self._on_silence = on_silence
-        token = self._call("POST", "/auth/token", json={"username": user, "password": password})["access_token"]
+        token = self.call("POST", "/auth/token", json={"username": user, "password": password})["access_token"]
         self._client.headers["Authorization"] = f"Bearer {token}"
 
     def get(self, path: str, **params: Any) -> Any:
-        return self._call("GET", f"/api/v2{path}", params=params)
+        return self.call("GET", f"/api/v2{path}", params=params)
 
     def find(self, path: str, **params: Any) -> Any | None:
         """As `get`; None where the API answers 404."""
@@ -55,18 +55,19 @@ class Rest:
             return None
 
     def post(self, path: str, body: Any) -> Any:
-        return self._call("POST", f"/api/v2{path}", json=body)
+        return self.call("POST", f"/api/v2{path}", json=body)
 
     def patch(self, path: str, body: Any) -> Any:
-        return self._call("PATCH", f"/api/v2{path}", json=body)
+        return self.call("PATCH", f"/api/v2{path}", json=body)
 
     def delete(self, path: str) -> None:
-        self._call("DELETE", f"/api/v2{path}")
+        self.call("DELETE", f"/api/v2{path}")
 
     def close(self) -> None:
         self._client.close()
 
-    def _call(self, method: str, path: str, **options: Any) -> Any:
+    def call(self, method: str, path: str, **options: Any) -> Any:
+        """Of any path of the server, `/reindex/...` say. :param options: of httpx."""
         attempts = _READS if method == "GET" else 1
         retrying = Retrying(
             retry=retry_if_exception_type(httpx.TimeoutException),

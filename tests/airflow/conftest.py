@@ -11,6 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
 import pytest
+from command_line import CommandLine, command_line
 from statsd_listener import StatsdListener
 from streams_under_test import StreamUnderTest
 
@@ -64,6 +65,12 @@ def late(postgres: EmbeddedPostgres) -> Database:
 
 
 @pytest.fixture(scope="session")
+def held(postgres: EmbeddedPostgres) -> Database:
+    """The same, for another one: connection `held_db`."""
+    return postgres.create_database("held", conn_id="held_db")
+
+
+@pytest.fixture(scope="session")
 def search(postgres: EmbeddedPostgres) -> Database:
     """The target of the Dags: connection `search_db`. Shared by all tests: each uses names of its own."""
     return postgres.create_database("search", conn_id="search_db")
@@ -88,6 +95,7 @@ def airflow(
     postgres: EmbeddedPostgres,
     shop: Database,
     late: Database,
+    held: Database,
     search: Database,
     brakes: Path,
     metrics: StatsdListener,
@@ -107,9 +115,16 @@ def airflow(
         tmp_path_factory.mktemp("airflow"),
         dag_folders={"examples": _HERE.parents[1] / "dags", "tests": _HERE / "dags"},
         postgres=postgres,
-        env=shop.env | late.env | search.env | settings | engines,
+        env=shop.env | late.env | held.env | search.env | settings | engines,
     ) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def cli(airflow: Airflow) -> Iterator[CommandLine]:
+    """`airflow ...`, in this Airflow."""
+    with command_line(airflow.environment) as ready:
+        yield ready
 
 
 def _engine_uri(request: pytest.FixtureRequest, name: str) -> str:

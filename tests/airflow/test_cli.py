@@ -12,11 +12,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from command_line import CommandLine, command_line
+from command_line import CommandLine
 from streams_under_test import TIMEOUT_S, StreamUnderTest, until
 
 from airflow_reindex_provider.testing.airflow import Airflow
@@ -24,12 +24,6 @@ from airflow_reindex_provider.testing.airflow import Airflow
 pytestmark = pytest.mark.overlaps
 
 HOUR_AGO = "now() - interval '1 hour' + id * interval '1 s'"
-
-
-@pytest.fixture(scope="session")
-def cli(airflow: Airflow) -> Iterator[CommandLine]:
-    with command_line(airflow.environment) as ready:
-        yield ready
 
 
 def status(cli: CommandLine, name: str) -> dict[str, Any]:

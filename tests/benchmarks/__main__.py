@@ -18,7 +18,7 @@ from tests.benchmarks import data
 from tests.benchmarks.contest import say
 from tests.benchmarks.figures import HEADER, Figure
 
-GROUPS = ("pg", "sweep", "search", "cli")
+GROUPS = ("pg", "sweep", "search", "cli", "page")
 
 
 def main() -> int:
@@ -45,7 +45,7 @@ def main() -> int:
 
 
 def _measure(groups: Sequence[str]) -> list[Figure]:
-    from tests.benchmarks import cli, pg, search, sweep
+    from tests.benchmarks import cli, page, pg, search, sweep
 
     figures: list[Figure] = []
     if "pg" in groups:
@@ -58,6 +58,8 @@ def _measure(groups: Sequence[str]) -> list[Figure]:
         figures += search.figures()
     if "cli" in groups:
         figures += cli.figures()
+    if "page" in groups:
+        figures += page.figures()
     return figures
 
 

@@ -3,6 +3,8 @@ leaves the other's findings."""
 
 from __future__ import annotations
 
+import socket
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -13,6 +15,7 @@ import pytest
 from stand_in_engine import Reply, Request, stand_in
 
 from airflow_reindex_provider.checkpoints.table import TableCheckpoint
+from airflow_reindex_provider.control import checking as doctor
 from airflow_reindex_provider.control.checking import check, findings, worst
 from airflow_reindex_provider.control.doing import do
 from airflow_reindex_provider.core.errors import CheckpointInvalidError
@@ -24,6 +27,7 @@ from airflow_reindex_provider.targets.elasticsearch import ElasticsearchTarget
 from airflow_reindex_provider.targets.opensearch import OpenSearchTarget
 from airflow_reindex_provider.targets.postgres import PostgresTarget
 from airflow_reindex_provider.targets.search import checking as search_checking
+from airflow_reindex_provider.targets.search.engine import RESTART_S
 from airflow_reindex_provider.testing.groups import GroupRunner
 from airflow_reindex_provider.testing.memory import MemoryCheckpoint, MemorySource, MemoryTarget
 from airflow_reindex_provider.testing.postgres import Database
@@ -256,6 +260,22 @@ def test_a_side_that_does_not_answer(db: psycopg.Connection[Any], database: Data
         assert broken["what"] == f"{name}: connection"
         assert broken["statement"] == "airflow connections add nobody_made_this"
         assert any(f["what"] == f"{side}: rights" and f["level"] == "ok" for f in lines)
+
+
+@pytest.mark.parametrize("made", [OpenSearchTarget, ElasticsearchTarget])
+def test_an_engine_that_is_gone_is_not_waited_for(
+    made: Any, db: psycopg.Connection[Any], database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run waits a minute for its restart; somebody who looks is told."""
+    monkeypatch.setattr(doctor, "PATIENCE_S", 0.0)
+    with socket.socket() as unheard:
+        unheard.bind(("127.0.0.1", 0))
+        kind = made.engine_name.lower()
+        monkeypatch.setenv("AIRFLOW_CONN_ENGINE", f"{kind}://127.0.0.1:{unheard.getsockname()[1]}/http")
+        began = time.monotonic()
+        line = found(replace(stream_on(database), target=made("engine", index="things")), "target: connection")
+    assert (line["level"], "does not answer" in line["says"]) == ("wrong", True)
+    assert time.monotonic() - began < RESTART_S
 
 
 def test_a_public_name_that_is_not_ours(db: psycopg.Connection[Any], database: Database) -> None:

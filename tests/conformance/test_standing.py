@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from airflow_reindex_provider.control.standing import MOST_PARKED, standing
+from airflow_reindex_provider.control.standing import MOST_PARKED, GroupStands, standing, standing_of_groups
 from airflow_reindex_provider.core.cursors import CursorType
 from airflow_reindex_provider.core.leases import acquire
-from airflow_reindex_provider.core.model import Parked
+from airflow_reindex_provider.core.model import Checkpoint, Parked, Position
 from airflow_reindex_provider.core.progress import utc_now
 from airflow_reindex_provider.sources.postgres import PostgresSource
 from airflow_reindex_provider.stream import Stream
@@ -148,3 +148,27 @@ def test_in_a_search_engine(engine: str, database: Database, request: pytest.Fix
     ]
     assert all(g["bytes"] > 0 for g in found["generations"])
     assert found["documents"] == 8
+
+
+def test_a_stream_with_groups_is_as_fresh_as_the_one_furthest_behind() -> None:
+    """And its parked documents are those of all groups, with the group of each."""
+    stream = Stream(
+        name="tickets",
+        source=PostgresSource("shop", table="public.tickets", primary_key="id", cursor_field="v", group_by="tenant"),
+        target=PostgresTarget("search", index="public.tickets_{group}"),
+        checkpoint=MemoryCheckpoint(),
+    )
+    acme = stream.of_group("acme")
+    waits = Parked(("7",), "too long", 2, "2026-01-01T00:00:00+00:00", "2026-01-02T00:00:00+00:00")
+    stream.checkpoint.save(Checkpoint(acme.name, "g1", parked=(waits,)))
+    groups = [
+        GroupStands("acme", "g1", Position("2026-01-01 10:00:00+00"), parked=1),
+        GroupStands("zeta", "g2", Position("2026-01-01 09:00:00+00", ("3",)), parked=0),
+    ]
+
+    found = standing_of_groups(stream, groups, KIND)
+
+    assert found["fresh_until"] == "2026-01-01T09:00:00+00:00"
+    assert found["parked"] == {"count": 1, "documents": [{**waits.to_json(), "group": "acme"}]}
+    assert found.keys() == standing(in_memory(), KIND).keys()
+    assert standing_of_groups(stream, [*groups, GroupStands("new", "g3", None, 0)], KIND)["fresh_until"] is None

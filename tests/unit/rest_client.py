@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import pytest
@@ -58,8 +59,9 @@ class Server:
         return client
 
 
-@pytest.fixture(scope="session")
-def api_server(migrated: None) -> Iterator[Server]:
+@contextmanager
+def serving() -> Iterator[Server]:
+    """On the metadata database of this process."""
     from airflow.api_fastapi.app import create_app, purge_cached_app
 
     with pytest.MonkeyPatch.context() as patch:
@@ -67,6 +69,12 @@ def api_server(migrated: None) -> Iterator[Server]:
         patch.setitem(os.environ, "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS", "admin:admin")
         yield Server(create_app(apps="core"))
         purge_cached_app()
+
+
+@pytest.fixture(scope="session")
+def api_server(migrated: None) -> Iterator[Server]:
+    with serving() as server:
+        yield server
 
 
 @pytest.fixture

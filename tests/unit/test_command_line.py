@@ -135,6 +135,10 @@ def test_what_a_line_means(line, act, arguments):
         "list --state happy",
         "list --output xml",
         "dance s",
+        "run s --timeout -1",
+        "run s --timeout nan",
+        "status --watch --every inf",
+        "rebuild s --throttle-docs-per-s nan",
     ],
 )
 def test_a_line_that_cannot_be_meant_ends_with_2(line, capsys):

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from rest_client import API
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import jsonschema
+import pytest
+from rest_client import API, Server
 from streams_of_rest import dags, stream
 
 
@@ -85,3 +90,80 @@ def test_an_act_starts_one_run(metadata, server):
     other = client.post(rebuild, json={"promote": "automatic"})
     assert (other.status_code, other.headers["content-type"]) == (409, "application/problem+json")
     assert other.json()["run_id"] == first.json()["run_id"]
+
+
+@pytest.fixture
+def many(metadata: Any) -> Any:
+    """``a`` is idle, ``b`` fails, ``c`` is reindexing, ``d`` has 9 documents and is an hour behind."""
+    now = datetime.now(UTC)
+    for name in "abcd":
+        metadata.parse(dags(stream(name), schedule="@daily")[0])
+    metadata.run("reindex_b", "failed")
+    metadata.run("reindex_c", "running")
+    standing = {
+        "stream": "d",
+        "at": now.isoformat(),
+        "fresh_until": (now - timedelta(hours=1)).isoformat(),
+        "documents": 9,
+    }
+    metadata.run("reindex_d", xcoms={("checkpoint", -1, "reindex_standing"): standing})
+    return metadata
+
+
+@pytest.mark.parametrize(
+    ("query", "names", "total"),
+    [
+        ("", "bacd", 4),
+        ("order_by=-attention", "dcab", 4),
+        ("order_by=name", "abcd", 4),
+        ("order_by=-name", "dcba", 4),
+        ("order_by=documents", "dabc", 4),
+        ("order_by=-freshness", "dabc", 4),
+        ("limit=2", "ba", 4),
+        ("limit=2&offset=2", "cd", 4),
+        ("limit=2&offset=4", "", 4),
+        ("state=failing", "b", 1),
+        ("state=failing&state=reindexing", "bc", 2),
+        ("q=&state=", "bacd", 4),
+        ("q=PUBLIC.C_index", "c", 1),
+        ("q=%20d%20&order_by=name", "abcd", 4),
+        ("q=nowhere", "", 0),
+    ],
+)
+def test_lists_are_chosen_ordered_and_cut(server: Server, many: Any, query: str, names: str, total: int) -> None:
+    """What needs somebody comes first; what is not known comes last, whichever way."""
+    found = server.client("anna").get(f"{API}/streams?{query}").json()
+    assert ("".join(s["name"] for s in found["streams"]), found["total"]) == (names, total)
+
+
+def test_runs_are_paged(server: Server, metadata: Any) -> None:
+    """Those of all Dags of the stream, the newest first."""
+    metadata.parse(*dags(stream()))
+    made = [metadata.run(f"{kind}_items") for kind in ("reindex", "rebuild", "sweep", "reindex", "reindex")]
+    client = server.client("anna")
+    pages = [client.get(f"{API}/streams/items/runs?limit=2&offset={offset}").json() for offset in (0, 2, 4)]
+    assert [run["run_id"] for page in pages for run in page["runs"]] == made[::-1]
+    assert {page["total"] for page in pages} == {5}
+
+
+def test_what_is_answered_is_what_is_described(server: Server, many: Any) -> None:
+    """By the OpenAPI schema: every field, and no other kind of value."""
+    client = server.client("anna")
+    described = client.get(f"{API}/openapi.json").json()
+    for path, query in (("/streams", ""), ("/streams/{name}", "d"), ("/streams/{name}/runs", "b")):
+        answer = client.get(f"{API}{path.replace('{name}', query)}").json()
+        schema = described["paths"][f"/api/v1{path}"]["get"]["responses"]["200"]["content"]["application/json"][
+            "schema"
+        ]
+        jsonschema.validate(answer, {**schema, "components": described["components"]})
+
+
+def test_a_scheduler_that_died(server: Server, many: Any) -> None:
+    client = server.client("anna")
+    assert client.get(f"{API}/streams").json()["scheduler"] == {"alive": False, "last_heartbeat_at": None}
+    many.beat(ago_s=600)
+    dead = client.get(f"{API}/streams/c").json()["scheduler"]
+    assert dead["alive"] is False
+    assert dead["last_heartbeat_at"] is not None
+    many.beat()
+    assert client.get(f"{API}/streams/c").json()["scheduler"]["alive"] is True

@@ -13,8 +13,8 @@ from airflow.models.dagrun import DagRun, DagRunNote
 from airflow.models.hitl import HITLDetail
 from airflow.models.taskinstance import TaskInstance
 from airflow.models.xcom import XComModel
-from airflow.utils.state import State
-from sqlalchemy import func, select
+from airflow.utils.state import State, TaskInstanceState
+from sqlalchemy import Integer, bindparam, func, select
 
 from airflow_reindex_provider.core.published import (
     ACTION_KEY,
@@ -84,18 +84,21 @@ class RunFacts:
 
 def runs_of(session: Session, dag_ids: Collection[str], *, newest: int) -> list[RunFacts]:
     """The newest runs of each Dag, newest first, each with what its tasks have published; those that are not over with their
-    tasks and progress too. Five statements.
+    tasks and progress too, and those that failed with the tasks that did. Five statements.
 
-    :param newest: runs of each Dag; runs that are not over are among them, however many there are."""
+    :param newest: runs of each Dag. Besides them come all that are not over, and the last that succeeded and the last that
+        failed, however long ago."""
     if not dag_ids:
         return []
     place = func.row_number().over(partition_by=DagRun.dag_id, order_by=DagRun.id.desc()).label("place")
-    placed = select(DagRun.id, DagRun.state, place).where(DagRun.dag_id.in_(list(dag_ids))).subquery()
-    wanted = select(placed.c.id).where((placed.c.place <= newest) | placed.c.state.in_(("queued", "running")))
-    runs = _runs(session, wanted)
-    _add_published(session, runs, OF_RUNS)
-    _add_tasks(session, [run for run in runs if not run.is_over])
-    return runs
+    of_state = (
+        func.row_number().over(partition_by=(DagRun.dag_id, DagRun.state), order_by=DagRun.id.desc()).label("of_state")
+    )
+    placed = select(DagRun.id, DagRun.state, place, of_state).where(DagRun.dag_id.in_(list(dag_ids))).subquery()
+    wanted = select(placed.c.id).where(
+        (placed.c.place <= newest) | (placed.c.of_state == 1) | placed.c.state.in_(("queued", "running"))
+    )
+    return _with_all(session, _runs(session, wanted))
 
 
 def page_of_runs(session: Session, dag_ids: Collection[str], *, limit: int, offset: int) -> tuple[list[RunFacts], int]:
@@ -109,10 +112,7 @@ def page_of_runs(session: Session, dag_ids: Collection[str], *, limit: int, offs
         .offset(offset)
         .subquery()
     )
-    runs = _runs(session, select(wanted.c.id))
-    _add_published(session, runs, OF_RUNS)
-    _add_tasks(session, [run for run in runs if not run.is_over])
-    return runs, total or 0
+    return _with_all(session, _runs(session, select(wanted.c.id))), total or 0
 
 
 def run_of(session: Session, dag_id: str, run_id: str) -> RunFacts | None:
@@ -121,6 +121,16 @@ def run_of(session: Session, dag_id: str, run_id: str) -> RunFacts | None:
     _add_published(session, runs, OF_RUNS)
     _add_tasks(session, runs)
     return runs[0] if runs else None
+
+
+def _with_all(session: Session, runs: list[RunFacts]) -> list[RunFacts]:
+    """What their tasks have published and how they are, as far as a run is shown with it."""
+    _add_published(session, runs, OF_RUNS)
+    failed = [run for run in runs if run.state == "failed"]
+    # Where a closing task has summed up what is done, only what it could not count is wanting.
+    closed = [run for run in failed if run.of_key(OUTCOME_KEY) or run.of_key(SWEEP_KEY)]
+    _add_tasks(session, [run for run in runs if run.state != "success"], only_failed=closed)
+    return runs
 
 
 def _runs(session: Session, ids: Any) -> list[RunFacts]:
@@ -173,7 +183,8 @@ def _add_published(session: Session, runs: Sequence[RunFacts], keys: Iterable[st
             XComModel.value,
             XComModel.timestamp,
         )
-        .where(XComModel.dag_run_id.in_(list(by_id)), XComModel.key.in_(tuple(keys)))
+        # By run, through the primary key: an index on the key alone leads to every run that there ever was.
+        .where(XComModel.dag_run_id.in_(_ids(by_id)), func.coalesce(XComModel.key, "").in_(tuple(keys)))
         .order_by(XComModel.timestamp)
     )
     for row in rows:
@@ -182,15 +193,15 @@ def _add_published(session: Session, runs: Sequence[RunFacts], keys: Iterable[st
         )
 
 
-def _add_tasks(session: Session, runs: Sequence[RunFacts]) -> None:
-    _add_published(session, runs, (PROGRESS_KEY,))
-    by_run = {(run.dag_id, run.run_id): run for run in runs}
-    if not by_run:
+def _add_tasks(session: Session, runs: Sequence[RunFacts], *, only_failed: Sequence[RunFacts] = ()) -> None:
+    """With their progress. :param only_failed: runs of which the tasks are taken that failed, and no others."""
+    by_id = {run.id: run for run in runs}
+    if not by_id:
         return
+    whole = by_id.keys() - {run.id for run in only_failed}
     rows = session.execute(
         select(
-            TaskInstance.dag_id,
-            TaskInstance.run_id,
+            DagRun.id,
             TaskInstance.task_id,
             TaskInstance.map_index,
             TaskInstance.state,
@@ -198,18 +209,35 @@ def _add_tasks(session: Session, runs: Sequence[RunFacts]) -> None:
             TaskInstance._rendered_map_index,
             HITLDetail.subject,
             HITLDetail.responded_at,
+            XComModel.value,
+            XComModel.timestamp,
         )
+        .join(DagRun, (DagRun.dag_id == TaskInstance.dag_id) & (DagRun.run_id == TaskInstance.run_id))
         .outerjoin(HITLDetail, HITLDetail.ti_id == TaskInstance.id)
+        .outerjoin(
+            XComModel,
+            (XComModel.dag_run_id == DagRun.id)
+            & (XComModel.task_id == TaskInstance.task_id)
+            & (XComModel.map_index == TaskInstance.map_index)
+            & (XComModel.key == PROGRESS_KEY),
+        )
         .where(
-            TaskInstance.dag_id.in_({dag_id for dag_id, _ in by_run}),
-            TaskInstance.run_id.in_({run_id for _, run_id in by_run}),
+            DagRun.id.in_(_ids(by_id)),
+            DagRun.id.in_(_ids(whole)) | (TaskInstance.state == TaskInstanceState.FAILED),
         )
         .order_by(TaskInstance.task_id, TaskInstance.map_index)
     )
-    for dag_id, run_id, task_id, map_index, state, try_number, label, subject, responded_at in rows:
-        if run := by_run.get((dag_id, run_id)):
-            asked = subject if responded_at is None and state not in State.finished else None
-            run.tasks.append(TaskFacts(task_id, map_index, state and str(state), try_number, label, asked))
+    for id, task_id, map_index, state, try_number, label, subject, responded_at, progress, at in rows:
+        asked = subject if responded_at is None and state not in State.finished else None
+        run = by_id[id]
+        run.tasks.append(TaskFacts(task_id, map_index, state and str(state), try_number, label, asked))
+        if at is not None:
+            run.published.append(Published(task_id, map_index, PROGRESS_KEY, _plain(progress), at))
+
+
+def _ids(ids: Iterable[int]) -> Any:
+    """For ``in_``: written into the statement, since databases take a limited number of parameters."""
+    return bindparam(None, list(ids), expanding=True, literal_execute=True, type_=Integer())
 
 
 def _plain(value: Any) -> Any:

@@ -34,7 +34,7 @@ class RunState(StrEnum):
 class TaskStatus:
     """A task instance that works on a part of a run: a batch, a range of keys, a step that indexes.
 
-    :ivar status: ``pending``, ``running``, ``retrying``, ``completed``, ``failed``, ``cancelled`` or ``skipped``.
+    :ivar status: ``pending``, ``running``, ``waiting``, ``retrying``, ``completed``, ``failed``, ``cancelled`` or ``skipped``.
     :ivar counts: of documents, by outcome. :ivar message: for people; of a failed one, why."""
 
     task_id: str
@@ -113,9 +113,9 @@ class DagOfStream:
 class StreamStatus:
     """One stream. What is None is not known: nothing has been published of it yet.
 
-    :ivar run: the one under way, which is the last to have begun where there are several. :ivar standing_at: when ``checkpoint``,
-        ``generations``, ``documents`` and ``parked`` were taken. :ivar recent: the last runs, newest first. :ivar groups: of a
-        stream with groups, by value, what its last run said of each."""
+    :ivar run: the one under way; of several the one that waits for a person, else the last to have begun.
+    :ivar standing_at: when ``checkpoint``, ``generations``, ``documents`` and ``parked`` were taken. :ivar recent: the last runs,
+        newest first. :ivar groups: of a stream with groups, by value, what its last run said of each."""
 
     name: str
     source: str

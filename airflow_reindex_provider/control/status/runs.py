@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -107,8 +108,13 @@ def _state(run: RunFacts, batches: Sequence[TaskStatus]) -> RunState:
         return RunState.APPROVAL if any(task.approval for task in run.tasks) else RunState.RUNNING
     if run.state == "success":
         return RunState.COMPLETED
-    stopped = (run.note or "").startswith(CANCELLED_NOTE) or any(batch.status == "cancelled" for batch in batches)
+    stopped = _was_cancelled(run) or any(batch.status == "cancelled" for batch in batches)
     return RunState.CANCELLED if stopped else RunState.FAILED
+
+
+def _was_cancelled(run: RunFacts) -> bool:
+    """By one of our doors; by Airflow's own page, its tasks' progress says so."""
+    return (run.note or "").startswith(CANCELLED_NOTE)
 
 
 def _batches(run: RunFacts, stream: str, others: Sequence[str]) -> tuple[TaskStatus, ...]:
@@ -123,7 +129,11 @@ def _batches(run: RunFacts, stream: str, others: Sequence[str]) -> tuple[TaskSta
         if place in mine or (
             task.map_index >= 0 and place not in shown and (not others[1:] or task.task_id in working)
         ):
-            found.append(_batch(task, shown.get(place), failures.get(place)))
+            batch = _batch(task, shown.get(place), failures.get(place))
+            if batch.status == "failed" and place not in failures and _was_cancelled(run):
+                # Airflow marks those as failed too that had not begun.
+                batch = replace(batch, status="cancelled")
+            found.append(batch)
     return tuple(found)
 
 
@@ -161,7 +171,7 @@ def _figures(
         total = int(outcome.get("rows" if "ranges" in outcome else "total") or 0)
         if state is not RunState.COMPLETED:
             # What a batch that did not end has done, no closing task counts; it is in the index all the same.
-            indexed = max(indexed, sum(batch.processed for batch in batches))
+            indexed += sum(batch.processed for batch in batches if batch.status != "completed")
     else:
         indexed = sum(batch.processed for batch in batches)
         planned = None if plan is None else int(plan.get("rows") or 0)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow_reindex_provider.control.acts import ACTS
+from airflow_reindex_provider.control.acts import STREAM
 from airflow_reindex_provider.control.carried import REBUILD, REINDEX, SWEEP
 from airflow_reindex_provider.control.status.catalogue import CarryingDag, StreamEntry, list_streams
 from airflow_reindex_provider.control.status.facts import RunFacts, page_of_runs, run_of, runs_of
@@ -31,7 +31,10 @@ MOST_RECENT = 50
 """Runs of each Dag that the page of one stream shows."""
 LOOK = "look"
 """The action that looks at the source for changes that wait."""
-_BESIDES = frozenset(act.name for act in ACTS.values() if not act.in_form)
+_INDEXING = ("reindex", "backfill", REBUILD, "rollback")
+"""Modes of runs that bring the index up to date."""
+_SHOWN_FIRST = (RunState.APPROVAL, RunState.RUNNING, RunState.QUEUED)
+"""Of several runs that are under way: what waits for a person, then what works; of these, the last to have begun."""
 _INTERVALS_BEHIND = 2.0
 _GRACE = timedelta(minutes=1)
 _ORDER = [StreamState.FAILING, StreamState.APPROVAL, StreamState.BEHIND]
@@ -88,7 +91,7 @@ def _statuses(session: Session, entries: Mapping[str, StreamEntry], *, newest_ru
     for run in runs_of(session, {d.dag_id for e in entries.values() for d in e.dags}, newest=newest_runs):
         by_dag.setdefault(run.dag_id, []).append(run)
     now = utc_now()
-    return [_status(entry, by_dag, now) for entry in entries.values()]
+    return [_status(entry, by_dag, now, newest_runs) for entry in entries.values()]
 
 
 def _role(dag: CarryingDag, run: RunFacts) -> str:
@@ -98,8 +101,14 @@ def _role(dag: CarryingDag, run: RunFacts) -> str:
     return REINDEX if run.of_key(PLAN_KEY) or run.of_key(OUTCOME_KEY) or not dag.roles else dag.roles[0]
 
 
-def _status(entry: StreamEntry, by_dag: Mapping[str, Sequence[RunFacts]], now: datetime) -> StreamStatus:
-    facts = sorted((run for dag in entry.dags for run in by_dag.get(dag.dag_id, ())), key=_began, reverse=True)
+def _status(
+    entry: StreamEntry, by_dag: Mapping[str, Sequence[RunFacts]], now: datetime, newest_runs: int
+) -> StreamStatus:
+    facts = sorted(
+        (run for dag in entry.dags for run in by_dag.get(dag.dag_id, ()) if run.conf.get(STREAM) in (None, entry.name)),
+        key=_began,
+        reverse=True,
+    )
     dags = {dag.dag_id: dag for dag in entry.dags}
     sharing = {dag.dag_id: dag.streams for dag in entry.dags}
     runs = [
@@ -112,7 +121,7 @@ def _status(entry: StreamEntry, by_dag: Mapping[str, Sequence[RunFacts]], now: d
     freshness = _freshness(facts, sharing, entry.name, standing, now)
     active = [run for run in runs if not run.is_over]
     over = [run for run in runs if run.is_over]
-    current = next((r for r in active if r.state is not RunState.QUEUED), active[0] if active else None)
+    current = min(active, key=lambda run: _SHOWN_FIRST.index(run.state), default=None)
     state = _state(entry, active, over, freshness)
     shown = current or (over[0] if over else None)
     return StreamStatus(
@@ -123,7 +132,7 @@ def _status(entry: StreamEntry, by_dag: Mapping[str, Sequence[RunFacts]], now: d
         store=entry.about.store,
         has_groups=entry.about.groups,
         state=state,
-        reindexing=any(run.state is RunState.RUNNING and run.mode not in (SWEEP, LOOK) for run in active),
+        reindexing=any(run.state is RunState.RUNNING and run.mode in _INDEXING for run in active),
         message=_message(state, current, over, freshness),
         progress=shown.progress if shown else None,
         eta_ms=shown.eta_ms if shown else None,
@@ -143,14 +152,28 @@ def _status(entry: StreamEntry, by_dag: Mapping[str, Sequence[RunFacts]], now: d
         lease=standing.get("lease"),
         standing_at=datetime.fromisoformat(standing["at"]) if standing else None,
         run=current,
-        last_success=next((run for run in over if run.state is RunState.COMPLETED), None),
+        last_success=next((run for run in over if run.state is RunState.COMPLETED and _indexes(run)), None),
         last_failure=next((run for run in over if run.state is RunState.FAILED), None),
         last_sweep=next((run for run in over if run.mode == SWEEP and run.result), None),
-        recent=tuple(runs),
+        recent=tuple(runs[place] for place in _newest(facts, newest_runs)),
         dags=tuple(
             DagOfStream(d.dag_id, d.roles, d.paused, d.schedule, d.next_run_at, d.has_import_errors) for d in entry.dags
         ),
     )
+
+
+def _newest(facts: Sequence[RunFacts], newest_runs: int) -> list[int]:
+    """Places of the newest runs of each Dag, and of all that are not over: without those that come for what they tell alone."""
+    ids: dict[str, list[int]] = {}
+    for run in facts:
+        ids.setdefault(run.dag_id, []).append(run.id)
+    kept = {id for of_dag in ids.values() for id in sorted(of_dag, reverse=True)[:newest_runs]}
+    return [place for place, run in enumerate(facts) if run.id in kept or not run.is_over]
+
+
+def _indexes(run: RunStatus) -> bool:
+    """Whether it is a run that brings the index up to date, and not one that looks, or does something beside."""
+    return run.mode in _INDEXING and not run.dry_run
 
 
 def _began(run: RunFacts) -> tuple[datetime, int]:
@@ -198,13 +221,9 @@ def _state(
         return StreamState.REBUILDING
     if SWEEP in running:
         return StreamState.SWEEPING
-    if running:
+    if running & set(_INDEXING):
         return StreamState.REINDEXING
-    # The last run of each kind counts: that a sweep has passed does not mend a run that cannot.
-    last: dict[str, RunStatus] = {}
-    for run in _work(over):
-        last.setdefault(run.dag_id, run)
-    if any(run.state is RunState.FAILED for run in last.values()):
+    if _failing(over):
         return StreamState.FAILING
     mains = [dag for dag in entry.dags if REINDEX in dag.roles]
     if _is_behind(mains, freshness):
@@ -214,9 +233,14 @@ def _state(
     return StreamState.IDLE
 
 
-def _work(over: Sequence[RunStatus]) -> list[RunStatus]:
-    """Without what was done besides: that somebody named a wrong key says nothing of how the stream is."""
-    return [run for run in over if run.mode not in _BESIDES]
+def _failing(over: Sequence[RunStatus]) -> list[RunStatus]:
+    """The last run of each Dag, where it failed: that a sweep has passed does not mend a run that cannot. What somebody has
+    cancelled, a look or a dry run says nothing of that."""
+    last: dict[str, RunStatus] = {}
+    for run in over:
+        if run.state is not RunState.CANCELLED and (_indexes(run) or (run.mode == SWEEP and not run.dry_run)):
+            last.setdefault(run.dag_id, run)
+    return [run for run in last.values() if run.state is RunState.FAILED]
 
 
 def _is_behind(dags: Sequence[CarryingDag], freshness: Freshness) -> bool:
@@ -231,7 +255,7 @@ def _message(state: StreamState, current: RunStatus | None, over: Sequence[RunSt
     if current is not None:
         return current.message
     if state is StreamState.FAILING:
-        failed = next(run for run in _work(over) if run.state is RunState.FAILED)
+        failed = _failing(over)[0]
         return failed.reason or f"Run {failed.run_id} of {failed.dag_id} failed."
     if state is StreamState.BEHIND:
         return f"Changes may be as old as {freshness.at_most_s:,.0f} s: no run has read them."

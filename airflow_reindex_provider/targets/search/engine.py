@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from airflow_reindex_provider.core.errors import ConfigurationError, TransientError
+from airflow_reindex_provider.core.patience import patience_s
 from airflow_reindex_provider.targets.search.blocks import lift
 
 log = logging.getLogger(__name__)
@@ -115,12 +116,12 @@ class Calls:
 
     def call(self, method: str, path: str, body: Any = None, *, missing_ok: bool = False) -> Any:
         """The answer's JSON; None for a 404 where that is no error. Safe to make twice: an engine that is gone or busy is
-        asked again for a minute.
+        asked again for a minute, or for as long as whoever asks has patience.
 
         :raises ConfigurationError, TransientError: what the engine refuses, or that it does not answer."""
         retrying = Retrying(
             retry=retry_if_exception_type(TransientError),
-            stop=stop_after_delay(RESTART_S),
+            stop=stop_after_delay(patience_s(RESTART_S)),
             wait=wait_random_exponential(multiplier=0.3, max=5),
             before_sleep=lambda state: log.info("%s; trying again.", state.outcome and state.outcome.exception()),
             reraise=True,

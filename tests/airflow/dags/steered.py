@@ -1,6 +1,6 @@
 """Streams that are seen and steered from outside."""
 
-from streams_for_tests import QUICK, braked, stream
+from streams_for_tests import QUICK, braked, picky, stream
 
 from airflow_reindex_provider import RebuildDag, ReindexDag, SweepDag
 
@@ -16,3 +16,10 @@ typed = stream("typed", batch_size=100, chunk_rows=10, transform=typed_transform
 ReindexDag(typed, task_args=QUICK)
 RebuildDag(typed, task_args=QUICK)
 SweepDag(typed, task_args=QUICK)
+
+ReindexDag(stream("fresh", conn_id="held_db"), task_args=QUICK)
+
+agreed = stream("agreed", transform=picky, target={"columns": {"length": "integer"}})
+ReindexDag(agreed, task_args=QUICK)
+RebuildDag(agreed, task_args=QUICK)
+SweepDag(agreed, task_args=QUICK)
