@@ -52,13 +52,12 @@ def _show(status: StreamStatus, output: str) -> None:
 
 @showing
 def parked_command(args: Namespace) -> None:
-    if (status := _standing(args.stream)).has_groups:
-        _show_groups(status, args.output)
-        return
+    status = _standing(args.stream)
     parked: Mapping[str, Any] = status.parked or {"count": 0, "documents": []}
     documents = parked["documents"]
     rows = [
         {
+            **({"group": document["group"]} if "group" in document else {}),
             "key": key_text(document["key"]),
             "reason": document["reason"],
             "attempts": document["attempts"],

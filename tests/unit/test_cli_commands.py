@@ -386,7 +386,7 @@ def test_only_changes_are_printed_where_no_bar_can_be(metadata, cli, monkeypatch
 
 
 def test_groups_are_told_one_by_one(metadata, cli):
-    """Of a stream with groups there is no checkpoint, no generation and no parked document but those of its groups."""
+    """Of a stream with groups there is no checkpoint and no generation but those of its groups; parked documents say whose."""
     stream = Stream(
         name="items",
         source=PostgresSource(
@@ -401,8 +401,19 @@ def test_groups_are_told_one_by_one(metadata, cli):
         "b": group | {"status": "failed", "generation": "items_b_1", "checkpoint_after": None},
     }
     outcome = {"stream": "items", "total": 6, "processed": 6, "parked": 2, "groups": groups}
-    metadata.run("reindex_items", xcoms={("checkpoint", -1, "reindex_run"): outcome})
-    for words in (("checkpoint", "show"), ("generations",), ("parked", "list")):
+    document = STANDING["parked"]["documents"][0] | {"group": "b"}
+    standing = STANDING | {
+        "generations": [],
+        "checkpoint": None,
+        "documents": None,
+        "parked": {"count": 2, "documents": [document]},
+    }
+    xcoms = {("checkpoint", -1, "reindex_run"): outcome, ("checkpoint", -1, "reindex_standing"): standing}
+    metadata.run("reindex_items", xcoms=xcoms)
+    parked = cli("parked", "list", "items", "-o", "plain")
+    assert parked.out.splitlines()[1].startswith('b        ["7", "a/b"]')
+    assert "1 of 2 are shown" in parked.err
+    for words in (("checkpoint", "show"), ("generations",)):
         said = cli(*words, "items", "-o", "plain")
         assert [line.split()[:3] for line in said.out.splitlines()[1:]] == [
             ["b", "failed", "items_b_1"],
