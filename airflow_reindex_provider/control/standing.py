@@ -41,11 +41,7 @@ def standing(stream: Stream, cursor_type: CursorType | None = None) -> dict[str,
     lease = current(stream.checkpoint, stream.name)
     told = [_told(generation, sizes) for generation in generations]
     return {
-        "stream": stream.name,
-        "at": utc_now().isoformat(timespec="milliseconds"),
-        "source": stream.source.label,
-        "target": stream.target.label,
-        "guarantee": str(stream.target.guarantee),
+        **_whose(stream),
         "generations": told,
         "documents": next((generation["documents"] for generation in told if generation["live"]), None),
         "checkpoint": _where(stream, checkpoint) if checkpoint and checkpoint.version else None,
@@ -83,17 +79,23 @@ def standing_of_groups(stream: Stream, groups: Sequence[GroupStands], cursor_typ
             parked += [{**document.to_json(), "group": group.group} for document in kept]
     parked.sort(key=lambda document: (document["next_try_at"], document["group"], document["key"]))
     return {
-        "stream": stream.name,
-        "at": utc_now().isoformat(timespec="milliseconds"),
-        "source": stream.source.label,
-        "target": stream.target.label,
-        "guarantee": str(stream.target.guarantee),
+        **_whose(stream),
         "generations": [],
         "documents": None,
         "checkpoint": None,
         "fresh_until": None if None in times or not times else min(filter(None, times)).isoformat(),
         "parked": {"count": sum(group.parked for group in groups), "documents": parked[:MOST_PARKED]},
         "lease": None,
+    }
+
+
+def _whose(stream: Stream) -> dict[str, Any]:
+    return {
+        "stream": stream.name,
+        "at": utc_now().isoformat(timespec="milliseconds"),
+        "source": stream.source.label,
+        "target": stream.target.label,
+        "guarantee": str(stream.target.guarantee),
     }
 
 
