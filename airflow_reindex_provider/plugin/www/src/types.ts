@@ -60,6 +60,8 @@ export type Look = {
 };
 
 export type ParkedDocument = {
+  /** Of a stream with groups: the value of the one that it belongs to. */
+  group?: string;
   key: string[];
   reason: string;
   attempts: number;

@@ -95,6 +95,29 @@ describe("the page", () => {
     await waitFor(() => expect(screen.queryByRole("alertdialog")).toBeNull());
   });
 
+  it("sends the keys of the parked documents that were chosen, with their group", async () => {
+    const one = { reason: "refused", attempts: 1, parked_at: "", next_try_at: "2026-11-21T17:25:00+00:00" };
+    const documents = [
+      { ...one, group: "de", key: ["7"] },
+      { ...one, group: "de", key: ["8", "x"] },
+      { ...one, group: "fr", key: ["7"] },
+    ];
+    const stream = aStream({ has_groups: true, parked: { count: 3, documents } });
+    const act = anAct("parked-retry", {
+      schema: { properties: { keys: { type: "array", items: { type: "array" } }, group: { type: "string" } } },
+    });
+    server.answers.set("/streams/products", detail(aDetail(stream, { can: [act] })));
+    server.answers.set("/streams/products/acts/parked-retry", { status: 201, body: { dag_id: "d", run_id: "r" } });
+    show("/plugin/reindex/streams/products");
+    for (const name of ["7, of fr", "7, of de", "8/x, of de"]) fireEvent.click(await screen.findByLabelText(name));
+    fireEvent.click(await screen.findByRole("button", { name: "Try the 2 chosen again" }));
+    const asking = await screen.findByRole("alertdialog");
+    fireEvent.click(within(asking).getByRole("button", { name: "Try again" }));
+    await waitFor(() =>
+      expect(server.sent.map((sent) => sent.body)).toEqual([{ keys: [["7"], ["8", "x"]], group: "de" }]),
+    );
+  });
+
   it("opens a failed batch with its reason", async () => {
     const batch = {
       task_id: "index",

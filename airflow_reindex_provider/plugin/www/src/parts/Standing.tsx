@@ -4,7 +4,7 @@ import { Badge, Box, Button, Checkbox, Code, Flex, SimpleGrid, Table, Text, Visu
 import { useState } from "react";
 
 import { ActButton, useActing } from "../acting";
-import type { Stream } from "../types";
+import type { ParkedDocument, Stream } from "../types";
 import { ago, bytes, count, keyOf, moment, served } from "../words";
 import { Fact, Muted, Section } from "./Section";
 
@@ -13,11 +13,17 @@ export function Parked({ stream }: { stream: Stream }) {
   const [chosen, setChosen] = useState<string[]>([]);
   const parked = stream.parked;
   const documents = parked?.documents ?? [];
-  const keys = documents.map((one) => one.key).filter((key) => chosen.includes(keyOf(key)));
+  const picked = documents.filter((one) => chosen.includes(idOf(one)));
   const steers = can.some((act) => act.name === "parked-retry" || act.name === "parked-drop");
-  const choose = (key: string, on: boolean) => setChosen(on ? [...chosen, key] : chosen.filter((one) => one !== key));
-  const fixed: Record<string, unknown> = keys.length > 0 ? { keys } : {};
-  const which = keys.length > 0 ? `the ${count(keys.length)} chosen` : "all";
+  // An act is about one group: who chooses a document of another one begins anew.
+  const choose = (one: ParkedDocument, on: boolean) => {
+    const others = picked.filter((other) => other.group === one.group && idOf(other) !== idOf(one)).map(idOf);
+    setChosen(on ? [...others, idOf(one)] : others);
+  };
+  const group = picked[0]?.group;
+  const fixed: Record<string, unknown> =
+    picked.length > 0 ? { keys: picked.map((one) => one.key), ...(group === undefined ? {} : { group }) } : {};
+  const which = picked.length > 0 ? `the ${count(picked.length)} chosen` : "all";
   return (
     <Section
       actions={
@@ -48,21 +54,21 @@ export function Parked({ stream }: { stream: Stream }) {
             </Table.Header>
             <Table.Body>
               {documents.map((one) => (
-                <Table.Row data-parked={keyOf(one.key)} key={keyOf(one.key)}>
+                <Table.Row data-parked={keyOf(one.key)} key={idOf(one)}>
                   <Table.Cell>
                     {steers ? (
                       <Checkbox.Root
-                        checked={chosen.includes(keyOf(one.key))}
+                        checked={chosen.includes(idOf(one))}
                         colorPalette="blue"
-                        onCheckedChange={(details) => choose(keyOf(one.key), details.checked === true)}
+                        onCheckedChange={(details) => choose(one, details.checked === true)}
                         size="sm"
                       >
                         <Checkbox.HiddenInput />
                         <Checkbox.Control />
-                        <Checkbox.Label>{keyOf(one.key)}</Checkbox.Label>
+                        <Checkbox.Label>{nameOf(one)}</Checkbox.Label>
                       </Checkbox.Root>
                     ) : (
-                      keyOf(one.key)
+                      nameOf(one)
                     )}
                   </Table.Cell>
                   <Table.Cell overflowWrap="anywhere" whiteSpace="normal">
@@ -87,6 +93,9 @@ export function Parked({ stream }: { stream: Stream }) {
     </Section>
   );
 }
+
+const nameOf = (one: ParkedDocument) => keyOf(one.key) + (one.group === undefined ? "" : `, of ${one.group}`);
+const idOf = (one: ParkedDocument) => JSON.stringify([one.group, one.key]);
 
 const nextTry = (iso: string) => (Date.parse(iso) <= Date.now() ? "with the next run" : moment(iso));
 
