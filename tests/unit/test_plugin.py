@@ -111,31 +111,33 @@ def test_files_of_the_page(server: Server, bundle: Path) -> None:
     assert client.get("/reindex/static/parts/mark.svg").headers["content-type"] == "image/svg+xml"
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        "",
-        "parts",
-        "parts/",
-        "../secret.txt",
-        "%2e%2e/secret.txt",
-        "..%2fsecret.txt",
-        "parts/../../secret.txt",
-        "parts/%2e%2e/main.js",
-        "/main.js",
-        "%2Fetc%2Fpasswd",
-        "main.js%00",
-        "main.js/",
-        "link.js",
-        "..%5csecret.txt",
-    ],
+NO_FILES = (
+    "",
+    "parts",
+    "parts/",
+    "../secret.txt",
+    "%2e%2e/secret.txt",
+    "..%2fsecret.txt",
+    "parts/../../secret.txt",
+    "parts/%2e%2e/main.js",
+    "/main.js",
+    "%2Fetc%2Fpasswd",
+    "main.js%00",
+    "main.js/",
+    "link.js",
+    "..%5csecret.txt",
 )
-def test_nothing_beside_the_pages_files(server: Server, bundle: Path, path: str) -> None:
+
+
+def test_nothing_beside_the_pages_files(server: Server, bundle: Path) -> None:
     """No listing of a folder, no way out of it."""
-    answer = server.client().get(f"/reindex/static/{path}")
-    # A client that resolves the dots itself asks Airflow, which has a page for every address.
-    assert answer.status_code == 404 or answer.headers["content-type"].startswith("text/html")
-    assert not [word for word in ("swordfish", "export default", "plot.css", "root:") if word in answer.text]
+    client = server.client()
+    for path in NO_FILES:
+        answer = client.get(f"/reindex/static/{path}")
+        # A client that resolves the dots itself asks Airflow, which has a page for every address.
+        assert answer.status_code == 404 or answer.headers["content-type"].startswith("text/html"), path
+        told = [word for word in ("swordfish", "export default", "plot.css", "root:") if word in answer.text]
+        assert not told, path
 
 
 def test_the_api_describes_itself(server: Server, metadata: Any) -> None:
