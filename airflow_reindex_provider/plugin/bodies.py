@@ -68,7 +68,9 @@ def _refuse_other_sites(request: Request) -> None:
     """A browser sends Airflow's cookie along with what another site's page asks for; it does not lie about who asks. A token in
     a header is sent by nobody who was not given it, and programs send none of these headers."""
     headers = request.headers
-    if headers.get("authorization", "").lower().startswith("bearer "):
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    # Without a token behind the word, Airflow takes the cookie.
+    if scheme.lower() == "bearer" and token:
         return
     site, origin = headers.get("sec-fetch-site"), headers.get("origin")
     if site in ("same-origin", "none") or (site is None and origin is None):

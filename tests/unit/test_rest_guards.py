@@ -202,6 +202,8 @@ SENT_FROM: list[tuple[dict[str, str], bool]] = [
     ({"Origin": "http://airflow.test", "X-Forwarded-Host": "evil.test"}, True),
     ({"Origin": "http://evil.test", "X-Forwarded-Host": "evil.test"}, False),
     ({"Origin": "http://evil.test", "Authorization": "Basic YTpi"}, False),
+    ({"Origin": "http://evil.test", "Authorization": "Bearer"}, False),
+    ({"Origin": "http://evil.test", "Authorization": "Bearer "}, False),
 ]
 """Headers of requests to http://airflow.test, and whether they may change anything."""
 
