@@ -101,17 +101,24 @@ def _whose(stream: Stream) -> dict[str, Any]:
 
 def _told(generation: Generation, sizes: Mapping[str, Size]) -> dict[str, Any]:
     size = sizes.get(generation.name)
-    stamp = _STAMP.search(generation.name)
-    made_at = stamp and datetime.strptime(stamp[0], "%Y%m%dt%H%M%S").replace(tzinfo=UTC).isoformat()
     return {
         "name": generation.name,
         "live": generation.live,
         "served": generation.served,
-        "made_at": made_at,
+        "made_at": _made_at(generation.name),
         "documents": size.documents if size else None,
         "documents_estimated": size.estimated if size else False,
         "bytes": size.bytes if size else None,
     }
+
+
+def _made_at(name: str) -> str | None:
+    """None of a name that ends in no time, as that of a generation that was not made by us."""
+    stamp = _STAMP.search(name)
+    try:
+        return datetime.strptime(stamp[0], "%Y%m%dt%H%M%S").replace(tzinfo=UTC).isoformat() if stamp else None
+    except ValueError:
+        return None
 
 
 def _where(stream: Stream, checkpoint: Checkpoint) -> dict[str, Any]:

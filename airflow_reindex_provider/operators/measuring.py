@@ -52,7 +52,12 @@ class Measured:
 
     def run(self, context: Context, report: Mapping[str, Any]) -> None:
         """A run is closed, with the sums of its report; a closing task that is tried again does not count it twice."""
-        if not _first_time(context):
+        try:
+            first = _first_time(context)
+        except Exception as error:
+            log.debug("Whether the run was measured before is not known: %s", error)
+            return
+        if not first:
             return
         self._emit(RUNS, 1, status=str(report.get("status", "completed")))
         for outcome in Counts().to_json():

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from airflow_reindex_provider.core.model import Batch, BatchResult, Format, Plan, Transform
 from airflow_reindex_provider.core.planning import Sizes, make_plan
@@ -52,7 +52,7 @@ class Runner:
         return self.settle(plan, [self.index(batch) for batch in plan.batches])
 
     def plan(self, request: Request = Request()) -> Plan:
-        stamp = datetime(2026, 1, 1, tzinfo=UTC).strftime("%Y%m%dt") + f"{next(_stamps):06d}"
+        stamp = (datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=next(_stamps))).strftime("%Y%m%dt%H%M%S")
         with self.source.open() as source, self.target.open(self.stream) as target:
             return make_plan(
                 self.stream,

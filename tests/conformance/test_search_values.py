@@ -357,7 +357,7 @@ JSONS = {
 def deeper() -> Iterator[None]:
     """Lets Python go deeper than it does by default."""
     before = sys.getrecursionlimit()
-    sys.setrecursionlimit(before + 1000)
+    sys.setrecursionlimit(before + 2000)
     try:
         yield
     finally:
@@ -379,6 +379,9 @@ def test_what_an_engine_takes_of_json(engine: SearchEngine, database: Database) 
     done = run.run()
 
     taken = {name for name, (_, *takes) in JSONS.items() if takes[sorted(TARGETS, reverse=True).index(engine.name)]}
+    if (engine.name, engine.version.partition(".")[0]) == ("opensearch", "2"):
+        # Its limit on the depth of JSON came with 3.0.
+        taken.add("1,100 objects")
     # 700 objects are near the limit of this interpreter, as deep as it is in a test.
     with deeper():
         documents = engine.documents(index)
