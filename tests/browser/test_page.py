@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from urllib.parse import quote
 
 from playwright.sync_api import expect
 from shop import MISRATED, UNPRICED
@@ -155,7 +156,7 @@ def _sees_all_streams(person, airflow):
     expect(rows.first).to_have_attribute("data-stream", "articles")
 
 
-def test_the_page_is_where_people_look(someone):
+def test_the_page_is_where_people_look(someone, airflow):
     """On Airflow's home page, and in a tab of a Dag and of a run; dark, where the person has it so."""
     with someone(dark=True) as person:
         person.sign_in()
@@ -166,6 +167,11 @@ def test_the_page_is_where_people_look(someone):
         person.page.get_by_role("link", name="Reindex", exact=True).last.click()
         expect(person.page.get_by_role("heading", name="products", level=1)).to_be_visible()
         person.take("tab")
+        runs = airflow.rest.get("/dags/reindex_articles/dagRuns", order_by="id", limit=1)["dag_runs"]
+        run_id = runs[0]["dag_run_id"]
+        person.page.goto(f"{person.url}/dags/reindex_articles/runs/{quote(run_id, safe='')}")
+        person.page.get_by_role("link", name="Reindex", exact=True).last.click()
+        expect(person.section("Run: reindex")).to_contain_text(run_id)
         person.page.goto(f"{person.url}/plugin/reindex/streams/products")
         expect(person.section("Freshness")).to_be_visible()
         person.take("dark", height=1500)
