@@ -66,7 +66,7 @@ def _cursor_type(stream: Stream) -> CursorType | None:
 
 
 def publish_failure(context: Any) -> None:
-    """The XCom ``reindex_failure`` of a task that has failed: its ``message``, with ``try_number`` and ``at``. The
+    """The XCom ``reindex_failure`` of a task that has failed: its ``message``, with ``stream``, ``try_number`` and ``at``. The
     ``on_failure_callback`` of the operators."""
     _publish_failure(context, again=False)
 
@@ -78,7 +78,8 @@ def _publish_failure(context: Any, *, again: bool) -> None:
     if error is None:
         return
     message = " ".join(str(error).split())[:_MOST_CHARS] or type(error).__name__
-    value = {"message": message, "try_number": ti.try_number, "at": utc_now().isoformat(timespec="milliseconds")}
+    at = utc_now().isoformat(timespec="milliseconds")
+    value = {"stream": task.stream.name, "message": message, "try_number": ti.try_number, "at": at}
     try:
         ti.xcom_push(key=FAILURE_KEY, value=value)
     except Exception as failed:

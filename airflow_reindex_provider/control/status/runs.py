@@ -78,7 +78,7 @@ def run_status(run: RunFacts, *, stream: str, others: Sequence[str], role: str) 
         docs_per_s=rate,
         eta_ms=round(left / rate * 1000) if rate and left is not None and state is RunState.RUNNING else None,
         message=_message(run, plan, outcome, batches, state),
-        reason=_reason(run, batches) if state in (RunState.FAILED, RunState.CANCELLED) else None,
+        reason=_reason(run, batches, stream, others) if state in (RunState.FAILED, RunState.CANCELLED) else None,
         approval=next((task.task_id for task in run.tasks if task.approval), None),
         freshness_s=_freshness_s(run, stream, others),
         result=action or outcome,
@@ -225,9 +225,9 @@ def _would(outcome: Mapping[str, Any]) -> str:
     return f"A run would index {rows:,} {of}, in {batches:,} {'batch' if batches == 1 else 'batches'}."
 
 
-def _reason(run: RunFacts, batches: Sequence[TaskStatus]) -> str | None:
-    """The first thing that went wrong; closing tasks fail later, of what failed before them."""
-    failures = [p for p in run.of_key(FAILURE_KEY) if isinstance(p.value, dict)]
+def _reason(run: RunFacts, batches: Sequence[TaskStatus], stream: str, others: Sequence[str]) -> str | None:
+    """The first thing that went wrong for the stream; closing tasks fail later, of what failed before them."""
+    failures = [p for p in run.of_key(FAILURE_KEY) if isinstance(p.value, dict) and belongs(stream, others, p.value)]
     if failures:
         return str(failures[0].value.get("message"))
     if said := next((batch.message for batch in batches if batch.status == "failed" and batch.message), None):
