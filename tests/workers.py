@@ -1,9 +1,9 @@
 """A run in several workers beside each other (``-n``): who takes which tests, and what all of them share.
 
-A file of tests is one worker's, and so is a folder whose tests share a running Airflow. Each worker has a Postgres of its own,
-which costs a second, so nobody is disturbed by roles, by open transactions or by sessions that others cut. The search engines,
-which cost half a minute each, belong to the whole run: the process that started the workers starts an engine when the first of
-them asks for it, and ends it with the run.
+A file of tests is one worker's, and so is a folder whose tests share a running Airflow; a class of tests may go to another
+worker than the rest of its file. Each worker has a Postgres of its own, which costs a second, so nobody is disturbed by roles,
+by open transactions or by sessions that others cut. The search engines, which cost half a minute each, belong to the whole run:
+the process that started the workers starts an engine when the first of them asks for it, and ends it with the run.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _MOST = 6
 
 class ByFile(LoadScopeScheduling):
     def _split_scope(self, nodeid: str) -> str:
-        return TOGETHER[0] if nodeid.startswith(TOGETHER) else nodeid.partition("::")[0]
+        return TOGETHER[0] if nodeid.startswith(TOGETHER) else nodeid.partition("[")[0].rpartition("::")[0]
 
 
 class Engines:

@@ -36,7 +36,7 @@ T = TypeVar("T")
 
 _COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
 _FINAL_STATES = ("success", "failed")
-_POLL_S = 0.2
+_POLL_S, _SLOWEST_POLL_S = 0.2, 1.0  # A look costs the api-server 0.03 s of CPU, and many wait at once.
 
 
 class Airflow:
@@ -268,14 +268,15 @@ class Airflow:
 
     def _wait(self, look: Callable[[], T | None], *, timeout_s: float, what: Callable[[], str]) -> T:
         deadline = time.monotonic() + timeout_s
+        pause_s = _POLL_S
         while True:
             self._processes.check()
-            found = look()
-            if found is not None:
+            if (found := look()) is not None:
                 return found
             if time.monotonic() > deadline:
                 raise RuntimeError(f"waited {timeout_s:.0f} s for {what()}; the logs are in {self.logs}")
-            time.sleep(_POLL_S)
+            time.sleep(pause_s)
+            pause_s = min(pause_s * 1.3, _SLOWEST_POLL_S)
 
     def _start(self, component: str) -> None:
         options = {

@@ -26,10 +26,12 @@ TIMEOUT_S = 400
 def until(look: Callable[[], T | None], what: str) -> T:
     """What `look` finds, as soon as that is true."""
     deadline = time.monotonic() + TIMEOUT_S
+    pause_s = 0.3
     while not (found := look()):
         assert time.monotonic() < deadline, f"waited in vain for {what}"
         # Many tests look at once, and each look costs Airflow some of the machine.
-        time.sleep(0.4)
+        time.sleep(pause_s)
+        pause_s = min(pause_s * 1.3, 1.5)
     return found
 
 

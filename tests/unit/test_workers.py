@@ -58,7 +58,10 @@ def test_an_engine_is_started_once_for_all_workers(monkeypatch: pytest.MonkeyPat
 
 
 def test_tests_that_share_a_server_are_one_workers():
-    """A file each, and a folder where it has one running Airflow."""
+    """A file each, or a class of it, and a folder where it has one running Airflow."""
     scope = workers.ByFile._split_scope
-    assert scope(None, "tests/unit/test_cursors.py::TestText::test_order[a::b]") == "tests/unit/test_cursors.py"
+    assert (
+        scope(None, "tests/unit/test_cursors.py::TestText::test_order[a::b]") == "tests/unit/test_cursors.py::TestText"
+    )
+    assert scope(None, "tests/unit/test_cursors.py::test_order[a::b]") == "tests/unit/test_cursors.py"
     assert scope(None, "tests/airflow/test_backfill.py::test_it") == "tests/airflow/"
