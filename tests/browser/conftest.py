@@ -20,6 +20,14 @@ _HERE = Path(__file__).parent
 
 
 @pytest.fixture(scope="module")
+def apart() -> Iterator[EmbeddedPostgres]:
+    """A server for this Airflow alone: that of the worker has the metadata database of the Airflow of other tests, which may
+    still run, and of two schedulers on one database each would take the other's tasks."""
+    with EmbeddedPostgres(durable=False) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
 def shop(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -> Shop:
     source = postgres.create_database("page_shop", conn_id="shop_db")
     target = postgres.create_database("page_search", conn_id="search_db")
@@ -29,7 +37,7 @@ def shop(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -
 
 
 @pytest.fixture(scope="module")
-def airflow(postgres: EmbeddedPostgres, shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
+def airflow(apart: EmbeddedPostgres, shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
     """With a person `admin`, and one `viewer` who may read."""
     settings = {
         "REINDEX_TEST_PACE": str(shop.pace),
@@ -39,7 +47,7 @@ def airflow(postgres: EmbeddedPostgres, shop: Shop, tmp_path_factory: pytest.Tem
     }
     env = shop.source.env | shop.target.env | settings
     home = tmp_path_factory.mktemp("airflow")
-    with Airflow(home, dag_folders={"shop": _HERE / "dags"}, postgres=postgres, env=env) as running:
+    with Airflow(home, dag_folders={"shop": _HERE / "dags"}, postgres=apart, env=env) as running:
         for dag_id in ("reindex_products", "rebuild_products", "reindex_reviews", "reindex_articles"):
             running.wait_for_dag(dag_id)
         running.wait_for_run("reindex_articles", running.trigger("reindex_articles"), timeout_s=400)
