@@ -15,19 +15,23 @@ from airflow_reindex_provider.cli.figures import printable
 Rows = Sequence[Mapping[str, Any]]
 
 
-def show(record: Any, rows: Rows | Sequence[Rows], output: str) -> None:
-    """:param record: of JSON types, for ``json`` and ``yaml``. :param rows: for ``table`` and ``plain``; or several tables."""
+def show(record: Any, rows: Rows, output: str) -> None:
+    """:param record: of JSON types, for ``json`` and ``yaml``. :param rows: for ``table`` and ``plain``."""
+    show_tables(record, [rows], output)
+
+
+def show_tables(record: Any, tables: Sequence[Rows], output: str) -> None:
+    """The same with several tables, one below the other."""
     if output == "json":
         print(json.dumps(record, indent=2, ensure_ascii=False))
     elif output == "yaml":
         # By way of JSON: two fields that are one object would else be written as a reference.
         print(yaml.dump(json.loads(json.dumps(record)), sort_keys=False, allow_unicode=True), end="")
     else:
-        tables = rows if rows and not isinstance(rows[0], Mapping) else [rows]
         for number, table in enumerate(tables):
             if number:
                 print()
-            _show_table(table, output)  # type: ignore[arg-type]  # a row is no table: see above
+            _show_table(table, output)
 
 
 def show_lines(record: Any, lines: Sequence[str], output: str) -> None:

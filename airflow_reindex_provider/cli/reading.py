@@ -11,7 +11,7 @@ from airflow_reindex_provider.cli.ending import CONFLICT, MISTAKEN, Ending, tell
 from airflow_reindex_provider.cli.figures import NOTHING, behind, count, moment, part, row, size, span, under_way
 from airflow_reindex_provider.cli.finding import database, status_of, tell_of_the_scheduler
 from airflow_reindex_provider.cli.options import key_text
-from airflow_reindex_provider.cli.output import show
+from airflow_reindex_provider.cli.output import show, show_tables
 from airflow_reindex_provider.control.status.records import RunStatus, StreamStatus, to_json
 from airflow_reindex_provider.control.status.streams import RECENT, list_status
 
@@ -47,7 +47,7 @@ def status_command(args: Namespace) -> None:
 
 
 def _show(status: StreamStatus, output: str) -> None:
-    show(to_json(status), [table for table in _tables(status) if table], output)
+    show_tables(to_json(status), [table for table in _tables(status) if table], output)
 
 
 @showing

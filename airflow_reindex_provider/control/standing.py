@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,6 +12,7 @@ from airflow_reindex_provider.core.leases import current
 from airflow_reindex_provider.core.model import Checkpoint, Generation, Position, Size
 from airflow_reindex_provider.core.progress import utc_now
 from airflow_reindex_provider.core.protocols import MeasuredTarget
+from airflow_reindex_provider.core.running.settling_groups import GroupOutcomes
 from airflow_reindex_provider.stream import Stream
 
 MOST_PARKED = 100
@@ -57,34 +57,28 @@ def standing(stream: Stream, cursor_type: CursorType | None = None) -> dict[str,
     }
 
 
-@dataclass(frozen=True, slots=True)
-class GroupStands:
-    """How a run has left one group. :ivar group: its value."""
-
-    group: str
-    generation: str
-    position: Position | None
-    parked: int
-
-
-def standing_of_groups(stream: Stream, groups: Sequence[GroupStands], cursor_type: CursorType | None) -> dict[str, Any]:
+def standing_of_groups(stream: Stream, run: GroupOutcomes) -> dict[str, Any]:
     """The same record of a stream with groups, from how a run has left each of them, without a look at every target: parked
-    documents of all, each with its ``group``, and ``fresh_until`` of the one furthest behind. The rest is each one's own."""
-    times = [_time_of(stream, cursor_type, group.position) for group in groups]
+    documents of all, each with its ``group``, and ``fresh_until`` of the one furthest behind; None where the run has failed for a
+    group, so that nobody knows how far that one is. The rest is each one's own."""
+    times = [_time_of(stream, outcome.plan.cursor_type, outcome.checkpoint_after) for outcome in run.outcomes]
+    known = [time for time in times if time is not None]
+    all_known = bool(known) and len(known) == len(run.plans.plans) and not run.failures
     parked: list[dict[str, Any]] = []
-    for group in groups:
-        if group.parked and len(parked) < MOST_PARKED:
-            own = stream.of_group(group.group)
-            kept = own.checkpoint.load(own.name, group.generation).parked
-            parked += [{**document.to_json(), "group": group.group} for document in kept]
+    for outcome in run.outcomes:
+        if outcome.parked and len(parked) < MOST_PARKED:
+            group = str(outcome.plan.group)
+            own = stream.of_group(group)
+            kept = own.checkpoint.load(own.name, outcome.plan.generation).parked
+            parked += [{**document.to_json(), "group": group} for document in kept]
     parked.sort(key=lambda document: (document["next_try_at"], document["group"], document["key"]))
     return {
         **_whose(stream),
         "generations": [],
         "documents": None,
         "checkpoint": None,
-        "fresh_until": None if None in times or not times else min(filter(None, times)).isoformat(),
-        "parked": {"count": sum(group.parked for group in groups), "documents": parked[:MOST_PARKED]},
+        "fresh_until": min(known).isoformat() if all_known else None,
+        "parked": {"count": sum(outcome.parked for outcome in run.outcomes), "documents": parked[:MOST_PARKED]},
         "lease": None,
     }
 

@@ -18,6 +18,7 @@ from airflow_reindex_provider.core.model import Checkpoint, Generation
 from airflow_reindex_provider.core.progress import utc_now
 from airflow_reindex_provider.core.protocols import CheckpointStore, OwnedTarget
 from airflow_reindex_provider.core.remembered import STREAM, Memory
+from airflow_reindex_provider.sources.postgres import PostgresSource
 from airflow_reindex_provider.stream import Stream
 
 
@@ -117,11 +118,11 @@ def remove_stream(
                 # Now that there is no index, a checkpoint misleads nobody.
                 for checkpoint in kept:
                     own.checkpoint.reset(own.name, checkpoint.generation)
-    if not getattr(stream.source, "tombstones", False):
+    if not isinstance(stream.source, PostgresSource) or not stream.source.tombstones:
         return done
     if tombstones:
         if not dry_run:
-            stream.source.remove_tombstones(conn_id=conn_id)  # type: ignore[attr-defined]  # a source that has some drops them
+            stream.source.remove_tombstones(conn_id=conn_id)
         done.append(f"the tombstones of {stream.source.label}, with their triggers")
     else:
         done.append(

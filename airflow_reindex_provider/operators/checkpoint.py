@@ -10,7 +10,6 @@ from airflow.sdk import TriggerRule
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from airflow_reindex_provider.control.carried import REINDEX
-from airflow_reindex_provider.control.standing import GroupStands
 from airflow_reindex_provider.core.errors import GenerationGoneError
 from airflow_reindex_provider.core.groups import GroupPlans
 from airflow_reindex_provider.core.model import BatchResult, Mode, Plan
@@ -94,12 +93,7 @@ class CheckpointOperator(StreamOperator):
         ti.xcom_push(key=OUTCOME_KEY, value=report)
         mode = Mode(report["mode"])
         if isinstance(outcome, GroupOutcomes):
-            stand = [
-                GroupStands(str(o.plan.group), o.plan.generation, o.checkpoint_after, o.parked)
-                for o in outcome.outcomes
-            ]
-            kinds = {o.plan.cursor_type for o in outcome.outcomes}
-            publish_standing_of_groups(context, stream, stand, next(iter(kinds), None), mode)
+            publish_standing_of_groups(context, stream, outcome, mode)
         else:
             publish_standing(context, stream, outcome.plan.cursor_type, mode)
         Measured(stream, mode).run(context, report)

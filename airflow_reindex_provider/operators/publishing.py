@@ -4,10 +4,10 @@ way of the work: what cannot be published is a line in the log."""
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from airflow_reindex_provider.control.standing import GroupStands, standing, standing_of_groups
+from airflow_reindex_provider.control.standing import standing, standing_of_groups
 from airflow_reindex_provider.core.errors import ReindexError
 from airflow_reindex_provider.core.progress import utc_now
 from airflow_reindex_provider.core.published import FAILURE_KEY, STANDING_KEY
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from airflow_reindex_provider.core.cursors import CursorType
     from airflow_reindex_provider.core.model import Mode
+    from airflow_reindex_provider.core.running.settling_groups import GroupOutcomes
     from airflow_reindex_provider.stream import Stream
 
 log = logging.getLogger(__name__)
@@ -33,11 +34,9 @@ def publish_standing(context: Context, stream: Stream, cursor_type: CursorType |
         _publish_standing(context, stream, mode, lambda: standing(stream, cursor_type or _cursor_type(stream)))
 
 
-def publish_standing_of_groups(
-    context: Context, stream: Stream, groups: Sequence[GroupStands], cursor_type: CursorType | None, mode: Mode
-) -> None:
+def publish_standing_of_groups(context: Context, stream: Stream, run: GroupOutcomes, mode: Mode) -> None:
     """The same of a stream with groups, as a run has left them."""
-    _publish_standing(context, stream, mode, lambda: standing_of_groups(stream, groups, cursor_type))
+    _publish_standing(context, stream, mode, lambda: standing_of_groups(stream, run))
 
 
 def _publish_standing(context: Context, stream: Stream, mode: Mode, make: Callable[[], dict[str, Any]]) -> None:

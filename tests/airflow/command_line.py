@@ -124,7 +124,7 @@ def _run(words: list[str]) -> int:
         code = 1
     sys.stdout.flush()
     sys.stderr.flush()
-    return int(code or 0)  # type: ignore[call-overload]
+    return code if isinstance(code, int) else 0
 
 
 def _serve(address: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from typing import Any
 from urllib.parse import quote
@@ -49,7 +50,9 @@ def test_a_killed_task_goes_on(stream):
 
     first = 100 + goes_on["processed"]
     assert 100 < first < 200
-    assert goes_on["message"].startswith(f"goes on after {goes_on['processed']} rows")
+    # Of so few rows the planner sorts them or takes the index, by what statistics there are yet.
+    sorts = r"(; the source sorts [\d,]+ rows before it gives the first one)?"
+    assert re.fullmatch(rf"goes on after {goes_on['processed']} rows{sorts}", goes_on["message"])
     before, after = run.transformed(1)
     assert set(range(100, first)) <= set(before)
     assert after == list(range(first, 200))

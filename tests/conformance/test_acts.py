@@ -152,10 +152,11 @@ def raced(races: int = 0, released: list[str] | None = None) -> Stream:
         for n in range(8):
             transaction.put({"id": str(n), "title": "x"})
     source.now_us += 1
-    stream = Stream(name="products", source=source, target=MemoryTarget(), checkpoint=Raced(released=released or []))
+    store = Raced(released=released or [])
+    stream = Stream(name="products", source=source, target=MemoryTarget(), checkpoint=store)
     runner(stream).run()
     park(stream)
-    stream.checkpoint.races = races  # type: ignore[attr-defined]
+    store.races = races
     return stream
 
 
@@ -202,7 +203,9 @@ def test_a_checkpoint_is_set(kind: str, make: Callable[..., Stream], database: D
         db.execute("UPDATE items SET v = '2026-01-01 00:00:00.5+00' WHERE id > 5")
     answer = do(stream, "checkpoint-set", {"cursor": "2026-01-01T00:00:00.500000Z", "key": ["7"]})
     assert "2026-01-01 00:00:00.5" in answer["lines"][0]
-    assert (stored(stream).position.key, keys(stream)) == (("7",), ["3", "5", "7"])  # type: ignore[union-attr]
+    position = stored(stream).position
+    assert position is not None
+    assert (position.key, keys(stream)) == (("7",), ["3", "5", "7"])
     assert runner(stream).plan().rows == 2 + 5
 
 
@@ -237,7 +240,8 @@ def test_a_checkpoint_is_forgotten(kind: str, make: Callable[..., Stream]) -> No
 def test_a_checkpoint_that_cannot_be_read_is_forgotten(make: Callable[..., Stream]) -> None:
     """That is what its error says to do."""
     stream = make()
-    stream.checkpoint.texts["products", stored(stream).generation] = "{"  # type: ignore[attr-defined]
+    assert isinstance(stream.checkpoint, MemoryCheckpoint)
+    stream.checkpoint.texts["products", stored(stream).generation] = "{"
     with pytest.raises(CheckpointInvalidError):
         do(stream, "parked-retry", {})
     assert "it could not be read" in do(stream, "checkpoint-reset", {})["lines"][0]
@@ -342,9 +346,10 @@ def test_changes_are_accepted(make: Callable[..., Stream]) -> None:
 def test_a_refresh_does_nothing(make: Callable[..., Stream]) -> None:
     """The closing task publishes how the stream stands."""
     stream = make()
-    before = dict(stream.checkpoint.texts)  # type: ignore[attr-defined]
+    assert isinstance(stream.checkpoint, MemoryCheckpoint)
+    before = dict(stream.checkpoint.texts)
     assert do(stream, "refresh", {})["lines"] == []
-    assert stream.checkpoint.texts == before  # type: ignore[attr-defined]
+    assert stream.checkpoint.texts == before
 
 
 # -- tombstones
@@ -456,10 +461,11 @@ def test_every_act_that_is_none_of_a_form_can_be_done() -> None:
 def test_what_nobody_knows_is_refused(name: str, arguments: dict[str, Any], why: str) -> None:
     """With the argument's name, and those that there are."""
     stream = raced()
-    before = dict(stream.checkpoint.texts)  # type: ignore[attr-defined]
+    assert isinstance(stream.checkpoint, MemoryCheckpoint)
+    before = dict(stream.checkpoint.texts)
     with pytest.raises(UnknownArgumentsError, match=why):
         do(stream, name, arguments)
-    assert stream.checkpoint.texts == before  # type: ignore[attr-defined]
+    assert stream.checkpoint.texts == before
 
 
 def context(conf: Any, *streams: Stream, reads_all: bool = True) -> Any:

@@ -9,11 +9,14 @@ from typing import Any
 
 import pytest
 
-from airflow_reindex_provider.control.standing import MOST_PARKED, GroupStands, standing, standing_of_groups
+from airflow_reindex_provider.control.standing import MOST_PARKED, standing, standing_of_groups
 from airflow_reindex_provider.core.cursors import CursorType
+from airflow_reindex_provider.core.groups import GroupPlans
 from airflow_reindex_provider.core.leases import acquire
-from airflow_reindex_provider.core.model import Checkpoint, Parked, Position
+from airflow_reindex_provider.core.model import Checkpoint, Counts, Mode, Parked, Plan, Position
 from airflow_reindex_provider.core.progress import utc_now
+from airflow_reindex_provider.core.running.settling import Outcome
+from airflow_reindex_provider.core.running.settling_groups import GroupOutcomes
 from airflow_reindex_provider.sources.postgres import PostgresSource
 from airflow_reindex_provider.stream import Stream
 from airflow_reindex_provider.targets.elasticsearch import ElasticsearchTarget
@@ -26,6 +29,7 @@ from airflow_reindex_provider.testing.rebuilds import Rebuilder
 from airflow_reindex_provider.testing.runs import Runner
 
 KIND = CursorType.TIMESTAMPTZ
+_PLAN = Plan("tickets", Mode.INCREMENTAL, "g1", None, KIND, None)
 
 
 def stream_on(database: Database) -> Stream:
@@ -161,14 +165,25 @@ def test_a_stream_with_groups_is_as_fresh_as_the_one_furthest_behind() -> None:
     acme = stream.of_group("acme")
     waits = Parked(("7",), "too long", 2, "2026-01-01T00:00:00+00:00", "2026-01-02T00:00:00+00:00")
     stream.checkpoint.save(Checkpoint(acme.name, "g1", parked=(waits,)))
-    groups = [
-        GroupStands("acme", "g1", Position("2026-01-01 10:00:00+00"), parked=1),
-        GroupStands("zeta", "g2", Position("2026-01-01 09:00:00+00", ("3",)), parked=0),
+    plans = [
+        replace(_PLAN, stream=f"tickets.{group}", group=group, generation=generation)
+        for group, generation in (("acme", "g1"), ("zeta", "g2"))
     ]
+    left = (
+        Outcome(plans[0], Counts(), 0, None, Position("2026-01-01 10:00:00+00"), 1),
+        Outcome(plans[1], Counts(), 0, None, Position("2026-01-01 09:00:00+00", ("3",)), 0),
+    )
+    run = GroupOutcomes(GroupPlans("tickets", Mode.INCREMENTAL, tuple(plans), {}), left, {})
 
-    found = standing_of_groups(stream, groups, KIND)
+    found = standing_of_groups(stream, run)
 
     assert found["fresh_until"] == "2026-01-01T09:00:00+00:00"
     assert found["parked"] == {"count": 1, "documents": [{**waits.to_json(), "group": "acme"}]}
     assert found.keys() == standing(in_memory(), KIND).keys()
-    assert standing_of_groups(stream, [*groups, GroupStands("new", "g3", None, 0)], KIND)["fresh_until"] is None
+    # One that failed, was dropped meanwhile or has no cursor yet may be further behind than all others.
+    for unknown in (
+        replace(run, failures={"late": "no such table"}),
+        replace(run, outcomes=left[:1]),
+        replace(run, outcomes=(left[0], replace(left[1], checkpoint_after=None))),
+    ):
+        assert standing_of_groups(stream, unknown)["fresh_until"] is None

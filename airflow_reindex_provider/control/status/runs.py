@@ -10,6 +10,7 @@ from typing import Any
 from airflow_reindex_provider.control.carried import REBUILD, SWEEP
 from airflow_reindex_provider.control.status.facts import Published, RunFacts, TaskFacts
 from airflow_reindex_provider.control.status.records import RunState, RunStatus, TaskStatus
+from airflow_reindex_provider.core.model import Counts
 from airflow_reindex_provider.core.progress import as_shown
 from airflow_reindex_provider.core.published import (
     ACTION_KEY,
@@ -20,11 +21,11 @@ from airflow_reindex_provider.core.published import (
     STANDING_KEY,
     SWEEP_KEY,
 )
+from airflow_reindex_provider.core.sweeping.records import Difference
 
 CANCELLED_NOTE = "Cancelled"
 """How the note begins of a run that was cancelled by one of our doors."""
-_COUNTS = ("created", "updated", "deleted", "noops", "reused", "version_conflicts", "failures")
-_DIFFERENCES = ("missing", "stale", "changed", "orphaned", "newer")
+_COUNTS = (*Counts().to_json(), "reused")
 _STATUS = {
     "success": "completed",
     "failed": "failed",
@@ -218,7 +219,7 @@ def _message(
 def _would(outcome: Mapping[str, Any]) -> str:
     """What a dry run says: of a sweep what differs, of a run what it would index."""
     if "ranges" in outcome:
-        found = [f"{outcome[name]:,} {name}" for name in _DIFFERENCES if outcome.get(name)]
+        found = [f"{outcome[name]:,} {name}" for name in Difference if outcome.get(name)]
         return f"Compared only: {', '.join(found) or 'nothing differs'}."
     rows, batches = int(outcome.get("rows") or 0), int(outcome.get("batches") or 0)
     of = "row" if rows == 1 else "rows"
