@@ -65,3 +65,18 @@ class IndexingStoppedError(ReindexError):
 
 class TransientError(ReindexError):
     """The source or the target did not answer as it should; a retry goes on after the last chunk."""
+
+
+class ThrottledError(TransientError):
+    """A provider wants fewer requests, or later ones; whoever asks waits, and counts no failed try.
+
+    :ivar retry_after_s: how long it wants to be left alone; None where it does not say.
+    """
+
+    def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class TextRefusedError(ReindexError):
+    """A text will never be embedded as it is; its document is parked with the reason, and the others go on."""

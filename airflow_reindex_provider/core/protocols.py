@@ -1,4 +1,4 @@
-"""All extension points, in the order in which a run meets them.
+"""All extension points, in the order in which a run meets them; what embeds has a file of its own, ``embedding/embedder.py``.
 
 A source, a target and a checkpoint store are plain values that a Dag file makes without I/O. ``open()`` gives a session:
 one connection, used by one task, closed at the end. Every method may raise ``ConfigurationError`` (a person must act) or

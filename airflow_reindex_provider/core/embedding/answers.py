@@ -1,0 +1,39 @@
+"""What a model answered, looked at before anything is made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import isfinite
+
+from airflow_reindex_provider.core.embedding.embedder import Answer, Embedder, Vector
+from airflow_reindex_provider.core.errors import ConfigurationError
+
+NOT_FINITE = "the model {label} gave a vector with NaN or infinity for it"
+NOTHING = "the model {label} gave a vector of zeros for it, which is near to nothing and has no direction to compare"
+
+
+def checked(answer: Answer, texts: Sequence[str], embedder: Embedder) -> list[Vector | str]:
+    """For each text its vector, or why there is none that could be searched.
+
+    :raises ConfigurationError: the vectors cannot be told apart, or are not what the embedder's identity says."""
+    label = embedder.label
+    if len(answer.vectors) != len(texts):
+        raise ConfigurationError(
+            f"{label} answered {len(answer.vectors)} vectors for {len(texts)} texts, so none can be told to belong to a text."
+            " It must give one for each, in their order."
+        )
+    dimensions = embedder.identity.dimensions
+    for vector in answer.vectors:
+        if len(vector) != dimensions:
+            raise ConfigurationError(
+                f"{label} answered vectors of {len(vector)} dimensions, and the stream says {dimensions}. Set dimensions to what"
+                " the model gives, then rebuild an index that was made with the other number."
+            )
+    return [_looked_at(vector, label) for vector in answer.vectors]
+
+
+def _looked_at(vector: Vector, label: str) -> Vector | str:
+    # One pass in C, in double precision: the sum is NaN or infinite if, and only if, one of the numbers is.
+    if not isfinite(sum(vector)):
+        return NOT_FINITE.format(label=label)
+    return vector if any(vector) else NOTHING.format(label=label)
