@@ -12,6 +12,8 @@ from airflow_reindex_provider import ChangesSensor, PostgresSource, PostgresTarg
 from airflow_reindex_provider.core.errors import ConfigurationError
 from airflow_reindex_provider.testing.postgres import Database
 
+pytestmark = pytest.mark.versions
+
 
 @pytest.fixture
 def sensor(database: Database) -> ChangesSensor:

@@ -13,6 +13,8 @@ from airflow_reindex_provider.sources.postgres import PostgresSource
 from airflow_reindex_provider.testing.postgres import Database
 from airflow_reindex_provider.triggers.changes import ChangesTrigger
 
+pytestmark = pytest.mark.versions
+
 
 def trigger(database: Database, **options: Any) -> ChangesTrigger:
     source = PostgresSource(database.conn_id, table="public.items", primary_key="id", cursor_field="updated_at")

@@ -38,6 +38,8 @@ from airflow_reindex_provider.testing.checkpoint_conformance import (
     CheckpointStoreConformance,
 )
 
+pytestmark = pytest.mark.versions
+
 KEY = f"reindex.{STREAM}.{GENERATION}"
 
 

@@ -21,6 +21,8 @@ from airflow_reindex_provider.testing.memory import MemoryCheckpoint, MemorySour
 from airflow_reindex_provider.testing.postgres import Database
 from airflow_reindex_provider.testing.runs import Runner
 
+pytestmark = pytest.mark.versions
+
 _PAST = "now() - interval '1 h'"
 
 

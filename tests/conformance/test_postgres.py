@@ -23,6 +23,8 @@ from airflow_reindex_provider.testing.postgres import Database
 from airflow_reindex_provider.testing.source_conformance import KeyConformance, Made, SourceConformance
 from airflow_reindex_provider.testing.target_conformance import TargetConformance, text_schema
 
+pytestmark = pytest.mark.versions
+
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 

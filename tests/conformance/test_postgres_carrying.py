@@ -18,6 +18,8 @@ from airflow_reindex_provider.targets.postgres import carrying as postgres_carry
 from airflow_reindex_provider.targets.postgres.session import PostgresTargetSession
 from airflow_reindex_provider.testing.postgres import Database
 
+pytestmark = pytest.mark.versions
+
 OLD, NEW = "index_20260101t000000", "index_20260102t000000"
 SCHEMA = Schema(
     fields=(

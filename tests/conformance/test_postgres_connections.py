@@ -16,6 +16,8 @@ from airflow_reindex_provider.sources.postgres import PostgresSource
 from airflow_reindex_provider.targets.postgres import PostgresTarget
 from airflow_reindex_provider.testing.postgres import Database, EmbeddedPostgres
 
+pytestmark = pytest.mark.versions
+
 REFUSED, SILENT = ConfigurationError, TransientError
 
 SPOILT = {

@@ -17,6 +17,8 @@ from airflow_reindex_provider.testing.postgres import Database, EmbeddedPostgres
 from airflow_reindex_provider.testing.runs import Runner
 from airflow_reindex_provider.testing.sweeps import Sweeper
 
+pytestmark = pytest.mark.versions
+
 FORMATS = [pytest.param(None, id="pg_copy"), pytest.param(lambda document: document, id="rows")]
 Make = Callable[[str], Database]
 

@@ -22,6 +22,8 @@ from airflow_reindex_provider.testing.postgres import Database, EmbeddedPostgres
 from airflow_reindex_provider.testing.runs import Runner
 from airflow_reindex_provider.testing.sweeps import Sweeper
 
+pytestmark = pytest.mark.versions
+
 SESSIONS = 4
 KEPT = """
 SELECT name, setting FROM pg_settings WHERE source NOT IN ('default', 'override', 'configuration file', 'command line')

@@ -17,6 +17,8 @@ from airflow_reindex_provider.targets.postgres.writer import PostgresWriter
 from airflow_reindex_provider.testing.postgres import Database
 from airflow_reindex_provider.testing.target_conformance import text_schema
 
+pytestmark = pytest.mark.versions
+
 SCHEMA = replace(text_schema(), has_deletes=False)
 
 

@@ -21,6 +21,8 @@ from airflow_reindex_provider.targets.postgres import PostgresTarget
 from airflow_reindex_provider.testing.postgres import Database, EmbeddedPostgres
 from airflow_reindex_provider.testing.runs import Runner
 
+pytestmark = pytest.mark.versions
+
 FORMATS = [pytest.param(None, id="pg_copy"), pytest.param(lambda document: document, id="rows")]
 
 

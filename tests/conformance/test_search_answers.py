@@ -26,6 +26,8 @@ from airflow_reindex_provider.targets.search.target import SearchTarget
 from airflow_reindex_provider.targets.search.writer import LARGE_BYTES, MOST_HELD_BYTES, SearchWriter
 from airflow_reindex_provider.testing.target_conformance import text_schema
 
+pytestmark = pytest.mark.versions
+
 TARGETS = {"opensearch": OpenSearchTarget, "elasticsearch": ElasticsearchTarget}
 
 

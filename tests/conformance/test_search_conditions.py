@@ -22,6 +22,8 @@ from airflow_reindex_provider.targets.search.session import SearchTargetSession
 from airflow_reindex_provider.targets.search.target import SearchTarget
 from airflow_reindex_provider.testing.search_engine import SearchEngine
 
+pytestmark = pytest.mark.versions
+
 TARGETS: Mapping[str, type[SearchTarget]] = {"opensearch": OpenSearchTarget, "elasticsearch": ElasticsearchTarget}
 STAMP = "20260101t000000"
 

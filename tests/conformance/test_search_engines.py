@@ -26,6 +26,8 @@ from airflow_reindex_provider.testing.runs import Runner
 from airflow_reindex_provider.testing.search_engine import SearchEngine
 from airflow_reindex_provider.testing.target_conformance import TargetConformance, text_schema
 
+pytestmark = pytest.mark.versions
+
 _TARGETS: Mapping[str, type[SearchTarget]] = {"opensearch": OpenSearchTarget, "elasticsearch": ElasticsearchTarget}
 NAMES = sorted(_TARGETS)
 

@@ -32,6 +32,8 @@ from airflow_reindex_provider.testing.postgres import Database, EmbeddedPostgres
 from airflow_reindex_provider.testing.runs import Runner
 from airflow_reindex_provider.testing.search_engine import SearchEngine
 
+pytestmark = pytest.mark.versions
+
 TARGETS = {"opensearch": OpenSearchTarget, "elasticsearch": ElasticsearchTarget}
 
 WIDE = {

@@ -28,6 +28,8 @@ from airflow_reindex_provider.testing.postgres import Database
 from airflow_reindex_provider.testing.rebuilds import Rebuilder
 from airflow_reindex_provider.testing.runs import Runner
 
+pytestmark = pytest.mark.versions
+
 KIND = CursorType.TIMESTAMPTZ
 _PLAN = Plan("tickets", Mode.INCREMENTAL, "g1", None, KIND, None)
 

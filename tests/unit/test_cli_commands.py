@@ -12,6 +12,8 @@ from airflow.cli.cli_parser import get_parser
 
 from airflow_reindex_provider import PostgresSource, PostgresTarget, RebuildDag, ReindexDag, Stream, SweepDag
 
+pytestmark = pytest.mark.versions
+
 AT = datetime(2026, 11, 21, 17, 25, tzinfo=UTC)
 
 

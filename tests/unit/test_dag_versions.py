@@ -17,6 +17,8 @@ import airflow_reindex_provider
 from airflow_reindex_provider import RebuildDag, ReindexDag, SweepDag
 from airflow_reindex_provider.dags.common import StreamDag
 
+pytestmark = pytest.mark.versions
+
 _ROOT = Path(__file__).parents[2]
 _EVERY_OPTION = Path(__file__).parent / "every_option.py"
 

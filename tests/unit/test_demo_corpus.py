@@ -12,8 +12,6 @@ import pytest
 
 from airflow_reindex_provider.demo.corpus import ROWS, ApiDoc, read_corpus
 
-pytestmark = pytest.mark.versionless
-
 
 @pytest.fixture(scope="module")
 def corpus() -> list[ApiDoc]:

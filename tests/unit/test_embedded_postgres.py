@@ -15,6 +15,8 @@ from airflow.providers.postgres.hooks.postgres import PostgresHook
 
 from airflow_reindex_provider.testing.postgres import EmbeddedPostgres
 
+pytestmark = pytest.mark.versions
+
 
 @pytest.fixture
 def folder() -> Iterator[Path]:

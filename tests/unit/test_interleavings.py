@@ -14,8 +14,6 @@ from airflow_reindex_provider.core.model import Counts, Document, Horizon, Key, 
 from airflow_reindex_provider.core.running import settling
 from airflow_reindex_provider.testing.memory import MemorySource, MemoryTarget
 
-pytestmark = pytest.mark.versionless
-
 
 class NaiveSource(MemorySource):
     """``updated_at > last_run``: takes all that is committed now for all there will ever be."""

@@ -17,6 +17,8 @@ import pytest
 import airflow_reindex_provider
 from airflow_reindex_provider.get_provider_info import get_provider_info
 
+pytestmark = pytest.mark.versions
+
 PYPROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
 SCHEMA = json.loads((Path(airflow.__path__[0]) / "provider_info.schema.json").read_text())
 

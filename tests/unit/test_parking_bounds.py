@@ -29,8 +29,6 @@ from airflow_reindex_provider.testing.memory import (
     MemoryTarget,
 )
 
-pytestmark = pytest.mark.versionless
-
 MANY = 12_000
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -15,6 +15,8 @@ from rest_client import API, Server
 from airflow_reindex_provider.plugin import entry, static
 from airflow_reindex_provider.plugin.entry import ReindexPlugin
 
+pytestmark = pytest.mark.versions
+
 _LOADED_IN_A_TASK = """
 import json, sys
 import airflow.sdk.plugins_manager as manager

@@ -12,6 +12,8 @@ from airflow_reindex_provider.core.progress import Progress, Status
 from airflow_reindex_provider.core.published import PROGRESS_KEY
 from airflow_reindex_provider.hooks.progress import ReindexProgressHook
 
+pytestmark = pytest.mark.versions
+
 BATCH = Batch("items", "items_1", 3, 5, Window(None, Position("100")), 20)
 
 

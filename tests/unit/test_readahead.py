@@ -13,8 +13,6 @@ from pytest_mock import MockerFixture
 from airflow_reindex_provider.core.model import Chunk, Document, Format, Position
 from airflow_reindex_provider.core.running.readahead import read_ahead
 
-pytestmark = pytest.mark.versionless
-
 
 def rows(number: int, count: int = 1) -> Chunk:
     return Chunk(Position(str(number)), Format.ROWS, [Document((str(n),), number, {}) for n in range(count)])

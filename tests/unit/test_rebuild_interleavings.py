@@ -36,8 +36,6 @@ from airflow_reindex_provider.testing.memory_source import MemorySourceSession, 
 from airflow_reindex_provider.testing.runs import Runner
 from airflow_reindex_provider.testing.sweeps import Sweeper
 
-pytestmark = pytest.mark.versionless
-
 
 class HalfBlindSession(MemorySourceSession):
     """Its scans leave out the first row, as a view does that lacks a join's other side; a look-up finds it."""

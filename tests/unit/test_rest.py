@@ -13,6 +13,8 @@ import pytest
 from airflow_reindex_provider.testing import rest as rest_module
 from airflow_reindex_provider.testing.rest import NoAnswerError, Rest, RestError
 
+pytestmark = pytest.mark.versions
+
 
 class Server(ThreadingHTTPServer):
     daemon_threads = True

@@ -13,6 +13,8 @@ from streams_of_rest import dags, stream
 from airflow_reindex_provider import TableCheckpoint
 from airflow_reindex_provider.control.acts import ACTS
 
+pytestmark = pytest.mark.versions
+
 FOR_ANYBODY = {"/static/{path:path}"}
 """Files of the page, which say nothing of any stream."""
 FOR_ALL_WHO_HAVE_SIGNED_IN = {"/api/v1/openapi.json", "/api/v1/docs"}

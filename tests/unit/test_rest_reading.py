@@ -10,6 +10,8 @@ import pytest
 from rest_client import API, Server
 from streams_of_rest import dags, stream
 
+pytestmark = pytest.mark.versions
+
 
 def test_list_detail_runs_and_run(metadata, server):
     """The four routes that read, on a stream with one run."""

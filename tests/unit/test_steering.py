@@ -38,6 +38,8 @@ from airflow_reindex_provider.control.steering import (
 from airflow_reindex_provider.core.progress import utc_now
 from airflow_reindex_provider.testing.postgres import EmbeddedPostgres
 
+pytestmark = pytest.mark.versions
+
 ANNA = By("anna", DagRunTriggeredByType.REST_API, "1")
 PEOPLE = 6
 

@@ -14,6 +14,8 @@ from airflow_reindex_provider import ReindexTaskGroup, TableCheckpoint
 from airflow_reindex_provider.control.status.records import RunState, RunStatus, StreamStatus
 from airflow_reindex_provider.control.status.streams import list_status, run_of_stream, stream_status
 
+pytestmark = pytest.mark.versions
+
 NOW = datetime.now(UTC)
 HOUR = timedelta(hours=1)
 CLOSED = ("checkpoint", -1)

@@ -30,8 +30,6 @@ from airflow_reindex_provider.testing.memory import MemorySource, MemorySourceSe
 from airflow_reindex_provider.testing.runs import Runner
 from airflow_reindex_provider.testing.sweeps import Sweeper
 
-pytestmark = pytest.mark.versionless
-
 KEYS = st.sampled_from(["10", "9", "-1"])
 EVENTS = st.tuples(st.sampled_from(["put", "put and run", "delete", "vanish", "run"]), KEYS)
 MOMENTS = [f"{side} {asked}" for asked in ("scan", "survey", "look-up") for side in ("before", "after")]
