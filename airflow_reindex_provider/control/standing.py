@@ -24,12 +24,12 @@ def standing(stream: Stream, cursor_type: CursorType | None = None) -> dict[str,
     """A record of the stream, or of one group; small enough for an XCom.
 
     ``stream``, ``at`` (when it was taken), ``source``, ``target``, ``guarantee``, ``generations`` (``name, live, served,
-    made_at, documents, documents_estimated, bytes``; oldest first), ``documents`` of the live one, ``checkpoint``
+    made_at, fresh_until, documents, documents_estimated, bytes``; oldest first), ``documents`` of the live one, ``checkpoint``
     (``generation, cursor, key, saved_at, saved_by, where``) or None, ``fresh_until``, ``parked`` (``count``, and ``documents``:
     ``key, reason, attempts, parked_at, next_try_at``) and ``lease`` (``holder, purpose, since, until``) or None.
 
-    ``fresh_until`` (ISO 8601, UTC) is the time before which every change is in the live index, parked documents apart; None where
-    the cursor is not made of time, or nothing was indexed yet.
+    ``fresh_until`` (ISO 8601, UTC) is the time before which every change is in the live index, or in a generation that was served,
+    parked documents apart; None where the cursor is not made of time, or nothing was indexed yet.
 
     :param cursor_type: of the stream's cursor, as a plan knows it; None leaves ``fresh_until`` out.
     """
@@ -37,9 +37,13 @@ def standing(stream: Stream, cursor_type: CursorType | None = None) -> dict[str,
         generations = target.generations()
         sizes = target.sizes() if isinstance(target, MeasuredTarget) else {}
     live = next((g for g in generations if g.live), None)
-    checkpoint = stream.checkpoint.load(stream.name, live.name) if live else None
+    checkpoints = {g.name: stream.checkpoint.load(stream.name, g.name) for g in generations if g.live or g.served}
+    checkpoint = checkpoints.get(live.name) if live else None
     lease = current(stream.checkpoint, stream.name)
-    told = [_told(generation, sizes) for generation in generations]
+    told = [
+        _told(generation, sizes, _fresh_until(stream, cursor_type, checkpoints.get(generation.name)))
+        for generation in generations
+    ]
     return {
         **_whose(stream),
         "generations": told,
@@ -93,13 +97,14 @@ def _whose(stream: Stream) -> dict[str, Any]:
     }
 
 
-def _told(generation: Generation, sizes: Mapping[str, Size]) -> dict[str, Any]:
+def _told(generation: Generation, sizes: Mapping[str, Size], fresh_until: str | None) -> dict[str, Any]:
     size = sizes.get(generation.name)
     return {
         "name": generation.name,
         "live": generation.live,
         "served": generation.served,
         "made_at": _made_at(generation.name),
+        "fresh_until": fresh_until,
         "documents": size.documents if size else None,
         "documents_estimated": size.estimated if size else False,
         "bytes": size.bytes if size else None,

@@ -78,6 +78,9 @@ def test_two_generations_on_postgres(database: Database) -> None:
     assert (before["live"], before["served"], live["live"], live["served"]) == (False, True, True, True)
     assert (live["name"], live["made_at"]) == ("items_index_20270101t000000", "2027-01-01T00:00:00+00:00")
     assert (live["documents"], live["documents_estimated"], found["documents"]) == (8, False, 8)
+    assert live["fresh_until"] == found["fresh_until"]
+    # So much a roll-back would read again.
+    assert datetime.fromisoformat(before["fresh_until"]) < datetime.fromisoformat(live["fresh_until"])
     assert live["bytes"] > 8192
     checkpoint = found["checkpoint"]
     assert (checkpoint["generation"], checkpoint["key"]) == (live["name"], [])

@@ -52,6 +52,7 @@ def one_run(metadata: Metadata, dag_id: str, run_id: str) -> RunStatus:
 
 @pytest.fixture
 def items(metadata: Metadata) -> Metadata:
+    metadata.beat()
     metadata.parse(*dags(stream()))
     return metadata
 
@@ -76,6 +77,29 @@ def test_what_is_under_way(items: Metadata, dag_id: str, task: str, state: str, 
     assert (found.state, found.reindexing) == (state, reindexing)
     assert found.run is not None
     assert found.run.dag_id == dag_id
+
+
+def test_a_run_without_a_scheduler_is_shown_as_what_it_is(metadata: Metadata) -> None:
+    """As long as something is under way: else there is nothing that ought to move."""
+    metadata.parse(*dags(stream()))
+    metadata.beat(ago_s=600)
+    assert status(metadata).message == "No run has ended yet."
+    metadata.run("reindex_items", "running")
+    found = status(metadata)
+    assert found.state == "reindexing"
+    assert found.message.startswith("Nothing moves: no scheduler of Airflow is alive (the last was heard at 20")
+    metadata.beat()
+    assert status(metadata).message == "Plans."
+
+
+def test_a_rollback_that_cannot_be_says_nothing_of_the_stream(items: Metadata) -> None:
+    """A generation of that name is not there: all is as it was, and whoever asked for it is told."""
+    items.run("rebuild_items", "success")
+    items.run("rebuild_items", "failed", conf={"rollback_to": "gone"}, xcoms=failure("there is no gone", "prepare"))
+    found = status(items)
+    assert found.state == "idle"
+    assert found.last_failure is not None
+    assert found.last_failure.reason == "there is no gone"
 
 
 def test_what_only_looks_is_no_reindexing(items: Metadata) -> None:

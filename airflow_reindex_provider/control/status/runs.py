@@ -25,6 +25,8 @@ from airflow_reindex_provider.core.sweeping.records import Difference
 
 CANCELLED_NOTE = "Cancelled"
 """How the note begins of a run that was cancelled by one of our doors."""
+ROLLBACK = "rollback"
+"""The mode of a run of a rebuild's Dag that serves a generation of before again."""
 _COUNTS = (*Counts().to_json(), "reused")
 _STATUS = {
     "success": "completed",
@@ -96,7 +98,7 @@ def _mode(run: RunFacts, plan: Mapping[str, Any] | None, role: str) -> str:
     if action := run.conf.get("action"):
         return str(action)
     if role == REBUILD:
-        return "rollback" if run.conf.get("rollback_to") else REBUILD
+        return ROLLBACK if run.conf.get("rollback_to") else REBUILD
     if role == SWEEP:
         return SWEEP
     return "backfill" if plan and plan.get("mode") == "backfill" else "reindex"

@@ -19,6 +19,13 @@ class SchedulerStatus:
     alive: bool
     last_heartbeat_at: datetime | None
 
+    @property
+    def says(self) -> str:
+        """Of one that is not there."""
+        at = self.last_heartbeat_at
+        heard = "none was ever heard" if at is None else f"the last was heard at {at:%Y-%m-%d %H:%M:%S} UTC"
+        return f"Nothing moves: no scheduler of Airflow is alive ({heard}). Start `airflow scheduler`."
+
 
 def scheduler_status(session: Session) -> SchedulerStatus:
     """As Airflow's own health page has it. One statement."""

@@ -18,7 +18,8 @@ from airflow_reindex_provider.control.status.records import (
     StreamState,
     StreamStatus,
 )
-from airflow_reindex_provider.control.status.runs import belongs, newest, run_status
+from airflow_reindex_provider.control.status.runs import ROLLBACK, belongs, newest, run_status
+from airflow_reindex_provider.control.status.scheduler import scheduler_status
 from airflow_reindex_provider.core.progress import utc_now
 from airflow_reindex_provider.core.published import ACTION_KEY, OUTCOME_KEY, PLAN_KEY, STANDING_KEY
 
@@ -31,7 +32,7 @@ MOST_RECENT = 50
 """Runs of each Dag that the page of one stream shows."""
 LOOK = "look"
 """The action that looks at the source for changes that wait."""
-_INDEXING = ("reindex", "backfill", REBUILD, "rollback")
+_INDEXING = ("reindex", "backfill", REBUILD, ROLLBACK)
 """Modes of runs that bring the index up to date."""
 _SHOWN_FIRST = (RunState.APPROVAL, RunState.RUNNING, RunState.QUEUED)
 """Of several runs that are under way: what waits for a person, then what works; of these, the last to have begun."""
@@ -42,7 +43,7 @@ _ORDER = [StreamState.FAILING, StreamState.APPROVAL, StreamState.BEHIND]
 
 
 def list_status(session: Session, *, entries: Mapping[str, StreamEntry] | None = None) -> list[StreamStatus]:
-    """All streams: those that need somebody first, then by name. Eight statements, however many there are.
+    """All streams: those that need somebody first, then by name. Nine statements at the most, however many there are.
 
     :param entries: those that may be seen, of ``list_streams``; None is all. It is the same for the others below."""
     found = _statuses(session, list_streams(session) if entries is None else entries, newest_runs=RECENT)
@@ -91,7 +92,9 @@ def _statuses(session: Session, entries: Mapping[str, StreamEntry], *, newest_ru
     for run in runs_of(session, {d.dag_id for e in entries.values() for d in e.dags}, newest=newest_runs):
         by_dag.setdefault(run.dag_id, []).append(run)
     now = utc_now()
-    return [_status(entry, by_dag, now, newest_runs) for entry in entries.values()]
+    under_way = any(not run.is_over for runs in by_dag.values() for run in runs)
+    stuck = "" if not under_way or (scheduler := scheduler_status(session)).alive else scheduler.says
+    return [_status(entry, by_dag, now, newest_runs, stuck) for entry in entries.values()]
 
 
 def _role(dag: CarryingDag, run: RunFacts) -> str:
@@ -102,8 +105,9 @@ def _role(dag: CarryingDag, run: RunFacts) -> str:
 
 
 def _status(
-    entry: StreamEntry, by_dag: Mapping[str, Sequence[RunFacts]], now: datetime, newest_runs: int
+    entry: StreamEntry, by_dag: Mapping[str, Sequence[RunFacts]], now: datetime, newest_runs: int, stuck: str
 ) -> StreamStatus:
+    """:param stuck: why no run moves at the moment; empty where they do."""
     facts = sorted(
         (run for dag in entry.dags for run in by_dag.get(dag.dag_id, ()) if run.conf.get(STREAM) in (None, entry.name)),
         key=_began,
@@ -133,7 +137,7 @@ def _status(
         has_groups=entry.about.groups,
         state=state,
         reindexing=any(run.state is RunState.RUNNING and run.mode in _INDEXING for run in active),
-        message=_message(state, current, over, freshness),
+        message=(current and stuck) or _message(state, current, over, freshness),
         progress=shown.progress if shown else None,
         eta_ms=shown.eta_ms if shown else None,
         indexed_count=shown.indexed_count if shown else 0,
@@ -217,7 +221,7 @@ def _state(
     if any(run.state is RunState.APPROVAL for run in active):
         return StreamState.APPROVAL
     running = {run.mode for run in active if run.state is RunState.RUNNING}
-    if running & {REBUILD, "rollback"}:
+    if running & {REBUILD, ROLLBACK}:
         return StreamState.REBUILDING
     if SWEEP in running:
         return StreamState.SWEEPING
@@ -235,10 +239,11 @@ def _state(
 
 def _failing(over: Sequence[RunStatus]) -> list[RunStatus]:
     """The last run of each Dag, where it failed: that a sweep has passed does not mend a run that cannot. What somebody has
-    cancelled, a look or a dry run says nothing of that."""
+    cancelled, a look or a dry run says nothing of that; nor does a rollback that cannot be, which leaves all as it was."""
     last: dict[str, RunStatus] = {}
     for run in over:
-        if run.state is not RunState.CANCELLED and (_indexes(run) or (run.mode == SWEEP and not run.dry_run)):
+        tells = (_indexes(run) and run.mode != ROLLBACK) or (run.mode == SWEEP and not run.dry_run)
+        if tells and run.state is not RunState.CANCELLED:
             last.setdefault(run.dag_id, run)
     return [run for run in last.values() if run.state is RunState.FAILED]
 

@@ -92,8 +92,9 @@ function rollbackSentence(stream: Stream, name: unknown): string {
   const to = stream.generations.find((generation) => generation.name === name);
   if (!to) return "Brings a generation that was served before up to date, and swaps the index back to it.";
   const made = to.made_at ? `of ${moment(to.made_at)}` : to.name;
+  const since = to.fresh_until ? moment(to.fresh_until) : "it was served";
   return (
-    `Swaps ${stream.target} back to the generation ${made} (${to.name}). What has changed since it was served is read` +
-    " again first, so that nothing is lost."
+    `Swaps ${stream.target} back to the generation ${made} (${to.name}). What has changed since ${since} is read again` +
+    " first, so that nothing is lost."
   );
 }

@@ -74,6 +74,8 @@ export type Generation = {
   live: boolean;
   served: boolean;
   made_at: string | null;
+  /** Every change before it is in this one. Missing in what older versions have published. */
+  fresh_until?: string | null;
   documents: number | null;
   documents_estimated: boolean;
   bytes: number | null;

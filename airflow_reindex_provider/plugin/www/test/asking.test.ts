@@ -12,6 +12,7 @@ describe("what is asked before an act", () => {
       live: false,
       served: true,
       made_at,
+      fresh_until: new Date(2026, 10, 23, 9, 5).toISOString(),
       documents: 1,
       documents_estimated: false,
       bytes: 1,
@@ -19,6 +20,7 @@ describe("what is asked before an act", () => {
     const says = asked(anAct("rollback"), aStream({ generations: [one] }), { rollback_to: one.name }).says;
     expect(says).toContain("search_db:search.products back to the generation of 21 Nov");
     expect(says).toContain(one.name);
+    expect(says).toContain("What has changed since 23 Nov");
   });
 
   it("says how many parked documents it is about", () => {
