@@ -18,8 +18,6 @@ from airflow_reindex_provider.core.embedding.splitting import SplitByContent
 from airflow_reindex_provider.core.errors import ConfigurationError
 from airflow_reindex_provider.core.stable_text import stable_text
 
-pytestmark = pytest.mark.versionless
-
 
 class Model:
     """Its tokens cannot be counted here."""
