@@ -8,12 +8,21 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow_reindex_provider.checkpoints.variable import VariableCheckpoint
+from airflow_reindex_provider.core.embedding.embed import Embed
 from airflow_reindex_provider.core.errors import ConfigurationError
 from airflow_reindex_provider.core.groups import LEAST_ROOM, group_name
-from airflow_reindex_provider.core.model import Transform
+from airflow_reindex_provider.core.model import Format, Transform
 from airflow_reindex_provider.core.planning import Sizes
-from airflow_reindex_provider.core.protocols import CheckpointStore, GroupingSource, GroupingTarget, Source, Target
+from airflow_reindex_provider.core.protocols import (
+    CheckpointStore,
+    EmbeddingTarget,
+    GroupingSource,
+    GroupingTarget,
+    Source,
+    Target,
+)
 from airflow_reindex_provider.core.remembered import Route
+from airflow_reindex_provider.core.running.indexing import choose_format
 from airflow_reindex_provider.core.stable_text import stable_text
 
 if TYPE_CHECKING:
@@ -38,6 +47,7 @@ class Stream:
     :param transform: makes a document of a row, or None to take the row out of the index. It gets the row as a dict of
         Python values and must not depend on anything else, since a row may be written more than once. The fastest path
         from source to target is the one without a transform.
+    :param embed: cuts texts of the documents into passages, and keeps a vector of each in the index. Behind the transform.
     :param initial_value: where the first run starts instead of at the first row: a time (aware, or ISO 8601) or a number.
     :param batch_size: rows that a batch aims at; more where there would be over ``max_batches``. Default 50,000.
     :param max_batches: mapped tasks of one run at the most; default 64, since Airflow's scheduler slows down past some
@@ -51,6 +61,7 @@ class Stream:
     target: Target
     checkpoint: CheckpointStore = field(default_factory=VariableCheckpoint)
     transform: Transform | None = None
+    embed: Embed | None = None
     initial_value: datetime | str | int | None = None
     batch_size: int = 50_000
     max_batches: int = 64
@@ -69,6 +80,12 @@ class Stream:
             raise ConfigurationError(f"Stream {self.name!r}: batch_size starts at 1, max_failures at 0.")
         if not 1 <= self.max_batches < _MAX_MAP_LENGTH:
             raise ConfigurationError(f"Stream {self.name!r}: max_batches lies between 1 and {_MAX_MAP_LENGTH - 1}.")
+        if self.embed is not None:
+            if not isinstance(self.target, EmbeddingTarget):
+                raise ConfigurationError(
+                    f"Stream {self.name!r}: {self.target.label} cannot hold passages with vectors, which embed= makes."
+                )
+            object.__setattr__(self, "target", self.target.with_passages(self.embed.recipe))
         room = self._room()
         if self.has_groups != (room is not None):
             raise ConfigurationError(
@@ -114,6 +131,11 @@ class Stream:
         """``initial_value`` as text."""
         value = self.initial_value
         return value.isoformat() if isinstance(value, datetime) else None if value is None else str(value)
+
+    @property
+    def format(self) -> Format:
+        """In which its chunks travel."""
+        return choose_format(self.source.formats, self.target.formats, self.transform, self.embed)
 
     @property
     def sizes(self) -> Sizes:

@@ -80,3 +80,13 @@ class ThrottledError(TransientError):
 
 class TextRefusedError(ReindexError):
     """A text will never be embedded as it is; its document is parked with the reason, and the others go on."""
+
+
+class VectorsGoneError(ReindexError):
+    """A target was to give its documents vectors that it held, and does not hold them any more; embed these passages.
+
+    :ivar hashes: of the passages. Nothing of the chunk was written."""
+
+    def __init__(self, hashes: frozenset[bytes]) -> None:
+        super().__init__(f"{len(hashes)} vectors that the index held are gone.")
+        self.hashes = hashes

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from airflow_reindex_provider.core.model import Batch, Counts
+from airflow_reindex_provider.core.model import Batch, Counts, PassageCounts
 from airflow_reindex_provider.core.protocols import ProgressReporter
 
 log = logging.getLogger(__name__)
@@ -51,7 +51,8 @@ class Progress:
 
     Record: ``stream, mode, batch, status, total, processed, created, updated, deleted, noops, reused,
     version_conflicts, failures, docs_per_s, eta_ms, started_at, updated_at, message``. ``docs_per_s`` and ``eta_ms``
-    come from the mean of the last ten chunks and are None before the first.
+    come from the mean of the last ten chunks and are None before the first. Where texts are embedded, also ``passages,
+    embedded, requests, tokens``, and ``eta_ms`` comes from the passages that are still to be embedded.
 
     :param total: rows planned; it follows ``processed`` should more turn up.
     :param clock: monotonic seconds. :param wall: the time of day, aware.
@@ -76,6 +77,7 @@ class Progress:
         self._started_at = wall()
         self._total = batch.rows
         self._counts = Counts()
+        self._passages = PassageCounts()
         self._last_chunk_at = clock()
         self._recent: deque[tuple[int, float]] = deque(maxlen=ETA_CHUNKS)
         self._reported_at: float | None = None
@@ -110,6 +112,14 @@ class Progress:
             before_report()
             self._report(*self._meanwhile)
 
+    def embed(self, passages: PassageCounts) -> None:
+        """Count what is known of passages by now, before their documents are written, and report where a report is due."""
+        changed = passages != self._passages
+        self._passages = passages
+        now = self._clock()
+        if changed and (self._reported_at is None or now - self._reported_at >= self._interval_s):
+            self._report(*self._meanwhile)
+
     def stop(self) -> None:
         """Report that somebody has asked the task to stop: it may be killed before its chunk ends. For a thread of its own."""
         self._is_stopping = True
@@ -137,7 +147,7 @@ class Progress:
             "total": total,
             "processed": processed,
             **self._counts.to_json(),
-            "reused": 0,
+            **self._passages.to_json(),
             "docs_per_s": None if rate is None else round(rate, 1),
             "eta_ms": round((total - processed) / rate * 1000) if rate else None,
             "started_at": self._started_at.isoformat(timespec="milliseconds"),

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
+from airflow_reindex_provider.core.embedding.recipe import Recipe
 from airflow_reindex_provider.core.keys import Checksum, KeyRange, Listed
 from airflow_reindex_provider.core.model import (
     Batch,
@@ -26,6 +27,7 @@ from airflow_reindex_provider.core.model import (
     Look,
     Outliers,
     Position,
+    Recalled,
     Schema,
     Size,
     Slices,
@@ -232,6 +234,19 @@ class ComparingTarget(TargetSession, Protocol):
 
 
 @runtime_checkable
+class PassageTarget(TargetSession, Protocol):
+    """A target whose documents have passages with vectors. Its writers write a document with its passages, all that it has and no
+    other, in one step under the document's version.
+
+    They take a vector from ``Chunk.vectors``, else from the passages of equal hash in the generation, or in the live one.
+    ``Writer.write`` raises ``VectorsGoneError``, with nothing of the chunk written, where it is in none of these. An equal text
+    is kept once in a document, at the first of its places."""
+
+    def recall(self, generation: str, documents: Sequence[Document], schema: Schema) -> Recalled:
+        """What need not be embedded to write these documents."""
+
+
+@runtime_checkable
 class MeasuredTarget(TargetSession, Protocol):
     """A target that knows the size of what it holds without reading it."""
 
@@ -338,6 +353,14 @@ class GroupingTarget(Target, Protocol):
 
     def of_group(self, name: str) -> Target:
         """The index of one group. :param name: of ``a-z``, ``0-9``, ``_`` and ``-``."""
+
+
+@runtime_checkable
+class EmbeddingTarget(Target, Protocol):
+    """A target that can hold passages beside its documents; its sessions are each a :class:`PassageTarget` then."""
+
+    def with_passages(self, recipe: Recipe) -> Target:
+        """The same index, with passages that this recipe makes. :meth:`TargetSession.fields` refuses generations of others."""
 
 
 SAVE_TRIES = 5

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_reindex_provider.core.model import Batch, BatchResult
 from airflow_reindex_provider.core.progress import Progress
 from airflow_reindex_provider.core.protocols import ResumeLog, SourceSession, TargetSession
-from airflow_reindex_provider.core.running.indexing import choose_format, index_batch
+from airflow_reindex_provider.core.running.indexing import index_batch
 from airflow_reindex_provider.operators.base import StreamOperator, name_instance, skipped_if_superseded
 from airflow_reindex_provider.operators.measuring import Measured
 
@@ -55,12 +55,13 @@ def index_into(
         batch,
         source=source,
         target=target,
-        format=choose_format(stream.source.formats, stream.target.formats, stream.transform),
+        format=stream.format,
         chunk_rows=stream.target.chunk_rows,
         max_failures=stream.max_failures,
         progress=progress,
         resume=resume,
         transform=stream.transform,
+        embed=stream.embed,
         should_stop=should_stop,
         pace=pace,
     )

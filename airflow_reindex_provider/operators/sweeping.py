@@ -9,7 +9,6 @@ from typing import Any
 from airflow_reindex_provider.core.errors import IndexingStoppedError
 from airflow_reindex_provider.core.model import Batch, Counts, Mode, Position, Window
 from airflow_reindex_provider.core.progress import Progress, Status
-from airflow_reindex_provider.core.running.indexing import choose_format
 from airflow_reindex_provider.core.sweeping.comparing import opened
 from airflow_reindex_provider.core.sweeping.records import Difference, RepairJob, SweepPlan, SweepRange, SweepReport
 from airflow_reindex_provider.core.sweeping.repairing import Repair, RepairResult
@@ -57,11 +56,12 @@ def repair_range(
         return Repair(
             plan=plan,
             comparison=comparison,
-            format=choose_format(stream.source.formats, stream.target.formats, stream.transform),
+            format=stream.format,
             chunk_rows=stream.target.chunk_rows,
             max_failures=stream.max_failures,
             progress=progress,
             transform=stream.transform,
+            embed=stream.embed,
             should_stop=should_stop,
         ).run(job)
 

@@ -84,6 +84,7 @@ class GroupRunner:
             stream=own.name,
             store=self.store,
             transform=own.transform,
+            embed=own.embed,
             sizes=own.sizes,
             max_failures=own.max_failures,
             group=value,

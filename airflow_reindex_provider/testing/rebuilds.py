@@ -83,6 +83,7 @@ class Rebuilder:
                     progress=Progress(batch, batch.mode, MemoryReporter()),
                     resume=MemoryResumeLog(),
                     transform=run.transform,
+                    embed=run.embed,
                 )
 
             return catch_up(

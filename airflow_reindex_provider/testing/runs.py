@@ -8,11 +8,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
+from airflow_reindex_provider.core.embedding.embed import Embed
 from airflow_reindex_provider.core.model import Batch, BatchResult, Format, Plan, Transform
 from airflow_reindex_provider.core.planning import Sizes, make_plan
 from airflow_reindex_provider.core.progress import Progress
 from airflow_reindex_provider.core.protocols import (
     CheckpointStore,
+    EmbeddingTarget,
     ResumeLog,
     Source,
     SourceSession,
@@ -41,10 +43,16 @@ class Runner:
     stream: str = "stream"
     store: CheckpointStore = field(default_factory=MemoryCheckpoint)
     transform: Transform | None = None
+    embed: Embed | None = None
     sizes: Sizes = Sizes()
     chunk_rows: int | None = None
     max_failures: int = 100
     group: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.embed is not None:
+            assert isinstance(self.target, EmbeddingTarget)
+            self.target = self.target.with_passages(self.embed.recipe)
 
     def run(self, request: Request = Request()) -> Outcome:
         """A whole run; errors of any step come through."""
@@ -85,6 +93,7 @@ class Runner:
                 progress=Progress(batch, "incremental", MemoryReporter()),
                 resume=resume or MemoryResumeLog(),
                 transform=self.transform,
+                embed=self.embed,
                 should_stop=should_stop,
             )
 
@@ -98,7 +107,7 @@ class Runner:
 
     @property
     def format(self) -> Format:
-        return choose_format(self.source.formats, self.target.formats, self.transform)
+        return choose_format(self.source.formats, self.target.formats, self.transform, self.embed)
 
     @contextmanager
     def sessions(self) -> Iterator[tuple[SourceSession, TargetSession]]:

@@ -65,6 +65,7 @@ class Sweeper:
                 max_failures=run.max_failures,
                 progress=Progress(batch, Mode.SWEEP, MemoryReporter()),
                 transform=run.transform,
+                embed=run.embed,
             ).run(job)
 
     def _comparison(self, plan: SweepPlan) -> AbstractContextManager[Comparison]:

@@ -3,7 +3,17 @@
 from airflow_reindex_provider.core.model.checkpoints import Checkpoint, Parked
 from airflow_reindex_provider.core.model.findings import Finding, Level
 from airflow_reindex_provider.core.model.plans import Batch, BatchResult, Generation, Plan, Size
-from airflow_reindex_provider.core.model.rows import Chunk, Counts, Document, Field, Rejection, Schema, WriteResult
+from airflow_reindex_provider.core.model.rows import (
+    Chunk,
+    Counts,
+    Document,
+    Field,
+    PassageCounts,
+    Recalled,
+    Rejection,
+    Schema,
+    WriteResult,
+)
 from airflow_reindex_provider.core.model.surveys import Counter, Groups, Horizon, Look, Outliers, Slices, Survey
 from airflow_reindex_provider.core.model.words import Format, Guarantee, Key, Mode, Position, Transform, Window
 
@@ -28,8 +38,10 @@ __all__ = [
     "Mode",
     "Outliers",
     "Parked",
+    "PassageCounts",
     "Plan",
     "Position",
+    "Recalled",
     "Rejection",
     "Schema",
     "Size",

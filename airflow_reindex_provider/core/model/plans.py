@@ -9,7 +9,7 @@ from typing import Any
 
 from airflow_reindex_provider.core.cursors import CursorType
 from airflow_reindex_provider.core.model.packed import packed, unpacked
-from airflow_reindex_provider.core.model.rows import Counts, Rejection
+from airflow_reindex_provider.core.model.rows import Counts, PassageCounts, Rejection
 from airflow_reindex_provider.core.model.words import Guarantee, Key, Mode, Position, Window
 
 _BEYOND_SECONDS = re.compile(r"(?<=:\d\d)(\.\d+)?\+00(:00)?(?= BC|$)|(?<=:\d\d)\.\d+(?= BC|$)")
@@ -86,12 +86,14 @@ class BatchResult:
     rejected: tuple[Rejection, ...] = ()
     chunks: int = 0
     elapsed_s: float = 0.0
+    passages: PassageCounts = PassageCounts()
 
     def to_json(self) -> dict[str, Any]:
         return {
             "batch": self.batch.to_json(),
             "processed": self.counts.processed,
             **self.counts.to_json(),
+            **self.passages.to_json(),
             "chunks": self.chunks,
             "elapsed_s": round(self.elapsed_s, 3),
             "rejected": packed([r.to_json() for r in self.rejected]),
@@ -105,6 +107,7 @@ class BatchResult:
             rejected=tuple(Rejection.from_json(r) for r in unpacked(value["rejected"])),
             chunks=value["chunks"],
             elapsed_s=value["elapsed_s"],
+            passages=PassageCounts.from_json(value),
         )
 
 

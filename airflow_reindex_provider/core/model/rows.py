@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from airflow_reindex_provider.core.cursors import CursorType
+from airflow_reindex_provider.core.embedding.embedder import Vector
+from airflow_reindex_provider.core.embedding.passages import Passage
 from airflow_reindex_provider.core.model.words import Format, Key, Position
 
 
@@ -47,6 +49,8 @@ class Document:
     key: Key
     version: int
     fields: Mapping[str, Any] | None
+    passages: tuple[Passage, ...] = ()
+    """Of its texts, in their order, where the stream embeds them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +82,8 @@ class Chunk:
     payload: Sequence[Document] | Iterable[bytes]
     rejected: tuple[Rejection, ...] = ()
     """Rows that are no documents, because they could not be read."""
+    vectors: Mapping[bytes, Vector] = field(default_factory=dict)
+    """By the hash of a passage; of those that the target does not have to give to its documents itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +113,49 @@ class Counts:
 
 
 @dataclass(frozen=True, slots=True)
+class PassageCounts:
+    """What embedding has done and cost.
+
+    :ivar passages: met in documents. :ivar reused: of these, those whose vectors were there already, or were asked for once
+        already. :ivar embedded: texts that the model has answered. :ivar requests: to the model. :ivar tokens: as the provider
+        counts them; 0 where it does not say."""
+
+    passages: int = 0
+    reused: int = 0
+    embedded: int = 0
+    requests: int = 0
+    tokens: int = 0
+
+    def __add__(self, other: PassageCounts) -> PassageCounts:
+        return PassageCounts(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+
+    def to_json(self) -> dict[str, int]:
+        """Of a stream that embeds nothing, only that nothing is reused."""
+        if self == PassageCounts():
+            return {"reused": 0}
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> PassageCounts:
+        return cls(**{f.name: value.get(f.name, 0) for f in fields(cls)})
+
+
+@dataclass(frozen=True, slots=True)
 class WriteResult:
     """A target's answer to one chunk, which is thereby acknowledged."""
 
     counts: Counts
     rejected: tuple[Rejection, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """What a target knows of the passages of some documents before they are written.
+
+    :ivar known: hashes of passages whose vectors it holds and gives to the documents itself. :ivar vectors: by hash, of those
+        that it holds and that have to be sent again. :ivar overtaken: keys of which it holds a newer version, so that nothing
+        of these documents will be taken."""
+
+    known: frozenset[bytes] = frozenset()
+    vectors: Mapping[bytes, Vector] = field(default_factory=dict)
+    overtaken: frozenset[Key] = frozenset()

@@ -8,19 +8,26 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 from airflow_reindex_provider.core import parking
-from airflow_reindex_provider.core.errors import GenerationGoneError, IndexingStoppedError, TooManyFailuresError
+from airflow_reindex_provider.core.embedding.embed import Embed
+from airflow_reindex_provider.core.errors import (
+    ConfigurationError,
+    GenerationGoneError,
+    IndexingStoppedError,
+    TooManyFailuresError,
+)
 from airflow_reindex_provider.core.model import (
     Batch,
     BatchResult,
     Chunk,
     Counts,
     Format,
+    PassageCounts,
     Position,
     Rejection,
     Transform,
@@ -30,6 +37,7 @@ from airflow_reindex_provider.core.model.packed import packed, size, unpacked
 from airflow_reindex_provider.core.parking import MAX_REASON_CHARS
 from airflow_reindex_provider.core.progress import Progress, Status
 from airflow_reindex_provider.core.protocols import (
+    PassageTarget,
     PreparingSource,
     ResumeLog,
     SourceSession,
@@ -37,6 +45,7 @@ from airflow_reindex_provider.core.protocols import (
     TargetSession,
     Writer,
 )
+from airflow_reindex_provider.core.running.embedding import Embedding
 from airflow_reindex_provider.core.running.readahead import read_ahead, stage_ahead
 from airflow_reindex_provider.core.running.transforming import transformed
 
@@ -48,9 +57,11 @@ NOT_NOTED = "refused in an earlier try of the task, whose log has the reason"
 WRITES_AT_ONCE = 2
 
 
-def choose_format(offered: Sequence[Format], accepted: Sequence[Format], transform: Transform | None) -> Format:
-    """The target's fastest format that the source has; a transform works on rows."""
-    if transform is not None:
+def choose_format(
+    offered: Sequence[Format], accepted: Sequence[Format], transform: Transform | None, embed: Embed | None = None
+) -> Format:
+    """The target's fastest format that the source has; a transform and a model work on rows."""
+    if transform is not None or embed is not None:
         return Format.ROWS
     return next((f for f in accepted if f in offered), Format.ROWS)
 
@@ -65,14 +76,16 @@ class _Done:
     chunks: int = 0
     key_bytes: int = 0
     """Of the rejected documents."""
+    passages: PassageCounts = PassageCounts()
 
-    def after(self, chunk: Chunk, result: WriteResult) -> _Done:
+    def after(self, chunk: Chunk, result: WriteResult, passages: PassageCounts) -> _Done:
         return _Done(
             chunk.end,
             self.counts + result.counts,
             self.rejected + tuple(replace(r, reason=r.reason[:MAX_REASON_CHARS]) for r in result.rejected),
             self.chunks + 1,
             self.key_bytes + sum(parking.key_bytes(r.key) for r in result.rejected),
+            passages,
         )
 
     def note(self, batch: Batch) -> dict[str, Any] | None:
@@ -85,6 +98,7 @@ class _Done:
                 "counts": self.counts.to_json(),
                 "rejected": packed([r.to_json() for r in rejected]),
                 "chunks": self.chunks,
+                **({} if self.passages == PassageCounts() else {"passages": self.passages.to_json()}),
             }
             if size(value) <= NOTE_BYTES:
                 return value
@@ -102,6 +116,7 @@ class _Done:
             rejected,
             value["chunks"],
             sum(parking.key_bytes(r.key) for r in rejected),
+            PassageCounts.from_json(value.get("passages", {})),
         )
 
 
@@ -124,6 +139,7 @@ def index_batch(
     progress: Progress,
     resume: ResumeLog,
     transform: Transform | None = None,
+    embed: Embed | None = None,
     should_stop: Callable[[], bool] = lambda: False,
     pace: Callable[[int], None] = lambda documents: None,
     clock: Callable[[], float] = time.monotonic,
@@ -134,6 +150,8 @@ def index_batch(
     nothing. What was acknowledged is noted before every report of progress (once a second), at every stop and before every
     error.
 
+    :param embed: what of the documents is embedded; the format is then rows. What a model has answered is written also where it
+        fails in the end, so that another try does not ask for it again.
     :param resume: cleared at the end, so that a task cleared by hand does all of its work again.
     :param should_stop: looked at between chunks, and while the source has none yet.
     :param pace: told after each chunk how many documents it had; may wait, see ``core.running.throttle``.
@@ -145,7 +163,7 @@ def index_batch(
     schema = source.schema()
     fields = target.fields(batch.generation, schema)
     rest = batch if done.end is None else replace(batch, window=replace(batch.window, start=done.end))
-    noted = done
+    before = noted = done
 
     def note() -> None:
         nonlocal noted
@@ -165,19 +183,37 @@ def index_batch(
         if should_stop():
             raise IndexingStoppedError(f"Stopped after {done.counts.processed:,} rows; a retry goes on from there.")
 
+    embedding: Embedding | None = None
+
+    def tell_passages() -> None:
+        if embedding is not None:
+            progress.embed(before.passages + embedding.counts)
+
     try:
         first = source.preparation(rest, format=format, fields=fields) if isinstance(source, PreparingSource) else ""
         progress.start(done.counts if done.end else None, first)
         reading = source.read(rest, format=format, fields=fields, chunk_rows=chunk_rows)
-        with (
-            target.writer(batch.generation, schema, format) as writer,
-            _writes(reading, writer, format, transform, cancel=source.cancel, waiting=stop_if_asked) as writes,
-        ):
+        with ExitStack() as stack:
+            if embed is not None:
+                embedding = stack.enter_context(
+                    Embedding(
+                        embed,
+                        target=embedding_target(target, batch.stream),
+                        generation=batch.generation,
+                        schema=schema,
+                        told=tell_passages,
+                        waiting=stop_if_asked,
+                    )
+                )
+            writer = stack.enter_context(target.writer(batch.generation, schema, format))
+            writes = stack.enter_context(
+                _writes(reading, writer, format, transform, embedding, cancel=source.cancel, waiting=stop_if_asked)
+            )
             for chunk, write in writes:
                 result = write()
                 unread = chunk.rejected
                 result = WriteResult(result.counts + Counts(failures=len(unread)), (*unread, *result.rejected))
-                done = done.after(chunk, result)
+                done = done.after(chunk, result, before.passages + _embedded(embedding))
                 for refused in result.rejected:
                     log.warning("Refused and parked: key %s: %s", "/".join(refused.key), refused.reason)
                 # Noted before it is shown: a try that takes over never begins below figures that people have seen.
@@ -187,6 +223,9 @@ def index_batch(
                 stop_if_asked()
                 pace(result.counts.processed)
     except BaseException as error:
+        # What a model was asked for costs, whatever has become of it.
+        if (spent := before.passages + _embedded(embedding)) != done.passages and done.end is not None:
+            done = replace(done, passages=spent)
         if noted is not done and not isinstance(error, TooManyFailuresError):
             note()
         stopped = isinstance(error, IndexingStoppedError | GenerationGoneError)
@@ -194,7 +233,22 @@ def index_batch(
         raise
     progress.finish(Status.COMPLETED)
     resume.clear()
-    return BatchResult(batch, done.counts, parking.bounded(done.rejected), done.chunks, clock() - started)
+    return BatchResult(
+        batch, done.counts, parking.bounded(done.rejected), done.chunks, clock() - started, done.passages
+    )
+
+
+def _embedded(embedding: Embedding | None) -> PassageCounts:
+    return PassageCounts() if embedding is None else embedding.acknowledged + embedding.spent
+
+
+def embedding_target(target: TargetSession, stream: str) -> PassageTarget:
+    """:raises ConfigurationError: the target cannot hold passages."""
+    if not isinstance(target, PassageTarget):
+        raise ConfigurationError(
+            f"Stream {stream!r}: its target cannot hold passages with vectors, which embed= makes."
+        )
+    return target
 
 
 @contextmanager
@@ -203,6 +257,7 @@ def _writes(
     writer: Writer,
     format: Format,
     transform: Transform | None,
+    embedding: Embedding | None,
     *,
     cancel: Callable[[], None],
     waiting: Callable[[], None],
@@ -223,7 +278,10 @@ def _writes(
         return
     with read_ahead(reading, cancel=cancel, waiting=waiting) as chunks:
         made = chunks if transform is None else (transformed(chunk, transform) for chunk in chunks)
-        yield ((chunk, partial(writer.write, chunk)) for chunk in made)
+        if embedding is not None:
+            yield embedding.writes(iter(made), writer)
+        else:
+            yield ((chunk, partial(writer.write, chunk)) for chunk in made)
 
 
 def _too_many(batch: Batch, rejected: Sequence[Rejection], max_failures: int) -> str:

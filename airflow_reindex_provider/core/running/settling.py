@@ -15,7 +15,7 @@ from airflow_reindex_provider.core.errors import (
     GenerationGoneError,
     TooManyFailuresError,
 )
-from airflow_reindex_provider.core.model import BatchResult, Checkpoint, Counts, Mode, Plan, Position
+from airflow_reindex_provider.core.model import BatchResult, Checkpoint, Counts, Mode, PassageCounts, Plan, Position
 from airflow_reindex_provider.core.planning import is_superseded
 from airflow_reindex_provider.core.progress import utc_now
 from airflow_reindex_provider.core.protocols import SAVE_TRIES, CheckpointStore, TargetSession
@@ -34,6 +34,7 @@ class Outcome:
     checkpoint_before: Position | None
     checkpoint_after: Position | None
     parked: int
+    passages: PassageCounts = PassageCounts()
 
     @property
     def complete(self) -> bool:
@@ -52,6 +53,7 @@ class Outcome:
             "total": plan.rows,
             "processed": self.counts.processed,
             **self.counts.to_json(),
+            **self.passages.to_json(),
             "parked": self.parked,
             "null_cursors": plan.null_cursors,
             "ahead_cursors": plan.ahead_cursors,
@@ -122,7 +124,8 @@ def settle(
         # Dropped since the look above, and its checkpoint forgotten: that is not one that a person has set back.
         _require_generation(plan, target)
         raise
-    return Outcome(plan, counts, len(done), before.position, after.position, len(after.parked))
+    passages = sum((r.passages for r in done.values()), PassageCounts())
+    return Outcome(plan, counts, len(done), before.position, after.position, len(after.parked), passages)
 
 
 def _require_generation(plan: Plan, target: TargetSession) -> None:

@@ -18,6 +18,7 @@ from airflow_reindex_provider.core.groups import GroupPlans
 from airflow_reindex_provider.core.model import (
     BatchResult,
     Counts,
+    PassageCounts,
     Plan,
 )
 from airflow_reindex_provider.core.running.settling import Outcome, require_complete
@@ -50,6 +51,7 @@ class GroupOutcomes:
             "total": plans.rows,
             "processed": self.counts.processed,
             **self.counts.to_json(),
+            **sum((outcome.passages for outcome in self.outcomes), PassageCounts()).to_json(),
             "parked": sum(outcome.parked for outcome in self.outcomes),
             "nulls": plans.nulls,
             **plans.out_of_reach,

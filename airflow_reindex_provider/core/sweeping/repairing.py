@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from airflow_reindex_provider.core import parking
+from airflow_reindex_provider.core.embedding.embed import Embed
 from airflow_reindex_provider.core.errors import IndexingStoppedError, TooManyDeletesError
 from airflow_reindex_provider.core.keys import KeyRange
 from airflow_reindex_provider.core.model import (
@@ -86,6 +87,7 @@ class Repair:
     max_failures: int
     progress: Progress
     transform: Transform | None = None
+    embed: Embed | None = None
     should_stop: Callable[[], bool] = lambda: False
 
     def run(self, job: RepairJob) -> RepairResult:
@@ -169,6 +171,7 @@ class Repair:
             progress=Progress(batch, Mode.SWEEP, _Unheard()),
             resume=_NothingToResume(),
             transform=self.transform,
+            embed=self.embed,
         )
         return RepairResult(result.counts, 0, result.rejected)
 

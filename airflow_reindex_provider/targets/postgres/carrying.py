@@ -13,6 +13,7 @@ from airflow_reindex_provider.core.model import Key
 from airflow_reindex_provider.databases.postgres.sqlstates import REFUSALS
 from airflow_reindex_provider.databases.postgres.transactions import transaction
 from airflow_reindex_provider.databases.postgres.types import without_length
+from airflow_reindex_provider.targets.postgres.passages import DOCUMENT, HASHES, LISTS
 from airflow_reindex_provider.targets.postgres.statements import DELETED, VERSION
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ HOLD_TIMEOUT = "60s"
 """For the chunks that are being written to end. Readers do not wait for it."""
 
 _COLUMNS = """
-SELECT a.attname, format_type(a.atttypid, a.atttypmod), a.attgenerated <> '',
+SELECT a.attname, format_type(a.atttypid, a.atttypmod), a.attgenerated <> '' OR a.attidentity <> '',
        array_position(i.indkey::int2[], a.attnum)
 FROM pg_attribute a LEFT JOIN pg_index i ON i.indrelid = a.attrelid AND i.indisprimary
 WHERE a.attrelid = to_regclass(%s) AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum
@@ -53,10 +54,14 @@ def carry_over(
     primary_key: Sequence[str],
     source: sql.Identifier,
     target: sql.Identifier,
+    passages: tuple[sql.Identifier, sql.Identifier] | None = None,
 ) -> int:
-    """See ``RebuildingTarget.carry_over``. :param primary_key: as the keys have it."""
+    """See ``RebuildingTarget.carry_over``. :param primary_key: as the keys have it. :param passages: the tables of theirs, where
+    passages can go from the one to the other; else a carried document has none until its row is read again."""
     here, own_key = _columns(connection, source)
     there, other_key = _columns(connection, target, generated=False)
+    if passages is None:
+        there = {name: kind for name, kind in there.items() if name not in LISTS}
     if not keys or tuple(primary_key) != own_key or tuple(primary_key) != other_key:
         return 0
     carried = 0
@@ -66,6 +71,8 @@ def carry_over(
         try:
             with transaction(connection):
                 carried += connection.execute(_statement(part, own_key, source, here, target, there)).rowcount
+                if passages is not None:
+                    connection.execute(_passages(part, own_key, source, here, target, there, *passages))
         except REFUSALS:
             # Halved until the one that does not fit stands alone. Its row comes with the next run, or is parked by it.
             if len(part) > 1:
@@ -93,38 +100,76 @@ def _statement(
     there: Mapping[str, str],
 ) -> sql.Composed:
     shared = [n for n in there if n in here]
-
-    def value(name: str) -> sql.Composable:
-        cell = sql.Identifier("l", name)
-        # By way of text, which every two types have in common.
-        return (
-            cell
-            if here[name] == there[name]
-            else sql.SQL("{}::text::{}").format(cell, sql.SQL(without_length(there[name])))
-        )
-
-    numbered = [(sql.Identifier("k", f"k{n}"), name) for n, name in enumerate(key)]
     return sql.SQL(
-        "INSERT INTO {target} AS t ({names}) SELECT {values} FROM {source} AS l JOIN unnest({lists}) AS k({aliases}) ON {wanted}"
+        "INSERT INTO {target} AS t ({names}) SELECT {values} FROM {wanted}"
         " WHERE NOT l.{deleted} AND NOT EXISTS (SELECT FROM {target} AS t WHERE {same}"
         " AND NOT (t.{deleted} AND t.{version} < l.{version}))"
         " ON CONFLICT ({key}) DO UPDATE SET {updates} WHERE t.{deleted} AND t.{version} < excluded.{version}"
     ).format(
         target=target,
-        source=source,
         names=_comma(sql.Identifier(n) for n in shared),
-        values=_comma(value(n) for n in shared),
+        values=_comma(_value(n, here, there) for n in shared),
+        wanted=_wanted(keys, key, source, here),
+        same=_same(key, here, there),
+        key=_comma(map(sql.Identifier, key)),
+        updates=_comma(sql.SQL("{0} = excluded.{0}").format(sql.Identifier(n)) for n in shared if n not in key),
+        version=sql.Identifier(VERSION),
+        deleted=sql.Identifier(DELETED),
+    )
+
+
+def _passages(
+    keys: Sequence[Key],
+    key: Sequence[str],
+    source: sql.Identifier,
+    here: Mapping[str, str],
+    target: sql.Identifier,
+    there: Mapping[str, str],
+    from_passages: sql.Identifier,
+    to_passages: sql.Identifier,
+) -> sql.Composed:
+    """Of the documents that were carried over, and of those that have their very version already."""
+    return sql.SQL(
+        "INSERT INTO {into} (document, hash, text, embedding) SELECT t.{document}, p.hash, p.text, p.embedding FROM {wanted}"
+        " JOIN {target} AS t ON {same} AND t.{version} = l.{version} JOIN {passages} AS p ON p.document = l.{document}"
+        " AND p.hash = ANY (t.{hashes}) ON CONFLICT DO NOTHING"
+    ).format(
+        into=to_passages,
+        document=sql.Identifier(DOCUMENT),
+        wanted=_wanted(keys, key, source, here),
+        target=target,
+        same=_same(key, here, there),
+        version=sql.Identifier(VERSION),
+        passages=from_passages,
+        hashes=sql.Identifier(HASHES),
+    )
+
+
+def _wanted(keys: Sequence[Key], key: Sequence[str], source: sql.Identifier, here: Mapping[str, str]) -> sql.Composed:
+    """The rows ``l`` of these keys."""
+    numbered = [(sql.Identifier("k", f"k{n}"), name) for n, name in enumerate(key)]
+    return sql.SQL("{source} AS l JOIN unnest({lists}) AS k({aliases}) ON {wanted}").format(
+        source=source,
         lists=_comma(sql.Literal([part[n] for part in keys]) + sql.SQL("::text[]") for n in range(len(key))),
         aliases=_comma(sql.Identifier(f"k{n}") for n in range(len(key))),
         wanted=sql.SQL(" AND ").join(
             sql.SQL("{} = {}::{}").format(sql.Identifier("l", name), given, sql.SQL(here[name]))
             for given, name in numbered
         ),
-        same=sql.SQL(" AND ").join(sql.SQL("{} = {}").format(sql.Identifier("t", n), value(n)) for n in key),
-        key=_comma(map(sql.Identifier, key)),
-        updates=_comma(sql.SQL("{0} = excluded.{0}").format(sql.Identifier(n)) for n in shared if n not in key),
-        version=sql.Identifier(VERSION),
-        deleted=sql.Identifier(DELETED),
+    )
+
+
+def _same(key: Sequence[str], here: Mapping[str, str], there: Mapping[str, str]) -> sql.Composed:
+    return sql.SQL(" AND ").join(sql.SQL("{} = {}").format(sql.Identifier("t", n), _value(n, here, there)) for n in key)
+
+
+def _value(name: str, here: Mapping[str, str], there: Mapping[str, str]) -> sql.Composable:
+    cell = sql.Identifier("l", name)
+    # By way of text, which every two types have in common.
+    return (
+        cell
+        if here[name] == there[name]
+        else sql.SQL("{}::text::{}").format(cell, sql.SQL(without_length(there[name])))
     )
 
 

@@ -12,6 +12,7 @@ from airflow_reindex_provider.core.errors import ConfigurationError
 from airflow_reindex_provider.databases.postgres.sqlstates import Verdict, verdict_of
 from airflow_reindex_provider.databases.postgres.types import IS_FIXED_TEXT
 from airflow_reindex_provider.targets.postgres.definition import MAX_NAME_BYTES, FullText, PostgresIndexDefinition
+from airflow_reindex_provider.targets.postgres.passages import DOCUMENT, LISTS
 from airflow_reindex_provider.targets.postgres.statements import DELETED, VERSION
 
 MAX_COLUMNS = 1_600
@@ -28,13 +29,14 @@ WHERE a.attrelid = to_regclass(%s) AND a.attnum > 0 AND NOT a.attisdropped
 def check_names(connection: psycopg.Connection[Any], target: PostgresIndexDefinition, names: Collection[str]) -> None:
     """:param names: of the source and those declared, without ours. :raises ConfigurationError: a table cannot have them."""
     rename = "Give it another name (in a query, with AS), or leave it out, with columns= of the source."
+    own_columns = [VERSION, DELETED, *((DOCUMENT, *LISTS) if target.passages else ())]
     system = {name for (name,) in connection.execute(_SYSTEM_COLUMNS)}
     for name in names:
         if name in system:
             raise ConfigurationError(f"{target.label}: Postgres keeps the column name {name!r} for itself. {rename}")
-        if name in (VERSION, DELETED):
+        if name in own_columns:
             raise ConfigurationError(f"{target.label}: the index needs the column name {name!r} for itself. {rename}")
-    added = [VERSION, DELETED]
+    added = own_columns
     if target.full_text:
         own = target.full_text.name
         if own in names:

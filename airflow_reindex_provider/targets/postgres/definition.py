@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import KW_ONLY, dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import KW_ONLY, dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Self
 
+from airflow_reindex_provider.core.embedding.recipe import Recipe
 from airflow_reindex_provider.core.errors import ConfigurationError
 from airflow_reindex_provider.databases.postgres.connection import connect
 from airflow_reindex_provider.databases.postgres.names import split_name
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 MAX_NAME_BYTES = 63
 """Postgres cuts longer identifiers off in silence."""
+SUFFIX = "_passages"
+"""What the table of a generation's passages, and the view of them, have behind the generation's name and the public one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,8 @@ class PostgresIndexDefinition(NamedIndex):
     full_text: FullText | None = None
     indexes: tuple[str, ...] = ()
     chunk_rows: int = 10_000
+    passage_indexes: tuple[str, ...] | None = None
+    passages: Recipe | None = None
 
     def __post_init__(self) -> None:
         if GROUP in (split_name(self.index)[0] or ""):
@@ -55,7 +60,11 @@ class PostgresIndexDefinition(NamedIndex):
 
     @property
     def public_name(self) -> PublicName:
-        return PublicName(split_name(self.index)[1], MAX_NAME_BYTES)
+        added = len(SUFFIX) if self.passages else 0
+        return PublicName(split_name(self.index)[1], MAX_NAME_BYTES - added)
+
+    def with_passages(self, recipe: Recipe) -> Self:
+        return replace(self, passages=recipe)
 
     def connect(self) -> AbstractContextManager[psycopg.Connection[Any]]:
         return connect(self.conn_id, owner=f"Target {self.label}", tag=WRITER_TAG)

@@ -12,18 +12,30 @@ from psycopg import errors, sql
 
 from airflow_reindex_provider.core.errors import ConfigurationError, GenerationGoneError
 from airflow_reindex_provider.core.keys import Checksum, KeyRange, Listed
-from airflow_reindex_provider.core.model import Document, Finding, Format, Generation, Key, Schema, Size
+from airflow_reindex_provider.core.model import (
+    Document,
+    Finding,
+    Format,
+    Generation,
+    Key,
+    Recalled,
+    Schema,
+    Size,
+)
 from airflow_reindex_provider.databases.postgres.checking import server
 from airflow_reindex_provider.databases.postgres.errors import explained
 from airflow_reindex_provider.databases.postgres.listing import KeyList
 from airflow_reindex_provider.databases.postgres.names import split_name
 from airflow_reindex_provider.databases.postgres.transactions import at_server, transaction
-from airflow_reindex_provider.databases.postgres.types import fits
 from airflow_reindex_provider.targets.postgres import checking
+from airflow_reindex_provider.targets.postgres.beside import Beside
 from airflow_reindex_provider.targets.postgres.carrying import carry_over, hold_writes
 from airflow_reindex_provider.targets.postgres.checks import build_index
+from airflow_reindex_provider.targets.postgres.definition import SUFFIX
+from airflow_reindex_provider.targets.postgres.fitting import require_fit
 from airflow_reindex_provider.targets.postgres.listing import key_list
 from airflow_reindex_provider.targets.postgres.marks import MARK, mark, mark_of, stream_of
+from airflow_reindex_provider.targets.postgres.passages import OWN, listed_version
 from airflow_reindex_provider.targets.postgres.statements import DELETED, VERSION
 from airflow_reindex_provider.targets.postgres.swap import dependents_named, swap_view
 from airflow_reindex_provider.targets.postgres.tables import (
@@ -55,6 +67,8 @@ ORDER BY c.relname
 """
 _SIZES = """
 SELECT c.relname, c.reltuples::bigint, pg_relation_size(c.oid) < %(little)s, pg_total_relation_size(c.oid)
+  + coalesce((SELECT sum(pg_total_relation_size(p.oid)) FROM pg_class p
+              WHERE p.relnamespace = c.relnamespace AND p.relname = c.relname || %(suffix)s), 0)::bigint
 FROM pg_class c WHERE c.relnamespace = %(schema)s::regnamespace AND c.relname = ANY(%(names)s)
 """
 _COUNTED_BYTES = 32 * 1024 * 1024
@@ -73,6 +87,7 @@ class PostgresTargetSession:
         schema, self._name = split_name(target.index)
         self._schema = schema or self._current_schema()
         self._held: dict[str, dict[str, str]] = {}
+        self._beside = Beside(target, stream, connection, self._schema, self._name)
 
     # -- generations
 
@@ -98,16 +113,20 @@ class PostgresTargetSession:
             existing = self.generations()
             if existing:
                 return existing[0].name
-            create_table(self._connection, self._target, self._identifier(name), schema)
-            self._mark("TABLE", name)
-        log.info("Made generation %s of %s.", name, self._target.label)
+            self._make(name, schema)
         return name
 
     def create(self, name: str, schema: Schema) -> None:
         with self._explained(), self._alone():
             if all(g.name != name for g in self.generations()):
-                create_table(self._connection, self._target, self._identifier(name), schema)
-                self._mark("TABLE", name)
+                self._make(name, schema)
+
+    def _make(self, name: str, schema: Schema) -> None:
+        if self._target.passages:
+            self._beside.require_name()
+        table = self._identifier(name)
+        create_table(self._connection, self._target, table, self._beside.table(name), schema)
+        self._mark("TABLE", name)
         log.info("Made generation %s of %s.", name, self._target.label)
 
     def promote(self, generation: str, *, carry: Callable[[str], None] | None = None) -> None:
@@ -120,9 +139,9 @@ class PostgresTargetSession:
                 alone=self._alone,
                 view=self._identifier(self._name),
                 table=self._identifier(generation),
-                columns=[n for n in self._columns(generation) if n not in (VERSION, DELETED)],
+                columns=[n for n in self._columns(generation) if n not in OWN],
                 claim=lambda: self._claim(generation, carry),
-                mark=lambda: self._mark("VIEW", self._name),
+                mark=lambda: self._show(generation),
                 label=self._target.label,
             )
         if swapped:
@@ -136,6 +155,7 @@ class PostgresTargetSession:
                 primary_key=schema.primary_key,
                 source=self._identifier(from_generation),
                 target=self._identifier(to_generation),
+                passages=self._beside.carried(from_generation, to_generation),
             )
 
     def drop(self, generation: str) -> None:
@@ -150,6 +170,7 @@ class PostgresTargetSession:
                 )
             with dependents_named(self._connection, self._identifier(generation), self._target.label):
                 self._connection.execute(sql.SQL("DROP TABLE {}").format(self._identifier(generation)))
+            self._beside.drop(generation)
         log.info("Dropped generation %s of %s.", generation, self._target.label)
 
     def hand_over(self, stream: str) -> None:
@@ -161,14 +182,18 @@ class PostgresTargetSession:
                 self._mark("TABLE", name, **known)
             if any(g.live for g in generations):
                 self._mark("VIEW", self._name)
+            self._beside.hand_over(stream)
 
     def remove(self) -> None:
         with self._explained(), self._alone():
             generations = self.generations()
+            self._beside.drop_view()
             names = [("VIEW", self._name)] if any(g.live for g in generations) else []
             for kind, name in (*names, *(("TABLE", g.name) for g in generations)):
                 with dependents_named(self._connection, self._identifier(name), self._target.label):
                     self._connection.execute(sql.SQL("DROP {} {}").format(sql.SQL(kind), self._identifier(name)))
+                if kind == "TABLE":
+                    self._beside.drop(name)
         log.info("Removed %s with %d generations.", self._target.label, len(generations))
 
     def count(self, generation: str) -> int:
@@ -185,7 +210,7 @@ class PostgresTargetSession:
         names = [generation.name for generation in self.generations()]
         with self._explained():
             rows = self._connection.execute(
-                _SIZES, {"schema": _quoted(self._schema), "names": names, "little": _COUNTED_BYTES}
+                _SIZES, {"schema": _quoted(self._schema), "names": names, "little": _COUNTED_BYTES, "suffix": SUFFIX}
             ).fetchall()
         return {
             name: Size(self.count(name) if small else known if known >= 0 else None, not small, size)
@@ -212,8 +237,14 @@ class PostgresTargetSession:
             for definition in index_definitions(self._target):
                 log.info("Building an index on %s: %s", generation, definition)
                 build_index(self._connection, self._target, table, definition)
+            self._beside.build_indexes(generation)
             self._mark("TABLE", generation, indexed=True)
         self._connection.execute(sql.SQL("ANALYZE {}").format(table))
+
+    def _show(self, generation: str) -> None:
+        """In the transaction of the swap, with the view of the documents pointed at the generation."""
+        self._mark("VIEW", self._name)
+        self._beside.show(generation)
 
     def _facts(self, generation: str) -> dict[str, bool]:
         """What is noted of the generation beside whose it is."""
@@ -244,37 +275,19 @@ class PostgresTargetSession:
         held = self._columns(generation)
         if not held:
             raise self._gone(generation)
-        own = {VERSION, DELETED, *self._generated(generation)}
-        at_source = {f.name: f for f in schema.fields}
-        for name, kind in held.items():
-            if name in own or name in self._target.columns:
-                continue
-            if name not in at_source:
-                raise ConfigurationError(
-                    f"{self._target.label}: generation {generation!r} has the column {name!r}, which the source no longer has."
-                    " Bring it back, list the columns of the stream, or rebuild the index."
-                )
-            if not fits(at_source[name].type, kind):
-                raise ConfigurationError(
-                    f"{self._target.label}: column {name!r} has the type {kind} in generation {generation!r}, and by"
-                    f" now {at_source[name].type} at the source, whose values do not all fit. Rebuild the index, or declare the"
-                    f" type: PostgresTarget(columns={{{name!r}: {kind!r}}})."
-                )
         with self._explained():
+            self._beside.require_recipe(generation)
             key = primary_key_of(self._connection, self._identifier(generation))
-        if key != set(schema.primary_key):
-            raise ConfigurationError(
-                f"{self._target.label}: generation {generation!r} was made for another primary key than"
-                f" ({', '.join(schema.primary_key)}). Rebuild the index."
-            )
-        return [n for n in at_source if n in held]
+        ours = {*OWN, *self._generated(generation)}
+        require_fit(self._target, generation, {n: kind for n, kind in held.items() if n not in ours}, key, schema)
+        return [field.name for field in schema.fields if field.name in held]
 
     @contextmanager
     def writer(self, generation: str, schema: Schema, format: Format) -> Iterator[PostgresWriter]:
         fields = self.fields(generation, schema)
         held = self._columns(generation)
-        generated = self._generated(generation)
-        columns = {n: kind for n, kind in held.items() if n not in {VERSION, DELETED, *generated}}
+        hidden = {VERSION, DELETED, *self._generated(generation)}
+        columns = {n: kind for n, kind in held.items() if n not in hidden}
         if format is Format.PG_COPY:
             unfed = [n for n in columns if n not in fields]
             if unfed:
@@ -297,9 +310,14 @@ class PostgresTargetSession:
                     primary_key=schema.primary_key,
                     has_deletes=schema.has_deletes or format is Format.ROWS,
                     loose=loose_columns_of(self._connection, self._identifier(generation)),
+                    passages=self._beside.writer(generation, self._live),
                 )
             except errors.UndefinedTable as error:
                 raise self._gone(generation) from error
+
+    def recall(self, generation: str, documents: Sequence[Document], schema: Schema) -> Recalled:
+        with self._explained():
+            return self._beside.recall(generation, documents, schema, self._live)
 
     # -- keys, for a sweep
 
@@ -329,11 +347,17 @@ class PostgresTargetSession:
             # Whoever has dropped it or changed its key meanwhile shows here.
             self.fields(generation, schema)
             self._held[generation] = self._columns(generation)
-        return key_list(
+        listed = key_list(
             self._identifier(generation), self._held[generation], schema, label=self._target.label, below=below
         )
+        if self._target.passages is None:
+            return listed
+        return replace(listed, version=listed_version(self._beside.table(generation)))
 
     # -- pieces
+
+    def _live(self) -> str | None:
+        return next((g.name for g in self.generations() if g.live), None)
 
     def _generated(self, generation: str) -> set[str]:
         with self._explained():

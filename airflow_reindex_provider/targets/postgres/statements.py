@@ -25,6 +25,8 @@ class Statements:
     """Of each column, what is written of a staged row ``s``."""
     is_twice: sql.Composed
     """Whether two staged documents have equal keys."""
+    accepted: sql.Composed
+    """What follows FROM to read the rows ``t`` that hold what was staged."""
     insert: sql.Composed
     """Of all staged rows; fails if one key is there already."""
     _before: sql.Composed
@@ -94,6 +96,9 @@ class Statements:
         is_twice = sql.SQL(
             "SELECT EXISTS (SELECT FROM pg_temp.reindex_staging AS s WHERE NOT s.{deleted} GROUP BY {order} HAVING count(*) > 1)"
         ).format(**parts)
+        accepted = sql.SQL(
+            "{table} AS t JOIN pg_temp.reindex_staging AS s ON ({own_key}) = ({order}) AND t.{version} = s.{version}"
+        ).format(**parts)
         by_key = sql.SQL(" ORDER BY {order}").format(**parts)
         if not has_deletes:
             counts = sql.Composed(
@@ -106,7 +111,12 @@ class Statements:
             )
             begin = sql.SQL("WITH written AS (")
             return cls(
-                values, is_twice, begin + insert + by_key + counts, begin + insert + where, by_key + conflict + counts
+                values,
+                is_twice,
+                accepted,
+                begin + insert + by_key + counts,
+                begin + insert + where,
+                by_key + conflict + counts,
             )
         plain_counts = sql.SQL(
             " RETURNING t.{deleted} AS gone)"
@@ -127,6 +137,7 @@ class Statements:
         return cls(
             values,
             is_twice,
+            accepted,
             sql.SQL("WITH written AS (") + insert + by_key + plain_counts,
             sql.SQL("WITH ") + hidden + sql.SQL("written AS (") + insert + where,
             by_key + conflict + counts,

@@ -25,16 +25,8 @@ TRIES = 60
 _PAUSE_S = 1.0
 
 _VIEW = """
-SELECT pg_get_userbyid(relowner), reloptions,
-       ARRAY(SELECT (attname, format_type(atttypid, atttypmod))::text FROM pg_attribute
-             WHERE attrelid = c.oid AND attnum > 0 ORDER BY attnum),
-       pg_get_userbyid(relowner) = current_user
+SELECT pg_get_userbyid(relowner), reloptions, pg_get_userbyid(relowner) = current_user
 FROM pg_class c WHERE c.oid = to_regclass(%(view)s)
-"""
-_COLUMNS = """
-SELECT ARRAY(SELECT (attname, format_type(atttypid, atttypmod))::text
-             FROM unnest(%(names)s::text[]) WITH ORDINALITY AS n(name, at)
-             JOIN pg_attribute ON attname = name AND attrelid = to_regclass(%(table)s) ORDER BY at)
 """
 _DEPENDENTS = """
 SELECT DISTINCT r.ev_class::regclass::text
@@ -65,14 +57,10 @@ def swap_view(
     for _ in range(TRIES):
         try:
             with alone():
-                exists = connection.execute(_VIEW, {"view": view.as_string(None)}).fetchone()
                 if not claim():
                     return False
                 connection.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(LOCK_TIMEOUT)))
-                if exists is None:
-                    connection.execute(_select(sql.SQL("CREATE VIEW"), view, table, columns, None))
-                else:
-                    _replace(connection, exists, view, table, columns, label)
+                point_view(connection, view, _documents(table, columns), columns, label)
                 mark()
                 return True
         except errors.LockNotAvailable:
@@ -84,24 +72,26 @@ def swap_view(
     )
 
 
-def _replace(
+def point_view(
     connection: psycopg.Connection[Any],
-    found: tuple[Any, ...],
     view: sql.Identifier,
-    table: sql.Identifier,
+    query: sql.Composed,
     columns: Sequence[str],
     label: str,
 ) -> None:
-    owner, options, held, is_owner = found
-    row = connection.execute(_COLUMNS, {"names": list(columns), "table": table.as_string(None)}).fetchone()
-    assert row is not None
-    if row[0][: len(held)] == held:
-        connection.execute(_select(sql.SQL("CREATE OR REPLACE VIEW"), view, table, columns, options))
+    """In a transaction: make the view, or have it show what this query gives. :param columns: names of what that is."""
+    found = connection.execute(_VIEW, {"view": view.as_string(None)}).fetchone()
+    owner, options, is_owner = found or ("", None, True)
+    try:
+        with connection.transaction():
+            connection.execute(_made("CREATE OR REPLACE VIEW", view, query, options))
         return
-    attached = attachments(connection, view)
+    except errors.InvalidTableDefinition:
+        # Other columns than before, by name, type or order: it has to be another view.
+        attached = attachments(connection, view)
     with dependents_named(connection, view, label):
         connection.execute(sql.SQL("DROP VIEW {}").format(view))
-    connection.execute(_select(sql.SQL("CREATE VIEW"), view, table, columns, options))
+    connection.execute(_made("CREATE VIEW", view, query, options))
     if not is_owner:
         connection.execute(sql.SQL("ALTER VIEW {} OWNER TO {}").format(view, sql.Identifier(owner)))
     attach(connection, view, attached, columns, label=label)
@@ -121,10 +111,12 @@ def dependents_named(connection: psycopg.Connection[Any], name: sql.Identifier, 
         ) from error
 
 
-def _select(
-    verb: sql.SQL, view: sql.Identifier, table: sql.Identifier, columns: Sequence[str], options: Sequence[str] | None
-) -> sql.Composed:
+def _made(verb: str, view: sql.Identifier, query: sql.Composed, options: Sequence[str] | None) -> sql.Composed:
     settings = sql.SQL(" WITH ({})").format(sql.SQL(", ").join(map(sql.SQL, options))) if options else sql.SQL("")
-    return sql.SQL("{} {}{} AS SELECT {} FROM {} WHERE NOT {}").format(
-        verb, view, settings, sql.SQL(", ").join(map(sql.Identifier, columns)), table, sql.Identifier(DELETED)
+    return sql.SQL("{} {}{} AS {}").format(sql.SQL(verb), view, settings, query)
+
+
+def _documents(table: sql.Identifier, columns: Sequence[str]) -> sql.Composed:
+    return sql.SQL("SELECT {} FROM {} WHERE NOT {}").format(
+        sql.SQL(", ").join(map(sql.Identifier, columns)), table, sql.Identifier(DELETED)
     )

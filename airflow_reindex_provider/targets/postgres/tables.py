@@ -11,11 +11,17 @@ from airflow_reindex_provider.core.model import Schema
 from airflow_reindex_provider.databases.postgres.types import has_one_text
 from airflow_reindex_provider.targets.postgres.checks import check_full_text, check_names, try_indexes
 from airflow_reindex_provider.targets.postgres.definition import FullText, PostgresIndexDefinition
+from airflow_reindex_provider.targets.postgres.passages import (
+    check_recipe,
+    create_passages,
+    default_index,
+    row_columns,
+)
 from airflow_reindex_provider.targets.postgres.statements import DELETED, VERSION
 
 _PRIMARY_KEY = """
 SELECT a.attname FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey)
-WHERE i.indrelid = to_regclass(%s) AND i.indisprimary
+WHERE i.indrelid = to_regclass(%s) AND i.indisprimary ORDER BY array_position(i.indkey::int2[], a.attnum)
 """
 _COLUMNS = """
 SELECT a.attname, format_type(a.atttypid, a.atttypmod),
@@ -26,9 +32,14 @@ WHERE a.attrelid = to_regclass(%(table)s) AND a.attnum > 0 AND NOT a.attisdroppe
 
 
 def create_table(
-    connection: psycopg.Connection[Any], target: PostgresIndexDefinition, table: sql.Identifier, schema: Schema
+    connection: psycopg.Connection[Any],
+    target: PostgresIndexDefinition,
+    table: sql.Identifier,
+    passages: sql.Identifier,
+    schema: Schema,
 ) -> None:
-    """Empty, with one column for each field, those that a transform fills, and ours.
+    """Empty, with one column for each field, those that a transform fills, and ours; and the table of its passages, where the
+    target has some.
 
     :raises ConfigurationError: such a table cannot be; names the column or the option."""
     check_names(connection, target, tuple(dict.fromkeys((*(f.name for f in schema.fields), *target.columns))))
@@ -44,12 +55,19 @@ def create_table(
     columns += [sql.SQL("{} {}").format(sql.Identifier(n), sql.SQL(kind)) for n, kind in declared.items()]
     columns.append(sql.SQL("{} bigint NOT NULL").format(sql.Identifier(VERSION)))
     columns.append(sql.SQL("{} boolean NOT NULL").format(sql.Identifier(DELETED)))
+    if target.passages:
+        names = dict.fromkeys((*(f.name for f in schema.fields), *target.columns))
+        check_recipe(connection, target.passages, [*names], schema.primary_key, target.label)
+        columns += row_columns()
     key = sql.SQL(", ").join(map(sql.Identifier, schema.primary_key))
     statement = sql.SQL("CREATE TABLE {} ({}, PRIMARY KEY ({}))")
     connection.execute(statement.format(table, sql.SQL(", ").join(columns), key))
     if target.full_text:
         check_full_text(connection, target, table, target.full_text)
         connection.execute(sql.SQL("ALTER TABLE {} ADD COLUMN {}").format(table, _full_text_column(target.full_text)))
+    if target.passages:
+        create_passages(connection, table, passages, target.passages)
+        try_indexes(connection, target, passages, passage_index_definitions(target))
     # They are built when the load is complete, and that is late for finding out that they cannot be.
     try_indexes(connection, target, table, index_definitions(target))
 
@@ -60,6 +78,14 @@ def index_definitions(target: PostgresIndexDefinition) -> list[str]:
     if target.full_text:
         own.append(sql.SQL("USING gin ({})").format(sql.Identifier(target.full_text.name)).as_string(None))
     return own
+
+
+def passage_index_definitions(target: PostgresIndexDefinition) -> list[str]:
+    """As :func:`index_definitions`, of the table of passages."""
+    if target.passages is None:
+        return []
+    own = target.passage_indexes
+    return [default_index(target.passages.dimensions)] if own is None else list(own)
 
 
 def columns_of(connection: psycopg.Connection[Any], table: sql.Identifier) -> dict[str, str]:
@@ -75,15 +101,20 @@ def loose_columns_of(connection: psycopg.Connection[Any], table: sql.Identifier)
 
 
 def generated_columns_of(connection: psycopg.Connection[Any], table: sql.Identifier) -> set[str]:
-    """Those that nobody writes: the full text, whatever the target calls it by now."""
+    """Those that nobody writes: the full text, whatever the target calls it by now, and the numbers of rows."""
     statement = (
-        "SELECT attname FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attgenerated <> '' AND NOT attisdropped"
+        "SELECT attname FROM pg_attribute WHERE attrelid = to_regclass(%s) AND NOT attisdropped"
+        " AND (attgenerated <> '' OR attidentity <> '')"
     )
     return {name for (name,) in connection.execute(statement, [table.as_string(None)])}
 
 
 def primary_key_of(connection: psycopg.Connection[Any], table: sql.Identifier) -> set[str]:
-    return {name for (name,) in connection.execute(_PRIMARY_KEY, [table.as_string(None)])}
+    return set(ordered_key_of(connection, table))
+
+
+def ordered_key_of(connection: psycopg.Connection[Any], table: sql.Identifier) -> list[str]:
+    return [name for (name,) in connection.execute(_PRIMARY_KEY, [table.as_string(None)])]
 
 
 def _known_type(connection: psycopg.Connection[Any], name: str) -> str:

@@ -19,9 +19,12 @@ import psycopg
 from psycopg import errors, sql
 from psycopg.adapt import PyFormat, Transformer
 
+from airflow_reindex_provider.core.embedding.embedder import Vector
 from airflow_reindex_provider.core.model import Chunk, Counts, Document, Format, Key, Rejection, WriteResult
 from airflow_reindex_provider.databases.postgres.sqlstates import REFUSALS
 from airflow_reindex_provider.databases.postgres.transactions import begin, transaction
+from airflow_reindex_provider.targets.postgres.passage_writer import PassageWriter
+from airflow_reindex_provider.targets.postgres.passages import LISTS, lists_of
 from airflow_reindex_provider.targets.postgres.refused import reason_of
 from airflow_reindex_provider.targets.postgres.staging import TABLE, Staged, Staging, copy_in
 from airflow_reindex_provider.targets.postgres.statements import DELETED, VERSION, Statements
@@ -45,6 +48,7 @@ class PostgresWriter:
     :param connections: one for each chunk that may be on its way at the same time.
     :param columns: the table's columns and their types. :param staged: their types on the way.
     :param has_deletes: whether chunks can hold deletions, whose contents are then not kept. :param loose: see ``Statements``.
+    :param passages: makes what writes the documents' passages, of ``Statements.accepted``; None where they have none.
     """
 
     def __init__(
@@ -57,6 +61,7 @@ class PostgresWriter:
         primary_key: Sequence[str],
         has_deletes: bool,
         loose: Collection[str] = (),
+        passages: Callable[[sql.Composed], PassageWriter] | None = None,
     ) -> None:
         self._connections = connections
         self._table = table
@@ -65,6 +70,7 @@ class PostgresWriter:
         self._staging = Staging(staged, primary_key)
         self._order = tuple(columns)
         self._statements = Statements.of(table, columns, staged, primary_key, has_deletes=has_deletes, loose=loose)
+        self._passages = passages(self._statements.accepted) if passages is not None else None
         self._all_new = False
         # A deletion must lose its contents on the way, and a cast needs a statement.
         self._straight = (
@@ -85,7 +91,7 @@ class PostgresWriter:
         documents = cast("Sequence[Document]", chunk.payload)
         unwritable: list[Rejection] = []
         try:
-            return self._write_rows(documents)
+            return self._write_rows(documents, chunk.vectors)
         except Exception as error:
             if isinstance(error, psycopg.Error) and error.sqlstate is not None:
                 raise
@@ -94,13 +100,13 @@ class PostgresWriter:
             documents, unwritable = self._without_unwritable(documents)
             if not unwritable:
                 raise
-        result = self._write_rows(documents)
+        result = self._write_rows(documents, chunk.vectors)
         return WriteResult(result.counts + Counts(failures=len(unwritable)), (*unwritable, *result.rejected))
 
     def differing(self, documents: Sequence[Document]) -> list[tuple[Key, str]]:
         """Of these documents those that are in the table with the same version and other values, and the first column that
         differs. Values are compared as the column's type writes them. Nothing is written."""
-        names = [n for n in self._order if n not in self._key]
+        names = [n for n in self._order if n not in self._key and n not in LISTS]
         if not names or not documents:
             return []
 
@@ -164,7 +170,12 @@ class PostgresWriter:
         finally:
             self._give_back(connection)
 
-    def _filled(self, fill: Callable[[Connection[Any]], Staged]) -> Callable[[], WriteResult]:
+    def _filled(
+        self,
+        fill: Callable[[Connection[Any]], Staged],
+        follow: Callable[[Connection[Any], bool], None] = lambda connection, all_new: None,
+    ) -> Callable[[], WriteResult]:
+        """:param follow: what else belongs into the transaction; told whether all that was staged is new to the table."""
         connection = self._free.get()
         try:
             begin(connection)
@@ -172,11 +183,14 @@ class PostgresWriter:
         except BaseException:
             self._give_back(connection)
             raise
-        return partial(self._write_staged, connection, staged)
+        return partial(self._write_staged, connection, staged, follow)
 
-    def _write_staged(self, connection: Connection[Any], staged: Staged) -> WriteResult:
+    def _write_staged(
+        self, connection: Connection[Any], staged: Staged, follow: Callable[[Connection[Any], bool], None]
+    ) -> WriteResult:
         try:
             result = self._store(connection, staged)
+            follow(connection, result.counts.created == staged.rows)
             connection.commit()
             return result
         finally:
@@ -192,8 +206,15 @@ class PostgresWriter:
 
     # -- rows of Python values
 
-    def _write_rows(self, documents: Sequence[Document]) -> WriteResult:
-        return self._filled(lambda connection: self._copy_rows(connection, documents))()
+    def _write_rows(self, documents: Sequence[Document], vectors: Mapping[bytes, Vector]) -> WriteResult:
+        passages = self._passages
+        if passages is None:
+            return self._filled(lambda connection: self._copy_rows(connection, documents))()
+        texts = {passage.hash: passage.text for document in documents for passage in document.passages}
+        return self._filled(
+            lambda connection: self._copy_rows(connection, documents),
+            lambda connection, all_new: passages.follow(connection, texts, vectors, all_new=all_new),
+        )()
 
     def _copy_rows(self, connection: Connection[Any], documents: Sequence[Document]) -> Staged:
         return self._staging.of_documents(connection, documents, self._row)
@@ -205,10 +226,11 @@ class PostgresWriter:
         unknown = [n for n in document.fields if n not in self._columns]
         if unknown:
             raise ValueError(f"the index has no column {unknown[0]!r}")
+        fields = document.fields if self._passages is None else {**document.fields, **lists_of(document)}
         return (
             document.version,
             False,
-            *(key[n] if n in key else in_column(document.fields.get(n), self._columns[n]) for n in self._order),
+            *(key[n] if n in key else in_column(fields.get(n), self._columns[n]) for n in self._order),
         )
 
     def _without_unwritable(self, documents: Sequence[Document]) -> tuple[list[Document], list[Rejection]]:

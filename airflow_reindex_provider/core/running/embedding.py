@@ -1,0 +1,287 @@
+"""A batch's texts on their way to vectors: reading goes on, and what is embedded is written, while the model works.
+
+chunk --> split, hash, ask the target --> texts it does not hold --> requests (threads) --> vectors --> documents, written
+          in the task's own thread, for the chunk after the one that is being written          in units, in their order
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, wait
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Self, cast
+
+from airflow_reindex_provider.core.embedding.embed import Embed
+from airflow_reindex_provider.core.embedding.embedder import Vector
+from airflow_reindex_provider.core.embedding.passages import Passage, passages
+from airflow_reindex_provider.core.embedding.requests import Requests
+from airflow_reindex_provider.core.errors import ReindexError, TextRefusedError, TransientError, VectorsGoneError
+from airflow_reindex_provider.core.model import (
+    Chunk,
+    Counts,
+    Document,
+    PassageCounts,
+    Rejection,
+    Schema,
+    WriteResult,
+)
+from airflow_reindex_provider.core.protocols import PassageTarget, Writer
+
+_UNIT_BYTES = 4 * 1024 * 1024
+"""Of vectors that are written together, and may be lost together; a document is never cut."""
+_AHEAD_BYTES = 16 * 1024 * 1024
+"""Of vectors that have come, or are asked for, and are not written."""
+_LOOK_UP_S = 0.5
+_TRIES = 5
+"""How often a unit is written whose vectors others take away meanwhile."""
+
+
+@dataclass(slots=True)
+class _Unit:
+    """Some documents of a chunk, and the texts that are embedded for them. :ivar futures: by hash, once they are asked for."""
+
+    documents: list[Document] = field(default_factory=list)
+    texts: dict[bytes, str] = field(default_factory=dict)
+    futures: dict[bytes, Future[Vector]] | None = None
+
+
+@dataclass(slots=True)
+class _Prepared:
+    chunk: Chunk
+    units: deque[_Unit]
+    rejected: tuple[Rejection, ...]
+    counts: PassageCounts
+    recalled: Mapping[bytes, Vector]
+    fresh: frozenset[bytes]
+
+
+class Embedding:
+    """The passages of one batch's documents. A context that ends with what was asked for and is not needed any more.
+
+    :param told: called while it waits for the model, and whenever something is counted. :param waiting: the same, to raise where
+        the task is to stop.
+    """
+
+    def __init__(
+        self,
+        embed: Embed,
+        *,
+        target: PassageTarget,
+        generation: str,
+        schema: Schema,
+        told: Callable[[], None] = lambda: None,
+        waiting: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._embed = embed
+        self._target = target
+        self._generation = generation
+        self._schema = schema
+        self._told = told
+        self._waiting = waiting
+        self._hashed = embed.model.identity.hasher()
+        self._stack = ExitStack()
+        self._requests: Requests | None = None
+        self._queue: deque[_Unit] = deque()
+        self._ahead: deque[_Prepared] = deque()
+        self._asked = 0
+        vector = 4 * embed.model.identity.dimensions
+        window = 2 * embed.concurrency * embed.model.limits.texts
+        self._unit_texts = max(1, min(_UNIT_BYTES // vector, window // 2))
+        self._most_asked = max(self._unit_texts, min(_AHEAD_BYTES // vector, window))
+        self._seen = PassageCounts()
+        self.acknowledged = PassageCounts()
+        """Passages of documents that were written."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.close()
+
+    @property
+    def spent(self) -> PassageCounts:
+        """What the model was asked for, whatever has become of the answer."""
+        asked = self._requests
+        if asked is None:
+            return PassageCounts()
+        return PassageCounts(embedded=asked.answered, requests=asked.requests, tokens=asked.tokens)
+
+    @property
+    def counts(self) -> PassageCounts:
+        """All that is known by now, of documents that are not written yet too."""
+        return self._seen + self.spent
+
+    def writes(self, chunks: Iterator[Chunk], writer: Writer) -> Iterator[tuple[Chunk, Callable[[], WriteResult]]]:
+        """Each chunk, and what writes its documents with their passages."""
+        for chunk in chunks:
+            self._ahead.append(self._prepare(chunk))
+            self._ask()
+            if len(self._ahead) > 1:
+                yield self._next(writer)
+        while self._ahead:
+            yield self._next(writer)
+
+    def _next(self, writer: Writer) -> tuple[Chunk, Callable[[], WriteResult]]:
+        prepared = self._ahead[0]
+        return replace(prepared.chunk, payload=()), partial(self._write, prepared, writer)
+
+    # -- before the model
+
+    def _prepare(self, chunk: Chunk) -> _Prepared:
+        documents: list[Document] = []
+        rejected: list[Rejection] = []
+        for document in cast("Sequence[Document]", chunk.payload):
+            try:
+                documents.append(self._split(document))
+            except Exception as error:
+                rejected.append(Rejection(document.key, _words(error)))
+        recalled = self._target.recall(self._generation, documents, self._schema)
+        # What the chunk before has asked for is in the target by the time that this one is written.
+        held = recalled.known.union(recalled.vectors, *(ahead.fresh for ahead in self._ahead))
+        fresh: set[bytes] = set()
+        units: deque[_Unit] = deque()
+        met = 0
+        for document in documents:
+            texts: dict[bytes, str] = {}
+            met += len(document.passages)
+            if document.key not in recalled.overtaken:
+                texts = {p.hash: p.text for p in document.passages if p.hash not in held and p.hash not in fresh}
+            fresh.update(texts)
+            if not units or (units[-1].texts and len(units[-1].texts) + len(texts) > self._unit_texts):
+                units.append(_Unit())
+            units[-1].documents.append(document)
+            units[-1].texts |= texts
+        counts = PassageCounts(passages=met, reused=met - len(fresh))
+        self._seen += counts
+        self._queue.extend(units)
+        self._told()
+        return _Prepared(chunk, units, tuple(rejected), counts, recalled.vectors, frozenset(fresh))
+
+    def _split(self, document: Document) -> Document:
+        if document.fields is None:
+            return document
+        found = passages(document.fields, self._embed.fields, split=self._embed.splitter, hashed=self._hashed)
+        return replace(document, passages=found)
+
+    def _ask(self) -> None:
+        """For the texts of the next units, as far as their vectors have room."""
+        while self._queue and (not self._asked or self._asked + len(self._queue[0].texts) <= self._most_asked):
+            unit = self._queue.popleft()
+            unit.futures = self._asked_for(unit.texts)
+            self._asked += len(unit.texts)
+
+    def _asked_for(self, texts: Mapping[bytes, str]) -> dict[bytes, Future[Vector]]:
+        if not texts:
+            return {}
+        if self._requests is None:
+            session = self._stack.enter_context(self._embed.model.open())
+            self._requests = self._stack.enter_context(
+                Requests(self._embed.model, session, concurrency=self._embed.concurrency)
+            )
+        return dict(zip(texts, self._requests.submit(list(texts.values())), strict=True))
+
+    # -- after it
+
+    def _write(self, prepared: _Prepared, writer: Writer) -> WriteResult:
+        result = WriteResult(Counts(failures=len(prepared.rejected)), prepared.rejected)
+        while prepared.units:
+            self._ask()
+            unit = prepared.units[0]
+            try:
+                vectors, refused = self._answers(unit)
+            except ReindexError as error:
+                if isinstance(error, TransientError):
+                    self._keep_answered(writer)
+                raise
+            written = self._write_unit(prepared, unit, {**prepared.recalled, **vectors}, refused, writer)
+            result = WriteResult(result.counts + written.counts, (*result.rejected, *written.rejected))
+            prepared.units.popleft()
+            self._asked -= len(unit.texts)
+        self._ahead.popleft()
+        self.acknowledged += prepared.counts
+        return result
+
+    def _answers(self, unit: _Unit) -> tuple[dict[bytes, Vector], dict[bytes, str]]:
+        """The vectors of the unit's texts, and why some have none."""
+        assert unit.futures is not None
+        return self._wait_for(unit.futures)
+
+    def _wait_for(self, futures: Mapping[bytes, Future[Vector]]) -> tuple[dict[bytes, Vector], dict[bytes, str]]:
+        left = set(futures.values())
+        while left:
+            left = wait(left, _LOOK_UP_S).not_done
+            self._told()
+            if left:
+                self._waiting()
+        vectors: dict[bytes, Vector] = {}
+        refused: dict[bytes, str] = {}
+        for hash, future in futures.items():
+            try:
+                vectors[hash] = future.result()
+            except TextRefusedError as error:
+                refused[hash] = str(error)
+        return vectors, refused
+
+    def _write_unit(
+        self,
+        prepared: _Prepared,
+        unit: _Unit,
+        vectors: dict[bytes, Vector],
+        refused: dict[bytes, str],
+        writer: Writer,
+    ) -> WriteResult:
+        documents = unit.documents
+        rejected: list[Rejection] = []
+        for _ in range(_TRIES):
+            refusals = [refusal for document in documents if (refusal := _refusal(document, refused)) is not None]
+            rejected += refusals
+            gone = {refusal.key for refusal in refusals}
+            documents = [document for document in documents if document.key not in gone]
+            chunk = Chunk(prepared.chunk.end, prepared.chunk.format, documents, vectors=vectors)
+            try:
+                result = writer.write(chunk)
+            except VectorsGoneError as error:
+                # Others took them away since the target was asked, or what was to bring them was refused itself.
+                texts = {p.hash: p.text for d in documents for p in d.passages if p.hash in error.hashes}
+                found, refused = self._wait_for(self._asked_for(texts))
+                vectors |= found
+                continue
+            return WriteResult(result.counts + Counts(failures=len(rejected)), (*rejected, *result.rejected))
+        raise TransientError("Vectors that the index held went away again and again while documents were written.")
+
+    def _keep_answered(self, writer: Writer) -> None:
+        """The model has failed for this try: what it has answered by then is written, so that the next one finds it there."""
+        for prepared in self._ahead:
+            for unit in prepared.units:
+                futures = unit.futures or {}
+                wait(futures.values())
+                vectors = {h: f.result() for h, f in futures.items() if not f.cancelled() and f.exception() is None}
+                lacking = unit.texts.keys() - vectors.keys()
+                while vectors:
+                    done = [d for d in unit.documents if not any(p.hash in lacking for p in d.passages)]
+                    try:
+                        writer.write(replace(prepared.chunk, payload=done, vectors={**prepared.recalled, **vectors}))
+                        break
+                    except VectorsGoneError as error:
+                        # Counted upon from a document before these, which was not answered itself.
+                        lacking |= error.hashes
+
+
+def _refusal(document: Document, refused: Mapping[bytes, str]) -> Rejection | None:
+    for passage in document.passages:
+        if passage.hash in refused:
+            return Rejection(document.key, f"{_where(passage)}: {refused[passage.hash]}")
+    return None
+
+
+def _where(passage: Passage) -> str:
+    if passage.start is None:
+        return f"field {passage.field!r}"
+    return f"field {passage.field!r}, characters {passage.start} to {passage.end}"
+
+
+def _words(error: Exception) -> str:
+    return str(error) if isinstance(error, TextRefusedError) else f"the splitter raised {type(error).__name__}: {error}"
