@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from airflow_reindex_provider.checkpoints.variable import VariableCheckpoint
     from airflow_reindex_provider.control.streams import accept_changes, move_checkpoint, remove_stream, rename_stream
     from airflow_reindex_provider.control.tombstones import purge_tombstones
+    from airflow_reindex_provider.core.embedding.embed import Embed
+    from airflow_reindex_provider.core.embedding.splitting import SplitByContent
     from airflow_reindex_provider.dags.rebuild import RebuildDag
     from airflow_reindex_provider.dags.reindex import ReindexDag, ReindexTaskGroup
     from airflow_reindex_provider.dags.sweep import SweepDag
@@ -35,6 +37,7 @@ _HOMES = {
     "ChangesSensor": "sensors.changes",
     "CheckpointOperator": "operators.checkpoint",
     "ElasticsearchTarget": "targets.elasticsearch",
+    "Embed": "core.embedding.embed",
     "ExtractChangesOperator": "operators.extract",
     "FullText": "targets.postgres",
     "IndexBatchOperator": "operators.index",
@@ -45,6 +48,7 @@ _HOMES = {
     "ReindexDag": "dags.reindex",
     "ReindexProgressHook": "hooks.progress",
     "ReindexTaskGroup": "dags.reindex",
+    "SplitByContent": "core.embedding.splitting",
     "Stream": "stream",
     "SweepDag": "dags.sweep",
     "TableCheckpoint": "checkpoints.table",
@@ -62,6 +66,8 @@ __all__ = [  # noqa: RUF022, sorted by what a Dag author reaches for first
     "RebuildDag",
     "SweepDag",
     "Stream",
+    "Embed",
+    "SplitByContent",
     "PostgresSource",
     "PostgresTarget",
     "FullText",

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_reindex_provider.checkpoints.variable import VariableCheckpoint
 from airflow_reindex_provider.core.embedding.embed import Embed
+from airflow_reindex_provider.core.embedding.target import EmbeddingTarget
 from airflow_reindex_provider.core.errors import ConfigurationError
 from airflow_reindex_provider.core.groups import LEAST_ROOM, group_name
 from airflow_reindex_provider.core.model import Format, Transform
 from airflow_reindex_provider.core.planning import Sizes
 from airflow_reindex_provider.core.protocols import (
     CheckpointStore,
-    EmbeddingTarget,
     GroupingSource,
     GroupingTarget,
     Source,

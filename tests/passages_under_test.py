@@ -138,7 +138,7 @@ class Articles:
         wanted: dict[tuple[str, bytes], tuple[str, int, int | None, list[float]]] = {}
         for key, title, body in self._connection.execute("SELECT id, title, body FROM article WHERE NOT gone"):
             row = {"title": title, "body": body}
-            for passage in reversed(passages(row, embed.fields, split=embed.splitter, hashed=hashed)):
+            for passage in reversed(passages(row, embed.fields, split=embed.split, hashed=hashed)):
                 vector = list(vector_of(passage.text, embed.model.identity.dimensions))
                 wanted[str(key), passage.hash] = (passage.field, passage.place, passage.start, vector)
         found = {

@@ -78,6 +78,8 @@ class Progress:
         self._total = batch.rows
         self._counts = Counts()
         self._passages = PassageCounts()
+        self._left = 0.0
+        self._embedded: deque[tuple[int, float]] = deque(maxlen=ETA_CHUNKS + 1)
         self._last_chunk_at = clock()
         self._recent: deque[tuple[int, float]] = deque(maxlen=ETA_CHUNKS)
         self._reported_at: float | None = None
@@ -89,12 +91,16 @@ class Progress:
     def counts(self) -> Counts:
         return self._counts
 
-    def start(self, resumed: Counts | None = None, first: str = "") -> None:
+    def start(
+        self, resumed: Counts | None = None, first: str = "", *, passages: PassageCounts = PassageCounts()
+    ) -> None:
         """Report that the batch runs, going on from what an earlier try had acknowledged.
 
+        :param passages: what earlier tries had counted of them.
         :param first: what is done before the first row comes, where that may take long.
         """
         self._counts = resumed or Counts()
+        self._passages = passages
         self._last_chunk_at = self._clock()
         resumes = f"goes on after {self._counts.processed:,} rows" if resumed else ""
         self._report(Status.RUNNING, "; ".join(filter(None, (resumes, first))))
@@ -112,12 +118,18 @@ class Progress:
             before_report()
             self._report(*self._meanwhile)
 
-    def embed(self, passages: PassageCounts) -> None:
-        """Count what is known of passages by now, before their documents are written, and report where a report is due."""
-        changed = passages != self._passages
-        self._passages = passages
+    def embed(self, passages: PassageCounts, *, left: float, before_report: Callable[[], None] = lambda: None) -> None:
+        """Count what is known of passages by now, before their documents are written, and report where a report is due.
+
+        :param left: texts that are still to be embedded, those of rows that are not read yet by estimate."""
         now = self._clock()
-        if changed and (self._reported_at is None or now - self._reported_at >= self._interval_s):
+        if passages == self._passages:
+            return
+        if passages.embedded != self._passages.embedded or not self._embedded:
+            self._embedded.append((passages.embedded, now))
+        self._passages, self._left = passages, left
+        if self._reported_at is None or now - self._reported_at >= self._interval_s:
+            before_report()
             self._report(*self._meanwhile)
 
     def stop(self) -> None:
@@ -149,11 +161,19 @@ class Progress:
             **self._counts.to_json(),
             **self._passages.to_json(),
             "docs_per_s": None if rate is None else round(rate, 1),
-            "eta_ms": round((total - processed) / rate * 1000) if rate else None,
+            "eta_ms": self._eta_ms(total - processed, rate),
             "started_at": self._started_at.isoformat(timespec="milliseconds"),
             "updated_at": self._wall().isoformat(timespec="milliseconds"),
             "message": message,
         }
+
+    def _eta_ms(self, rows: int, rate: float | None) -> int | None:
+        if len(self._embedded) > 1 and rows:
+            # What the model still has to do is what takes the time.
+            (first, began), (last, ended) = self._embedded[0], self._embedded[-1]
+            if ended > began and last > first:
+                return round(self._left / ((last - first) / (ended - began)) * 1000)
+        return round(rows / rate * 1000) if rate else None
 
     @property
     def _meanwhile(self) -> tuple[Status, str]:

@@ -1,4 +1,5 @@
-"""All extension points, in the order in which a run meets them; what embeds has a file of its own, ``embedding/embedder.py``.
+"""All extension points, in the order in which a run meets them; what embeds has files of its own, ``embedding/embedder.py`` and
+``embedding/target.py``.
 
 A source, a target and a checkpoint store are plain values that a Dag file makes without I/O. ``open()`` gives a session:
 one connection, used by one task, closed at the end. Every method may raise ``ConfigurationError`` (a person must act) or
@@ -11,7 +12,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
-from airflow_reindex_provider.core.embedding.recipe import Recipe
 from airflow_reindex_provider.core.keys import Checksum, KeyRange, Listed
 from airflow_reindex_provider.core.model import (
     Batch,
@@ -27,7 +27,6 @@ from airflow_reindex_provider.core.model import (
     Look,
     Outliers,
     Position,
-    Recalled,
     Schema,
     Size,
     Slices,
@@ -234,19 +233,6 @@ class ComparingTarget(TargetSession, Protocol):
 
 
 @runtime_checkable
-class PassageTarget(TargetSession, Protocol):
-    """A target whose documents have passages with vectors. Its writers write a document with its passages, all that it has and no
-    other, in one step under the document's version.
-
-    They take a vector from ``Chunk.vectors``, else from the passages of equal hash in the generation, or in the live one.
-    ``Writer.write`` raises ``VectorsGoneError``, with nothing of the chunk written, where it is in none of these. An equal text
-    is kept once in a document, at the first of its places."""
-
-    def recall(self, generation: str, documents: Sequence[Document], schema: Schema) -> Recalled:
-        """What need not be embedded to write these documents."""
-
-
-@runtime_checkable
 class MeasuredTarget(TargetSession, Protocol):
     """A target that knows the size of what it holds without reading it."""
 
@@ -353,14 +339,6 @@ class GroupingTarget(Target, Protocol):
 
     def of_group(self, name: str) -> Target:
         """The index of one group. :param name: of ``a-z``, ``0-9``, ``_`` and ``-``."""
-
-
-@runtime_checkable
-class EmbeddingTarget(Target, Protocol):
-    """A target that can hold passages beside its documents; its sessions are each a :class:`PassageTarget` then."""
-
-    def with_passages(self, recipe: Recipe) -> Target:
-        """The same index, with passages that this recipe makes. :meth:`TargetSession.fields` refuses generations of others."""
 
 
 SAVE_TRIES = 5

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from airflow_reindex_provider.core.embedding.embed import Embed
+from airflow_reindex_provider.core.embedding.target import EmbeddingTarget
 from airflow_reindex_provider.core.model import Batch, BatchResult, Format, Plan, Transform
 from airflow_reindex_provider.core.planning import Sizes, make_plan
 from airflow_reindex_provider.core.progress import Progress
 from airflow_reindex_provider.core.protocols import (
     CheckpointStore,
-    EmbeddingTarget,
     ResumeLog,
     Source,
     SourceSession,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from passages_under_test import Articles, CountingEmbedder
 
+from airflow_reindex_provider.core.embedding.requests import Requests
 from airflow_reindex_provider.core.errors import ConfigurationError
 from airflow_reindex_provider.core.sweeping.records import Difference
 from airflow_reindex_provider.testing.postgres import Database
@@ -13,7 +14,9 @@ from airflow_reindex_provider.testing.sweeps import Sweeper
 
 
 @pytest.fixture
-def articles(database: Database) -> Articles:
+def articles(database: Database, monkeypatch: pytest.MonkeyPatch) -> Articles:
+    """With a model that is asked again at once."""
+    monkeypatch.setitem(Requests.__init__.__kwdefaults__, "first_delay_s", 0.01)
     return Articles(database)
 
 

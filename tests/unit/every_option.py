@@ -12,6 +12,7 @@ from airflow_reindex_provider import (
     ChangesSensor,
     CheckpointOperator,
     ElasticsearchTarget,
+    Embed,
     ExtractChangesOperator,
     FullText,
     IndexBatchOperator,
@@ -21,11 +22,14 @@ from airflow_reindex_provider import (
     RebuildDag,
     ReindexDag,
     ReindexTaskGroup,
+    SplitByContent,
     Stream,
     SweepDag,
     TableCheckpoint,
     VariableCheckpoint,
 )
+from airflow_reindex_provider.core.embedding.embedder import Identity, Limits
+from airflow_reindex_provider.core.embedding.recipe import Recipe
 from airflow_reindex_provider.dags import WINDOW_PARAMS
 
 CONN = "shop_db"
@@ -52,6 +56,8 @@ POSTGRES = PostgresTarget(
     full_text=FullText(columns=("title",), config="simple", name="words"),
     indexes=("USING gin (search)",),
     chunk_rows=10,
+    passage_indexes=("USING hnsw (embedding vector_l2_ops)",),
+    passages=Recipe(("title",), "a model", 3, "a splitter"),
 )
 SEARCH = {
     "index": "products",
@@ -113,6 +119,17 @@ class OwnTarget:
     guarantee: str = "versioned"
 
 
+class OwnModel:
+    """A model of the author's, which says nothing of itself."""
+
+    identity = Identity("own", "model", 3, (("prefix", "query: "),))
+    limits = Limits(texts=8)
+    label = "the model"
+
+    def __init__(self):
+        self.words = {"an", "order", "by", "hash"}
+
+
 TRANSFORMS = {
     "function": keep,
     "lambda": lambda row: row,
@@ -147,12 +164,19 @@ STREAMS = {
         target=PostgresTarget("search_db", index="public.products_{group}"),
         transform=Configured(),
     ),
+    "split_by_hand": Stream(
+        name="split_by_hand",
+        source=TABLE,
+        target=POSTGRES,
+        embed=Embed(fields=("title",), model=OwnModel(), splitter=Maker().method, concurrency=2),
+    ),
     "full": Stream(
         name="full",
         source=TABLE,
         target=POSTGRES,
         checkpoint=OwnStore(),
         transform=Configured(),
+        embed=Embed(("title",), model=OwnModel(), splitter=SplitByContent(max_tokens=100, max_characters=100)),
         initial_value=datetime(2026, 1, 1, tzinfo=UTC),
         batch_size=10,
         max_batches=5,

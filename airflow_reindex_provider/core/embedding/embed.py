@@ -25,7 +25,7 @@ class Embed:
     fields: tuple[str, ...]
     _: KW_ONLY
     model: Embedder
-    splitter: Splitter = field(default_factory=SplitByContent)
+    splitter: Splitter | SplitByContent = field(default_factory=SplitByContent)
     concurrency: int = 4
 
     def __post_init__(self) -> None:
@@ -34,6 +34,12 @@ class Embed:
             raise ConfigurationError(f"embed= takes the names of fields, ('title', 'body'), and not {self.fields!r}.")
         if self.concurrency < 1:
             raise ConfigurationError("embed= needs a concurrency of at least 1.")
+
+    @property
+    def split(self) -> Splitter:
+        """What cuts the texts for this model."""
+        splitter = self.splitter
+        return splitter.for_model(self.model) if isinstance(splitter, SplitByContent) else splitter
 
     @property
     def recipe(self) -> Recipe:

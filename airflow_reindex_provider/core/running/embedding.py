@@ -18,6 +18,7 @@ from airflow_reindex_provider.core.embedding.embed import Embed
 from airflow_reindex_provider.core.embedding.embedder import Vector
 from airflow_reindex_provider.core.embedding.passages import Passage, passages
 from airflow_reindex_provider.core.embedding.requests import Requests
+from airflow_reindex_provider.core.embedding.target import PassageTarget
 from airflow_reindex_provider.core.errors import ReindexError, TextRefusedError, TransientError, VectorsGoneError
 from airflow_reindex_provider.core.model import (
     Chunk,
@@ -28,7 +29,7 @@ from airflow_reindex_provider.core.model import (
     Schema,
     WriteResult,
 )
-from airflow_reindex_provider.core.protocols import PassageTarget, Writer
+from airflow_reindex_provider.core.protocols import Writer
 
 _UNIT_BYTES = 4 * 1024 * 1024
 """Of vectors that are written together, and may be lost together; a document is never cut."""
@@ -81,6 +82,7 @@ class Embedding:
         self._schema = schema
         self._told = told
         self._waiting = waiting
+        self._splitter = embed.split
         self._hashed = embed.model.identity.hasher()
         self._stack = ExitStack()
         self._requests: Requests | None = None
@@ -92,6 +94,7 @@ class Embedding:
         self._unit_texts = max(1, min(_UNIT_BYTES // vector, window // 2))
         self._most_asked = max(self._unit_texts, min(_AHEAD_BYTES // vector, window))
         self._seen = PassageCounts()
+        self._met = 0
         self.acknowledged = PassageCounts()
         """Passages of documents that were written."""
 
@@ -113,6 +116,13 @@ class Embedding:
     def counts(self) -> PassageCounts:
         """All that is known by now, of documents that are not written yet too."""
         return self._seen + self.spent
+
+    def left(self, rows: int) -> float:
+        """How many texts there are still to be embedded, when the batch has so many rows for this try: those of rows that are not
+        read yet come to as many a row as of the others."""
+        fresh = self._seen.passages - self._seen.reused
+        unread = max(0, rows - self._met) * fresh / self._met if self._met else 0.0
+        return max(0, fresh - self.spent.embedded) + unread
 
     def writes(self, chunks: Iterator[Chunk], writer: Writer) -> Iterator[tuple[Chunk, Callable[[], WriteResult]]]:
         """Each chunk, and what writes its documents with their passages."""
@@ -156,6 +166,7 @@ class Embedding:
             units[-1].texts |= texts
         counts = PassageCounts(passages=met, reused=met - len(fresh))
         self._seen += counts
+        self._met += len(documents) + len(rejected)
         self._queue.extend(units)
         self._told()
         return _Prepared(chunk, units, tuple(rejected), counts, recalled.vectors, frozenset(fresh))
@@ -163,7 +174,7 @@ class Embedding:
     def _split(self, document: Document) -> Document:
         if document.fields is None:
             return document
-        found = passages(document.fields, self._embed.fields, split=self._embed.splitter, hashed=self._hashed)
+        found = passages(document.fields, self._embed.fields, split=self._splitter, hashed=self._hashed)
         return replace(document, passages=found)
 
     def _ask(self) -> None:

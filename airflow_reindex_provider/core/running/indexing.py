@@ -15,6 +15,7 @@ from typing import Any
 
 from airflow_reindex_provider.core import parking
 from airflow_reindex_provider.core.embedding.embed import Embed
+from airflow_reindex_provider.core.embedding.target import PassageTarget
 from airflow_reindex_provider.core.errors import (
     ConfigurationError,
     GenerationGoneError,
@@ -37,7 +38,6 @@ from airflow_reindex_provider.core.model.packed import packed, size, unpacked
 from airflow_reindex_provider.core.parking import MAX_REASON_CHARS
 from airflow_reindex_provider.core.progress import Progress, Status
 from airflow_reindex_provider.core.protocols import (
-    PassageTarget,
     PreparingSource,
     ResumeLog,
     SourceSession,
@@ -107,8 +107,11 @@ class _Done:
     @classmethod
     def load(cls, value: dict[str, Any] | None, batch: Batch) -> _Done:
         # A plan made anew puts another slice under the same map index: what was noted for the old one says nothing.
-        if not value or value["batch"] not in (_noted(batch), batch.to_json()) or not value["end"]:
+        if not value or value["batch"] not in (_noted(batch), batch.to_json()):
             return cls()
+        passages = PassageCounts.from_json(value.get("passages", {}))
+        if not value["end"]:
+            return cls(passages=passages)
         rejected = tuple(Rejection.from_json(r) for r in unpacked(value["rejected"]))
         return cls(
             Position.from_json(value["end"]),
@@ -116,7 +119,7 @@ class _Done:
             rejected,
             value["chunks"],
             sum(parking.key_bytes(r.key) for r in rejected),
-            PassageCounts.from_json(value.get("passages", {})),
+            passages,
         )
 
 
@@ -186,12 +189,19 @@ def index_batch(
     embedding: Embedding | None = None
 
     def tell_passages() -> None:
-        if embedding is not None:
-            progress.embed(before.passages + embedding.counts)
+        assert embedding is not None
+        left = embedding.left(batch.rows - before.counts.processed)
+        progress.embed(before.passages + embedding.counts, left=left, before_report=note_spent)
+
+    def note_spent() -> None:
+        nonlocal done
+        # What a model was asked for costs, whatever becomes of it.
+        done = replace(done, passages=before.passages + _embedded(embedding))
+        note()
 
     try:
         first = source.preparation(rest, format=format, fields=fields) if isinstance(source, PreparingSource) else ""
-        progress.start(done.counts if done.end else None, first)
+        progress.start(done.counts if done.end else None, first, passages=done.passages)
         reading = source.read(rest, format=format, fields=fields, chunk_rows=chunk_rows)
         with ExitStack() as stack:
             if embed is not None:
@@ -223,8 +233,7 @@ def index_batch(
                 stop_if_asked()
                 pace(result.counts.processed)
     except BaseException as error:
-        # What a model was asked for costs, whatever has become of it.
-        if (spent := before.passages + _embedded(embedding)) != done.passages and done.end is not None:
+        if (spent := before.passages + _embedded(embedding)) != done.passages:
             done = replace(done, passages=spent)
         if noted is not done and not isinstance(error, TooManyFailuresError):
             note()

@@ -6,6 +6,8 @@ import json
 from typing import Any
 
 MARK = "airflow_reindex_provider"
+_KINDS = {"v": "view", "m": "materialized view", "f": "foreign table", "S": "sequence", "i": "index", "c": "type"}
+"""pg_class.relkind of what shares its names with views, tables apart."""
 
 
 def mark(stream: str, **facts: bool) -> str:
@@ -24,3 +26,13 @@ def mark_of(comment: str | None) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError):
         return {}
     return mark if isinstance(mark, dict) else {}
+
+
+def not_ours(label: str, schema: str, kind: str, owner: str | None, stream: str) -> str:
+    """What has the public name. :param kind: its ``relkind``. :param owner: the stream whose it is, if it is one's."""
+    what = _KINDS.get(kind, "table")
+    whose = f"belongs to stream {owner!r}" if owner else "was not made by a stream"
+    return (
+        f"{label}: there is a {what} of this name in schema {schema!r}, and it {whose}. It is left alone: give stream {stream!r}"
+        f" another index name, or rename the {what}."
+    )

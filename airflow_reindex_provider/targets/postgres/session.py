@@ -31,11 +31,11 @@ from airflow_reindex_provider.targets.postgres import checking
 from airflow_reindex_provider.targets.postgres.beside import Beside
 from airflow_reindex_provider.targets.postgres.carrying import carry_over, hold_writes
 from airflow_reindex_provider.targets.postgres.checks import build_index
-from airflow_reindex_provider.targets.postgres.definition import SUFFIX
 from airflow_reindex_provider.targets.postgres.fitting import require_fit
 from airflow_reindex_provider.targets.postgres.listing import key_list
-from airflow_reindex_provider.targets.postgres.marks import MARK, mark, mark_of, stream_of
+from airflow_reindex_provider.targets.postgres.marks import MARK, mark, mark_of, not_ours, stream_of
 from airflow_reindex_provider.targets.postgres.passages import OWN, listed_version
+from airflow_reindex_provider.targets.postgres.sizes import sizes_of
 from airflow_reindex_provider.targets.postgres.statements import DELETED, VERSION
 from airflow_reindex_provider.targets.postgres.swap import dependents_named, swap_view
 from airflow_reindex_provider.targets.postgres.tables import (
@@ -65,16 +65,6 @@ FROM pg_class c WHERE c.relnamespace = %(schema)s::regnamespace
   AND (c.relname = %(name)s OR (c.relkind = 'r' AND obj_description(c.oid, 'pg_class') LIKE %(mark)s))
 ORDER BY c.relname
 """
-_SIZES = """
-SELECT c.relname, c.reltuples::bigint, pg_relation_size(c.oid) < %(little)s, pg_total_relation_size(c.oid)
-  + coalesce((SELECT sum(pg_total_relation_size(p.oid)) FROM pg_class p
-              WHERE p.relnamespace = c.relnamespace AND p.relname = c.relname || %(suffix)s), 0)::bigint
-FROM pg_class c WHERE c.relnamespace = %(schema)s::regnamespace AND c.relname = ANY(%(names)s)
-"""
-_COUNTED_BYTES = 32 * 1024 * 1024
-"""A table of less is counted in some ten milliseconds; of a larger one the planner's estimate is told."""
-_KINDS = {"v": "view", "m": "materialized view", "f": "foreign table", "S": "sequence", "i": "index", "c": "type"}
-"""pg_class.relkind of what shares its names with views, tables apart."""
 
 
 class PostgresTargetSession:
@@ -102,7 +92,7 @@ class PostgresTargetSession:
             stream = stream_of(comment)
             if name == self._name:
                 if kind != "v" or stream != self._stream:
-                    raise ConfigurationError(self._not_ours(kind, stream))
+                    raise ConfigurationError(not_ours(self._target.label, self._schema, kind, stream, self._stream))
                 behind_view = reads or []
             elif stream == self._stream and name.startswith(f"{self._name}_"):
                 own.append((name, oid, bool(mark_of(comment).get("served"))))
@@ -209,13 +199,7 @@ class PostgresTargetSession:
     def sizes(self) -> Mapping[str, Size]:
         names = [generation.name for generation in self.generations()]
         with self._explained():
-            rows = self._connection.execute(
-                _SIZES, {"schema": _quoted(self._schema), "names": names, "little": _COUNTED_BYTES, "suffix": SUFFIX}
-            ).fetchall()
-        return {
-            name: Size(self.count(name) if small else known if known >= 0 else None, not small, size)
-            for name, known, small, size in rows
-        }
+            return sizes_of(self._connection, self._schema, names, self.count)
 
     def check(self) -> Iterator[Finding]:
         yield server(self._connection)
@@ -386,14 +370,6 @@ class PostgresTargetSession:
         return GenerationGoneError(
             f"{self._target.label}: generation {generation!r} is gone. Start the run anew, so that it plans for the live"
             " generation."
-        )
-
-    def _not_ours(self, kind: str, stream: str | None) -> str:
-        what = _KINDS.get(kind, "table")
-        whose = f"belongs to stream {stream!r}" if stream else "was not made by a stream"
-        return (
-            f"{self._target.label}: there is a {what} of this name in schema {self._schema!r}, and it {whose}. It is left"
-            f" alone: give stream {self._stream!r} another index name, or rename the {what}."
         )
 
     def _identifier(self, name: str) -> sql.Identifier:

@@ -23,7 +23,8 @@ class PostgresTarget(PostgresIndexDefinition):
     view, so that a late write cannot bring it back.
 
     The physical tables are ``{index}_{YYYYMMDDtHHMMSS}``, beside the view. Their extra columns are ``_reindex_version``
-    and ``_reindex_deleted``.
+    and ``_reindex_deleted``. Of a stream that embeds texts, each has one of passages beside it, and ``{index}_passages`` is the
+    view of those of the live one: pgvector has to be installed.
 
     :param conn_id: Airflow connection of type Postgres. Its role needs CREATE on the schema. An index task uses two
         sessions of it, which take turns with the chunks.
@@ -35,6 +36,9 @@ class PostgresTarget(PostgresIndexDefinition):
     :param indexes: what follows ``CREATE INDEX ON table``, like ``"(category)"`` or ``"USING hnsw (embedding
         vector_cosine_ops)"``; built once the first load is done.
     :param chunk_rows: rows written in one transaction.
+    :param passage_indexes: what follows ``CREATE INDEX ON`` the table of passages, whose columns are ``document, hash, text,
+        embedding``; built once the first load is done. Default: one ``hnsw`` by cosine.
+    :param passages: given by a stream with ``embed``, and by nobody else.
     """
 
     guarantee: ClassVar[Guarantee] = Guarantee.VERSIONED
