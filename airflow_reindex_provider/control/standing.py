@@ -28,8 +28,8 @@ def standing(stream: Stream, cursor_type: CursorType | None = None) -> dict[str,
     (``generation, cursor, key, saved_at, saved_by, where``) or None, ``fresh_until``, ``parked`` (``count``, and ``documents``:
     ``key, reason, attempts, parked_at, next_try_at``) and ``lease`` (``holder, purpose, since, until``) or None.
 
-    ``fresh_until`` (ISO 8601, UTC) is the time before which every change is in the live index, or in a generation that was served,
-    parked documents apart; None where the cursor is not made of time, or nothing was indexed yet.
+    ``fresh_until`` (ISO 8601, UTC) is the time before which every change is in the live index, or in a generation that was
+    served, parked documents apart; None where the cursor is not made of time, or nothing was indexed yet.
 
     :param cursor_type: of the stream's cursor, as a plan knows it; None leaves ``fresh_until`` out.
     """
