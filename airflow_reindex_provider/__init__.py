@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from airflow_reindex_provider.operators.index import IndexBatchOperator
     from airflow_reindex_provider.sensors.changes import ChangesSensor
     from airflow_reindex_provider.sources.postgres import PostgresSource
+    from airflow_reindex_provider.sources.sql.children import Child, Parent, Through
     from airflow_reindex_provider.stream import Stream
     from airflow_reindex_provider.targets.elasticsearch import ElasticsearchTarget
     from airflow_reindex_provider.targets.opensearch import OpenSearchTarget
@@ -36,12 +37,14 @@ _HOMES = {
     "AssetCheckpoint": "checkpoints.asset",
     "ChangesSensor": "sensors.changes",
     "CheckpointOperator": "operators.checkpoint",
+    "Child": "sources.sql.children",
     "ElasticsearchTarget": "targets.elasticsearch",
     "Embed": "core.embedding.embed",
     "ExtractChangesOperator": "operators.extract",
     "FullText": "targets.postgres",
     "IndexBatchOperator": "operators.index",
     "OpenSearchTarget": "targets.opensearch",
+    "Parent": "sources.sql.children",
     "PostgresSource": "sources.postgres",
     "PostgresTarget": "targets.postgres",
     "RebuildDag": "dags.rebuild",
@@ -52,6 +55,7 @@ _HOMES = {
     "Stream": "stream",
     "SweepDag": "dags.sweep",
     "TableCheckpoint": "checkpoints.table",
+    "Through": "sources.sql.children",
     "VariableCheckpoint": "checkpoints.variable",
     "accept_changes": "control.streams",
     "move_checkpoint": "control.streams",
@@ -69,6 +73,9 @@ __all__ = [  # noqa: RUF022, sorted by what a Dag author reaches for first
     "Embed",
     "SplitByContent",
     "PostgresSource",
+    "Child",
+    "Parent",
+    "Through",
     "PostgresTarget",
     "FullText",
     "OpenSearchTarget",

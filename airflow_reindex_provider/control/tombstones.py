@@ -17,13 +17,13 @@ from airflow_reindex_provider.stream import Stream
 
 def purge_tombstones(*streams: Stream, older_than: timedelta, conn_id: str | None = None) -> int:
     """Delete the tombstones that are older than this and that every generation of all these streams has passed; returns how
-    many. To be called in a task, since the checkpoints are read.
+    many; of what left a list of children, what no version rests on. To be called in a task, since the checkpoints are read.
 
     :param streams: all streams that read this tombstones' table, in this deployment.
     :param older_than: at least this old. :param conn_id: a connection that may delete there; default: the source's own.
     :raises ConfigurationError: the streams read different tables, or a generation has no checkpoint yet.
     """
-    sources = [s.source for s in streams if isinstance(s.source, PostgresSource) and s.source.tombstones]
+    sources = [s.source for s in streams if isinstance(s.source, PostgresSource) and s.source.records_deletions]
     if len(sources) < max(1, len(streams)) or len({(s.conn_id, s.tombstone_table) for s in sources}) > 1:
         raise ConfigurationError("purge_tombstones: name the streams that read one table of tombstones, at least one.")
     source = sources[0]
@@ -37,7 +37,8 @@ def purge_tombstones(*streams: Stream, older_than: timedelta, conn_id: str | Non
                 stream.name, target=target, store=stream.checkpoint, cursor_type=schema.cursor_type, limit=limit
             )
         parked |= waiting
-    return source.purge_tombstones(below=limit, keep=sorted(parked), conn_id=conn_id)
+    differing = {str(s.serialize()): s for s in sources}.values()
+    return sum(s.purge_tombstones(below=limit, keep=sorted(parked), conn_id=conn_id) for s in differing)
 
 
 def _with_indexes(stream: Stream) -> Iterator[Stream]:

@@ -168,6 +168,7 @@ def make_plan(
         dry_run=request.dry_run,
         warnings=(*survey.warnings, *remembered, *told, *_cut(request, survey), *_out_of_reach(slices, survey)),
         group=group,
+        tables=slices.tables,
     )
 
 
@@ -219,7 +220,7 @@ def _batches(
 ) -> tuple[Batch, ...]:
     of = len(slices.parts) + (1 if retries and horizon else 0)
     batches = [
-        Batch(stream, generation, number, of, window, rows, mode=mode)
+        Batch(stream, generation, number, of, window, rows, mode=mode, changed=slices.changed)
         for number, (window, rows) in enumerate(slices.parts)
     ]
     if retries and horizon:

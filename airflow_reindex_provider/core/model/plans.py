@@ -23,6 +23,8 @@ class Batch:
 
     :ivar group: value of the column that the stream's groups are made by; None in a stream without groups.
     :ivar fresh: the generation was made by the plan itself, so rows of other groups need not be taken out of it.
+    :ivar changed: of documents that are made of several tables, in which their versions lie; ``window`` says where their own rows
+        do. None where a document is a row.
     """
 
     stream: str
@@ -35,6 +37,7 @@ class Batch:
     mode: Mode = Mode.INCREMENTAL
     group: str | None = None
     fresh: bool = False
+    changed: Window | None = None
 
     @property
     def label(self) -> str:
@@ -59,6 +62,8 @@ class Batch:
             value["keys"] = [list(key) for key in self.keys]
         if self.group is not None:
             value |= {"group": self.group, "fresh": self.fresh}
+        if self.changed is not None:
+            value["changed"] = self.changed.to_json()
         return value
 
     @classmethod
@@ -74,6 +79,7 @@ class Batch:
             mode=Mode(value["mode"]),
             group=value.get("group"),
             fresh=value.get("fresh", False),
+            changed=Window.from_json(value["changed"]) if value.get("changed") else None,
         )
 
 
@@ -157,6 +163,8 @@ class Plan:
     dry_run: bool = False
     warnings: tuple[str, ...] = field(default=())
     group: str | None = None
+    tables: Mapping[str, int] = field(default_factory=dict, hash=False)
+    """Of documents that are made of several tables: how many something in each table touches. One may be in several."""
 
     def to_json(self) -> dict[str, Any]:
         """Without the batches: see :meth:`Batch.to_json`."""
@@ -179,6 +187,7 @@ class Plan:
             "dry_run": self.dry_run,
             "warnings": list(self.warnings),
             **({} if self.group is None else {"group": self.group}),
+            **({"tables": dict(self.tables)} if self.tables else {}),
         }
 
     @classmethod
@@ -202,4 +211,5 @@ class Plan:
             dry_run=value["dry_run"],
             warnings=tuple(value["warnings"]),
             group=value.get("group"),
+            tables=value.get("tables", {}),
         )

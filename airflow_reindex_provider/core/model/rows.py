@@ -24,6 +24,8 @@ class Field:
     type: str
     wire_type: str
     nullable: bool = True
+    fields: tuple[Field, ...] = ()
+    """Of the objects that it holds, where it stands for rows of another table."""
 
 
 @dataclass(frozen=True, slots=True)

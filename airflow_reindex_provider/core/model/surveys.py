@@ -96,6 +96,10 @@ class Slices:
     """As ``Outliers.ahead``, at most ``MOST_COUNTED``; None where counting them would scan the table."""
     endless_cursors: int | None = None
     """As ``Outliers.endless``, likewise."""
+    changed: Window | None = None
+    """See ``Batch.changed``."""
+    tables: Mapping[str, int] = field(default_factory=dict, hash=False)
+    """See ``Plan.tables``."""
 
     @property
     def rows(self) -> int:

@@ -23,5 +23,7 @@ def _grant(source: PostgresDefinition, user: str) -> str:
     schema, _ = split_name(source.table)
     role = quoted([user])
     usage = f"GRANT USAGE ON SCHEMA {quoted([schema])} TO {role}; " if schema else ""
-    tables = ", ".join(render(identifier(t)) for t in (source.table, source.tombstone_table) if t)
+    parts = [part for top in source.parts for part in top.walk()]
+    named = (source.table, source.tombstone_table, *(name for part in parts for name in (part.table, part.losses)))
+    tables = ", ".join(render(identifier(name)) for name in dict.fromkeys(named) if name)
     return f"{usage}GRANT SELECT ON {tables} TO {role};"

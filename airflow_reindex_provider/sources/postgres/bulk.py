@@ -24,7 +24,7 @@ def bulk_line(relation: Relation, schema: Schema, fields: Sequence[str]) -> sql.
         sql.Literal(f',"version_type":"{VERSION_TYPE}"}}}}\n'),
     )
     values = sql.SQL(", ").join(
-        sql.SQL("{} AS {}").format(_json_value(sql.Identifier("r", name), relation.wire_types[name], schema, name), n)
+        sql.SQL("{} AS {}").format(json_value(sql.Identifier("r", name), relation.wire_types[name], schema, name), n)
         for name, n in ((name, sql.Identifier(name)) for name in fields)
     )
     # A column of this name would be taken for the row.
@@ -41,7 +41,7 @@ def bulk_line(relation: Relation, schema: Schema, fields: Sequence[str]) -> sql.
     )
 
 
-def _json_value(column: sql.Composable, wire_type: str, schema: Schema, name: str) -> sql.Composed:
+def json_value(column: sql.Composable, wire_type: str, schema: Schema, name: str) -> sql.Composed:
     """The column as something that ``row_to_json`` writes as it should."""
     if wire_type in ("json", "json[]"):
         # Line breaks between JSON's parts are white space; within its strings they are escaped.

@@ -19,9 +19,10 @@ from airflow_reindex_provider.databases.postgres.transactions import at_server
 from airflow_reindex_provider.sources.postgres.asking import asking
 from airflow_reindex_provider.sources.postgres.assumptions import examine
 from airflow_reindex_provider.sources.postgres.definition import PostgresDefinition
-from airflow_reindex_provider.sources.postgres.description import Description, describe
+from airflow_reindex_provider.sources.postgres.description import Description
 from airflow_reindex_provider.sources.postgres.horizon import glance, index_warnings, require_clock
-from airflow_reindex_provider.sources.postgres.relations import tombstones_of
+from airflow_reindex_provider.sources.postgres.parts import DescribedPart
+from airflow_reindex_provider.sources.postgres.relations import describe_all, tombstones_of
 from airflow_reindex_provider.sources.postgres.sql import Relation
 
 # The zone that sessions have by themselves: ours is settled for the transaction alone. Two names of one zone show the same times.
@@ -45,7 +46,7 @@ def check(source: PostgresDefinition, connection: psycopg.Connection[Any]) -> It
     """See ``Checked``."""
     yield server(connection)
     try:
-        described = describe(source, connection)
+        described, parts, _ = describe_all(source, connection)
     except ReindexError as error:
         yield wrong("table", error)
         return
@@ -55,6 +56,8 @@ def check(source: PostgresDefinition, connection: psycopg.Connection[Any]) -> It
     yield tried("open transactions", lambda: _transactions(described))
     yield from _indexes(described)
     yield from _stamps(described, relation, connection)
+    for part in parts:
+        yield from _part(part, connection)
     if source.tombstones:
         yield tried("deletions", lambda: _deletions(described, connection))
     yield from _horizon(described, relation, connection)
@@ -63,17 +66,38 @@ def check(source: PostgresDefinition, connection: psycopg.Connection[Any]) -> It
         yield zone
 
 
+def _part(found: DescribedPart, connection: psycopg.Connection[Any]) -> Iterator[Finding]:
+    """Of a table whose rows are in documents of others."""
+    described, part = found.description, found.part
+    relation = Relation.of(described.definition, described.schema, described.own_types)
+    yield tried(f"child {part.path}", lambda: _required(found))
+    yield tried("rights", lambda: _rights(described, relation, connection))
+    missing = list(found.missing_indexes())
+    yield from (warning("index", says) for says in missing)
+    if not missing:
+        yield ok("index", f"{part.table} has what finds the documents of its changes, and its rows of a document.")
+    yield from _stamps(described, relation, connection)
+
+
+def _required(found: DescribedPart) -> str:
+    found.require()
+    part = found.part
+    recorded = f"what leaves is recorded in {part.losses}" if part.losses else "nothing is said to leave"
+    return f"{part.table}, by ({', '.join(part.on)}): {recorded}."
+
+
 def _table(described: Description) -> str:
     source, schema = described.definition, described.schema
+    what = "fields" if source.children else "columns"
     return (
-        f"{source.label}: {len(schema.fields)} columns, primary_key ({', '.join(schema.primary_key)}), cursor_field"
+        f"{source.label}: {len(schema.fields)} {what}, primary_key ({', '.join(schema.primary_key)}), cursor_field"
         f" {source.cursor_field!r} ({schema.cursor_type})."
     )
 
 
 def _rights(described: Description, relation: Relation, connection: psycopg.Connection[Any]) -> str:
     """Postgres looks at rights, and at the author's filter, also where no row is asked for."""
-    names = (sql.Identifier("r", f.name) for f in described.schema.fields)
+    names = (sql.Identifier("r", f.name) for f in described.schema.fields if not f.fields)
     columns = sql.SQL(", ").join([*names, relation.cursor, relation.deleted])
     with asking(described.definition, connection):
         connection.execute(sql.SQL("SELECT {} FROM {} LIMIT 0").format(columns, relation.body))

@@ -10,9 +10,11 @@ from psycopg import sql
 
 from airflow_reindex_provider.core.errors import ConfigurationError
 from airflow_reindex_provider.core.model import Position, Slices, Window
+from airflow_reindex_provider.sources.postgres.composing import Composition
 from airflow_reindex_provider.sources.postgres.description import Description
 from airflow_reindex_provider.sources.postgres.outliers import in_passing
 from airflow_reindex_provider.sources.postgres.relations import Relations
+from airflow_reindex_provider.sources.postgres.sql import Relation
 
 HOPS_PER_BATCH = 25
 """A part is joined from whole hops: with 25 to a batch, rounding leaves the parts equal within 1/25. More cost time."""
@@ -25,27 +27,51 @@ class Cutting:
 
     def slices(self, window: Window, *, batch_rows: int, max_slices: int, fresh: bool = False) -> Slices:
         """See ``PlanningSource.slices``."""
-        step = max(1, batch_rows // HOPS_PER_BATCH)
         self._refuse_unfit_keys(window)
-        starts, found = self._starts(window, step, outliers=in_passing(self.relations, window), fresh=fresh)
+        described, composition = self.relations.description, self.relations.composition
+        outliers = in_passing(self.relations, window)
+        if composition is None:
+            # Each hop would pass all tombstones that rows hide; numbering passes them once.
+            hop = described.is_indexed(fresh=fresh) and (fresh or not described.definition.tombstones)
+            return self._cut(window, self.relations.of(fresh=fresh), batch_rows, max_slices, hop=hop, outliers=outliers)
+        # Documents are cut in the order of their rows, of which those that a window touches may lie before it.
+        cut = Window(None, window.end)
+        if window.start is None:
+            hop = described.is_indexed(fresh=fresh) and not described.definition.tombstones
+            rows = self.relations.rows_to_cut(fresh=fresh)
+        else:
+            hop, rows = False, composition.within(self.relations.of(fresh=fresh), window)
+        found = self._cut(cut, rows, batch_rows, max_slices, hop=hop, outliers=outliers)
+        return replace(found, changed=window, tables=self._tables(composition, window, found.rows))
+
+    def _tables(self, composition: Composition, window: Window, rows: int) -> dict[str, int]:
+        if window.start is None:
+            return {composition.root_name: rows}
+        return dict(self.connection.execute(composition.tables(window)).fetchall())
+
+    def _cut(
+        self,
+        window: Window,
+        relation: Relation,
+        batch_rows: int,
+        max_slices: int,
+        *,
+        hop: bool,
+        outliers: sql.Composable | None,
+    ) -> Slices:
+        step = max(1, batch_rows // HOPS_PER_BATCH)
+        starts, found = self._starts(relation.starts(window, step, hop=hop, outliers=outliers))
         if self.relations.description.cursor_is_not_null:
             found["nulls"] = 0
         counted = Slices((), found.get("nulls"), found.get("ahead"), found.get("endless"))
         if not starts:
             return counted
-        last = Window(starts[-1], window.end)
-        row = self.connection.execute(self.relations.of(fresh=fresh).count(last)).fetchone()
+        row = self.connection.execute(relation.count(Window(starts[-1], window.end))).fetchone()
         assert row is not None
         return replace(counted, parts=_join(window, starts, step, row[0], batch_rows, max_slices))
 
-    def _starts(
-        self, window: Window, step: int, *, fresh: bool, outliers: sql.Composable | None = None
-    ) -> tuple[list[Position], dict[str, int]]:
-        """Every ``step``-th row of the window, the first included, and what was counted of the rows outside of all windows."""
-        described = self.relations.description
-        # Each hop would pass all tombstones that rows hide; numbering passes them once.
-        hop = described.is_indexed(fresh=fresh) and (fresh or not described.definition.tombstones)
-        statement = self.relations.of(fresh=fresh).starts(window, step, hop=hop, outliers=outliers)
+    def _starts(self, statement: sql.Composed) -> tuple[list[Position], dict[str, int]]:
+        """Every so many rows of a window, the first included, and what was counted of the rows outside of all windows."""
         starts: list[Position] = []
         counted: dict[str, int] = {}
         for cursor, *key, found in self.connection.execute(statement):

@@ -9,6 +9,8 @@ from typing import Any, Self, cast
 
 from airflow_reindex_provider.core.errors import ConfigurationError
 from airflow_reindex_provider.databases.postgres.names import split_name
+from airflow_reindex_provider.sources.sql.children import Child, Parent, children_of
+from airflow_reindex_provider.sources.sql.parts import Part, parts_of
 
 _MAX_TOMBSTONES_BYTES = 63 - len("_truncate")
 
@@ -29,6 +31,7 @@ class PostgresDefinition:
     group_by: str | None = None
     group: str | None = None
     tombstones: bool | str = False
+    children: tuple[Child | Parent, ...] = ()
     lag: timedelta | int | None = None
     margin: timedelta = timedelta(seconds=2)
     cursor_timezone: str | None = None
@@ -38,6 +41,7 @@ class PostgresDefinition:
         object.__setattr__(self, "primary_key", key)
         if self.columns is not None:
             object.__setattr__(self, "columns", tuple(self.columns))
+        object.__setattr__(self, "children", children_of(self.children))
         if (self.table is None) == (self.query is None):
             raise ConfigurationError(f"PostgresSource on {self.conn_id!r}: give either table or query.")
         if not key or not all(key) or len(set(key)) < len(key):
@@ -47,13 +51,14 @@ class PostgresDefinition:
             object.__setattr__(self, "query", self.query.rstrip("; \t\r\n"))
         if self.table is not None:
             split_name(self.table)
+        elif self.children:
+            raise ConfigurationError(f"{self.label}: children need a table, whose rows they are joined to.")
         elif self.tombstones:
             raise ConfigurationError(f"{self.label}: tombstones need a table, since a query has no triggers.")
-        if self.tombstone_table and len(split_name(self.tombstone_table)[1].encode()) > _MAX_TOMBSTONES_BYTES:
-            raise ConfigurationError(
-                f"{self.label}: {self.tombstone_table!r} is too long a name, since triggers are called after it: name the"
-                f" tombstones' table yourself, with at most {_MAX_TOMBSTONES_BYTES} bytes, tombstones='schema.name'."
-            )
+        _require_room(self.label, self.tombstone_table)
+        for part in (p for top in self.parts for p in top.walk()):
+            split_name(part.table)
+            _require_room(self.label, part.losses)
         if isinstance(self.lag, timedelta) and self.lag < timedelta(0):
             raise ConfigurationError(f"{self.label}: lag cannot be negative.")
         if self.group is not None and self.group_by is None:
@@ -65,6 +70,11 @@ class PostgresDefinition:
     def key(self) -> tuple[str, ...]:
         """The primary key's columns."""
         return cast("tuple[str, ...]", self.primary_key)
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """What a document is made of besides its row."""
+        return parts_of(self.label, self.key, self.children)
 
     @property
     def has_groups(self) -> bool:
@@ -82,10 +92,24 @@ class PostgresDefinition:
         """Name of the tombstones' table; None without tombstones."""
         return f"{self.table}_tombstones" if self.tombstones is True else self.tombstones or None
 
+    @property
+    def records_deletions(self) -> bool:
+        """Whether there are tombstones of anything."""
+        return bool(self.tombstones) or any(part.losses for top in self.parts for part in top.walk())
+
     def serialize(self) -> dict[str, Any]:
         """The arguments that make an equal source again."""
-        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "_"}
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "_"}
+        return values | {"children": [child.to_json() for child in self.children]}
 
     @classmethod
     def deserialize(cls, value: Mapping[str, Any]) -> Self:
         return cls(**value)
+
+
+def _require_room(label: str, tombstones: str | None) -> None:
+    if tombstones and len(split_name(tombstones)[1].encode()) > _MAX_TOMBSTONES_BYTES:
+        raise ConfigurationError(
+            f"{label}: {tombstones!r} is too long a name, since triggers are called after it: name the tombstones' table"
+            f" yourself, with at most {_MAX_TOMBSTONES_BYTES} bytes, tombstones='schema.name'."
+        )

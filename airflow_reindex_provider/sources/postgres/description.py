@@ -82,8 +82,10 @@ class Description:
         return " ".join(f"CREATE {how} ON {table} ({quoted(columns)});" for table in missing)
 
 
-def describe(source: PostgresDefinition, connection: psycopg.Connection[Any]) -> Description:
-    """:raises ConfigurationError: there is no such relation, or its columns, key or cursor cannot be a stream's."""
+def describe(source: PostgresDefinition, connection: psycopg.Connection[Any], *, unique: bool = True) -> Description:
+    """:param unique: a key must stand for one row.
+
+    :raises ConfigurationError: there is no such relation, or its columns, key or cursor cannot be a stream's."""
     catalogue = _read_catalogue(source, connection)
     columns = catalogue.columns
     if source.table is None:
@@ -96,7 +98,8 @@ def describe(source: PostgresDefinition, connection: psycopg.Connection[Any]) ->
     elif catalogue.kind not in RELATION_KINDS or not RELATION_KINDS[catalogue.kind].readable:
         raise ConfigurationError(f"{source.label} is neither a table nor a view (relkind {catalogue.kind!r}).")
     description = Description(source, catalogue, columns, _make_schema(source, columns))
-    _check_key(description)
+    if unique:
+        _check_key(description)
     return description
 
 

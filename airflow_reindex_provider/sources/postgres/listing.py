@@ -29,7 +29,7 @@ def key_list(relation: Relation, schema: Schema, *, below: str) -> KeyList:
         columns=tuple(KeyColumn.of(column, kind, type) for column, kind, type in columns),
         version=relation.version,
         gone=relation.deleted,
-        below=sql.SQL("{} < {}::{}").format(relation.cursor, sql.Literal(below), relation.cursor_type),
+        below=sql.SQL("{} < {}::{}").format(relation.latest, sql.Literal(below), relation.cursor_type),
     )
 
 
@@ -67,10 +67,12 @@ def same_keys(relation: Relation, keys: Sequence[Key]) -> Asked:
     )
 
 
-def keys_from(connection: psycopg.Connection[Any], relation: Relation, cursor: str) -> Iterator[list[Key]]:
-    """Pages of the keys at or above the cursor value: one COPY, so one snapshot, through an index on the cursor field."""
+def keys_where(
+    connection: psycopg.Connection[Any], relation: Relation, condition: sql.Composable
+) -> Iterator[list[Key]]:
+    """Pages of the keys of rows that meet the condition: one COPY, so one snapshot."""
     page: list[Key] = []
-    with connection.cursor() as reading, reading.copy(relation.keys_from(cursor)) as copy:
+    with connection.cursor() as reading, reading.copy(relation.keys_where(condition)) as copy:
         for row in copy.rows():
             page.append(row)
             if len(page) == PAGE_ROWS:

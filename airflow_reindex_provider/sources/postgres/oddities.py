@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import psycopg
 
 from airflow_reindex_provider.databases.postgres.sqlstates import Verdict, verdict_of
+from airflow_reindex_provider.sources.postgres.composing import LIMIT_MARK
 
 _OF_A_ROW_TOO = ("21", "38", "39", "54", "XX")
 """SQLSTATE classes that say little to whoever writes, and here lead to a row: a subquery with two rows, what functions in other
@@ -14,10 +17,18 @@ _CANNOT_BE_SENT = ("22021", "22P05", "54000", "54001")
 _TOO_LARGE = "invalid memory alloc request size"
 """A row past a gigabyte too, by a function that does not look before."""
 
+_TOO_LONG = re.compile(rf"{LIMIT_MARK}\((.*)\)\d+")
+
 
 def is_of_a_row(error: psycopg.Error) -> bool:
     """Whether other rows may well be read."""
     return verdict_of(error) is Verdict.ROW or (error.sqlstate or "").startswith(_OF_A_ROW_TOO)
+
+
+def too_long(error: psycopg.Error) -> str | None:
+    """Which list of the row is longer than its author allows."""
+    found = _TOO_LONG.search(error.diag.message_primary or "")
+    return found[1] if found else None
 
 
 def cannot_be_sent(error: psycopg.Error) -> bool:

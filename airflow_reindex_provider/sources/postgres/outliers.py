@@ -28,7 +28,7 @@ def in_passing(relations: Relations, window: Window) -> sql.Composable | None:
     nullable = not described.cursor_is_not_null
     if not (nullable or (counted and of_time)):
         return None
-    return relations.members.outliers(
+    return relations.rows.outliers(
         nulls=nullable,
         ahead_of=_bound(relations) if counted else None,
         endless=of_time and indexed and window.start is not None,
@@ -39,7 +39,7 @@ def in_passing(relations: Relations, window: Window) -> sql.Composable | None:
 def count(relations: Relations, connection: psycopg.Connection[Any]) -> Outliers:
     """All of them, in one look at the table."""
     bound = _bound(relations)
-    found = relations.members.outliers(nulls=True, ahead_of=bound, endless=bound is not None, limit=None)
+    found = relations.rows.outliers(nulls=True, ahead_of=bound, endless=bound is not None, limit=None)
     row = connection.execute(sql.SQL("SELECT {}").format(found)).fetchone()
     assert row is not None
     return Outliers(**row[0])

@@ -16,7 +16,7 @@ from airflow_reindex_provider.core.errors import ConfigurationError
 from airflow_reindex_provider.core.model import Batch, Chunk, Position, Rejection, Window
 from airflow_reindex_provider.databases.postgres.sqlstates import remedy_of
 from airflow_reindex_provider.sources.postgres.copying import copied
-from airflow_reindex_provider.sources.postgres.oddities import cannot_be_sent, is_of_a_row
+from airflow_reindex_provider.sources.postgres.oddities import cannot_be_sent, is_of_a_row, too_long
 
 if TYPE_CHECKING:
     from airflow_reindex_provider.sources.postgres.forms import Form
@@ -140,6 +140,9 @@ class Reading:
         if place is None:
             # It has moved on meanwhile, to a later window.
             return chunk
+        if (said := too_long(error)) is not None:
+            remedy = "Shorten the list, give the child a greater max_rows, or leave it out"
+            return replace(chunk, rejected=(Rejection(place.key, f"{said}. {remedy}."),))
         reason = error.diag.message_primary or str(error)
         if cannot_be_sent(error):
             remedy = remedy_of(error, grant="")

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import psycopg
+from psycopg import sql
 
 from airflow_reindex_provider.core.keys import Checksum, KeyRange, Listed
 from airflow_reindex_provider.core.model import (
@@ -30,10 +31,9 @@ from airflow_reindex_provider.sources.postgres import checking, horizon, listing
 from airflow_reindex_provider.sources.postgres.asking import asking
 from airflow_reindex_provider.sources.postgres.cutting import Cutting
 from airflow_reindex_provider.sources.postgres.definition import PostgresDefinition
-from airflow_reindex_provider.sources.postgres.description import describe
 from airflow_reindex_provider.sources.postgres.forms import BulkForm, CopyForm, Form, RowsForm
 from airflow_reindex_provider.sources.postgres.reading import Reading
-from airflow_reindex_provider.sources.postgres.relations import Relations, tombstones_of
+from airflow_reindex_provider.sources.postgres.relations import Relations, all_tombstones
 from airflow_reindex_provider.sources.postgres.tombstones import Tombstones
 
 CANCEL_TIMEOUT_S = 5.0
@@ -51,14 +51,22 @@ class PostgresSourceSession:
 
     def survey(self) -> Survey:
         found = self._describe()
-        return horizon.survey(found.description, found.changes, self._connection)
+        if found.composition is not None:
+            # Rights on all tables, and whether what joins them can be compared, must show before anything is written.
+            with self._asking():
+                self._connection.execute(sql.SQL("SELECT FROM {} LIMIT 0").format(found.changes.body))
+        survey = horizon.survey(found.description, found.changed_rows, self._connection)
+        told = [warning for part in found.parts for warning in part.warnings(self._connection)]
+        return replace(survey, warnings=(*survey.warnings, *told)) if told else survey
 
     def schema(self) -> Schema:
         return self._describe().description.schema
 
-    def tombstones(self) -> Tombstones:
-        """Whether they are installed or not. :raises ConfigurationError: the source cannot have them."""
-        return tombstones_of(describe(self._source, self._connection), self._connection)
+    def tombstones(self) -> list[Tombstones]:
+        """Of all tables that have some, whether they are installed or not.
+
+        :raises ConfigurationError: the source cannot have them."""
+        return all_tombstones(self._source, self._connection)
 
     def look(self, since: Position | None, *, limit: int) -> Look:
         found = self._describe()
@@ -72,13 +80,18 @@ class PostgresSourceSession:
     # -- windows and rows
 
     def has_changes(self, window: Window) -> bool:
-        statement = self._relations.changes.exists(window)
+        found = self._relations
+        statement = (found.composition or found.changes).exists(window)
         with self._asking():
             row = self._connection.execute(statement).fetchone()
         return bool(row and row[0])
 
     def groups(self, window: Window, *, limit: int) -> Groups:
-        statement = self._relations.members.groups(window, limit)
+        found = self._relations
+        members = found.rows
+        if found.composition is not None and window.start is not None:
+            members, window = found.composition.within(found.members, window), Window(None, window.end)
+        statement = members.groups(window, limit)
         with self._asking():
             rows = self._connection.execute(statement).fetchall()
         nulls = sum(count for value, count in rows if value is None)
@@ -99,7 +112,7 @@ class PostgresSourceSession:
 
     def _reading(self, batch: Batch, format: Format, fields: Sequence[str], chunk_rows: int = 1) -> Reading:
         found = self._relations
-        relation, schema = found.of(fresh=batch.fresh), found.description.schema
+        relation, schema = found.to_read(batch), found.description.schema
         form: Form
         if format is Format.ROWS:
             form = RowsForm(relation, schema, fields, self._connection)
@@ -115,13 +128,15 @@ class PostgresSourceSession:
     # -- keys
 
     def keys_from(self, cursor: str) -> Iterator[Sequence[Key]]:
-        relation = self._relations.changes
+        found = self._relations
         with self._asking():
-            yield from listing.keys_from(self._connection, relation, cursor)
+            yield from listing.keys_where(self._connection, found.changed_rows, found.since(Position(cursor)))
 
     def key_ranges(self, within: KeyRange, *, rows: int, max_ranges: int) -> Sequence[tuple[KeyRange, int]]:
         with self._asking():
-            return self._keys().key_ranges(self._connection, within, rows=rows, max_ranges=max_ranges)
+            found = self._relations
+            keys = listing.key_list(found.rows, found.description.schema, below="")
+            return keys.key_ranges(self._connection, within, rows=rows, max_ranges=max_ranges)
 
     def keys(self, within: KeyRange, *, below: str) -> Iterator[Sequence[Listed]]:
         with self._asking():
@@ -159,7 +174,7 @@ class PostgresSourceSession:
     def _relations(self) -> Relations:
         return self._found or self._describe()
 
-    def _keys(self, below: str = "") -> KeyList:
+    def _keys(self, below: str) -> KeyList:
         found = self._relations
         return listing.key_list(found.members, found.description.schema, below=below)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
@@ -14,6 +14,8 @@ from airflow_reindex_provider.databases.postgres.settings import READER_TAG
 from airflow_reindex_provider.sources.postgres.definition import PostgresDefinition
 
 if TYPE_CHECKING:
+    from psycopg import sql
+
     from airflow_reindex_provider.sources.postgres.session import PostgresSourceSession
     from airflow_reindex_provider.sources.postgres.tombstones import Tombstones
 
@@ -52,6 +54,9 @@ class PostgresSource(PostgresDefinition):
     :param tombstones: read deletions from a table that triggers write deleted keys to, see :meth:`install_tombstones`. True for
         the table's own name with ``_tombstones`` after it, or another name, taken literally. Needs a table, and a cursor
         made of time.
+    :param children: of other tables, which stand in each document as lists of objects and as objects:
+        :class:`~airflow_reindex_provider.Child` and :class:`~airflow_reindex_provider.Parent`. Needs a table, and cursors made of
+        time.
     :param lag: how long after its stamp a change may stay invisible at most; used instead of the open transactions.
         A timedelta; for an integer cursor a number of values.
     :param margin: distance kept below the oldest open transaction; default two seconds.
@@ -61,36 +66,41 @@ class PostgresSource(PostgresDefinition):
     formats: ClassVar[tuple[Format, ...]] = (Format.PG_COPY, Format.BULK, Format.ROWS)
 
     def tombstone_ddl(self) -> str:
-        """The statements of :meth:`install_tombstones`, to be run by hand by the table's owner."""
-        return self._tombstones().ddl()
+        """The statements of :meth:`install_tombstones`, to be run by hand by the tables' owner."""
+        statements = "\n".join(tombstones.installation() for tombstones in self._tombstones())
+        return f"BEGIN;\n{statements}\nCOMMIT;"
 
     def install_tombstones(self, *, conn_id: str | None = None) -> None:
-        """Make the tombstones' table, its trigger function and three triggers on the source's table, in one transaction. Doing
-        it again keeps what is recorded.
+        """Make the tombstones' table, its trigger function and three triggers on the source's table, and the same for each table
+        of its children, in one transaction. Doing it again keeps what is recorded.
 
-        Waits at most ten seconds for the table's lock, which waits for transactions that write to it.
+        Waits at most ten seconds for a table's lock, which waits for transactions that write to it.
 
         :param conn_id: a connection of the table's owner; default: the source's own.
         """
-        tombstones = self._tombstones()
-        tombstones.execute(tombstones.installation(), conn_id)
+        self._execute(lambda tombstones: tombstones.installation(), conn_id)
 
     def remove_tombstones(self, *, conn_id: str | None = None) -> None:
         """Drop all that :meth:`install_tombstones` made, and what was recorded. Nothing there is no error."""
-        tombstones = self._tombstones()
-        tombstones.execute(tombstones.removal(), conn_id)
+        self._execute(lambda tombstones: tombstones.removal(), conn_id)
 
     def purge_tombstones(self, *, below: str, keep: Sequence[Key] = (), conn_id: str | None = None) -> int:
         """Delete recorded deletions below a cursor value; returns how many. ``airflow_reindex_provider.purge_tombstones`` knows
-        which ones no index needs any more.
+        which ones no index needs any more. Of what left a list of children, the last one stays as long as nothing else in the
+        list is as late.
 
         :param keep: keys whose tombstones stay.
         """
-        tombstones = self._tombstones()
-        return tombstones.execute(tombstones.purge(below, keep), conn_id)
+        return self._execute(lambda tombstones: tombstones.purge(below, keep), conn_id)
 
-    def _tombstones(self) -> Tombstones:
-        if not self.tombstones:
+    def _execute(self, statement: Callable[[Tombstones], str | sql.Composed], conn_id: str | None) -> int:
+        """For all tables in one transaction; returns how many rows changed."""
+        from airflow_reindex_provider.sources.postgres.tombstones import execute
+
+        return execute(self, map(statement, self._tombstones()), conn_id)
+
+    def _tombstones(self) -> Sequence[Tombstones]:
+        if not self.records_deletions:
             raise ConfigurationError(f"{self.label}: the source reads no tombstones. Give it tombstones=True.")
         with self.open() as session:
             return session.tombstones()

@@ -39,6 +39,8 @@ class Relation:
     deleted: sql.Composable
     group: sql.Composable | None
     """The column that groups are made by."""
+    latest: sql.Composable
+    """What the version is made of: the cursor, or of a composed document the greatest one in it."""
 
     @classmethod
     def of(
@@ -57,9 +59,7 @@ class Relation:
         cursor = sql.Identifier("r", source.cursor_field)
         gone: list[sql.Composable] = []
         if source.soft_delete_column:
-            column = sql.Identifier("r", source.soft_delete_column)
-            # A boolean says it itself; of anything else, having a value is what counts.
-            gone.append(sql.SQL("coalesce(nullif(({})::text, 'false'), 'f') <> 'f'").format(column))
+            gone.append(is_soft_deleted(sql.Identifier("r", source.soft_delete_column)))
         if source.row_filter:
             # The author's SQL may end in a comment: hence the line break before what follows.
             gone.append(sql.SQL("({}\n) IS NOT TRUE").format(sql.SQL(source.row_filter)))
@@ -75,8 +75,6 @@ class Relation:
                 body = sql.SQL("(SELECT * FROM {} WHERE {}) AS r").format(body, is_member)
             else:
                 gone.append(sql.SQL("({}) IS NOT TRUE").format(is_member))
-        # A transaction id has no cast of its own to a number.
-        version = "{c}::text::bigint" if cursor_type == "xid8" else VERSIONS[schema.cursor_type]
         deleted: sql.Composable = sql.SQL(" OR ").join(gone) if gone else sql.SQL("false")
         if tombstones is not None:
             body = tombstones.body()
@@ -89,9 +87,13 @@ class Relation:
             key=tuple(sql.Identifier("r", name) for name in source.key),
             key_types=tuple(sql.SQL(own_types[name]) for name in source.key),
             wire_types={f.name: f.wire_type for f in schema.fields},
-            version=sql.SQL(version).format(c=cursor),
+            # A transaction id has no cast of its own to a number.
+            version=sql.SQL("{c}::text::bigint" if cursor_type == "xid8" else VERSIONS[schema.cursor_type]).format(
+                c=cursor
+            ),
             deleted=deleted,
             group=group,
+            latest=cursor,
         )
 
     # -- conditions
@@ -287,11 +289,9 @@ class Relation:
             sql.Literal(skip),
         )
 
-    def keys_from(self, cursor: str) -> sql.Composed:
+    def keys_where(self, condition: sql.Composable) -> sql.Composed:
         """Nothing but the keys: rows above the horizon may still change."""
-        return sql.SQL("COPY (SELECT {} FROM {} WHERE {} >= {}) TO STDOUT").format(
-            self._key_texts(), self.body, self.cursor, self._value(cursor)
-        )
+        return sql.SQL("COPY (SELECT {} FROM {} WHERE {}) TO STDOUT").format(self._key_texts(), self.body, condition)
 
     # -- pieces
 
@@ -317,6 +317,11 @@ class Relation:
 
     def _value(self, cursor: str) -> sql.Composed:
         return _cast(cursor, self.cursor_type)
+
+
+def is_soft_deleted(column: sql.Composable) -> sql.Composed:
+    """A boolean says it itself; of anything else, having a value is what counts."""
+    return sql.SQL("coalesce(nullif(({})::text, 'false'), 'f') <> 'f'").format(column)
 
 
 def _row(parts: Sequence[sql.Composable]) -> sql.Composed:

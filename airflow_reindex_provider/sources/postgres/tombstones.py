@@ -7,9 +7,9 @@ a row with its key exists the tombstone is not read, whatever its time: the row 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from psycopg import sql
 
@@ -19,6 +19,7 @@ from airflow_reindex_provider.core.model import Key
 from airflow_reindex_provider.databases.postgres.connection import connect
 from airflow_reindex_provider.databases.postgres.errors import explained
 from airflow_reindex_provider.databases.postgres.names import render, split_name
+from airflow_reindex_provider.databases.postgres.transactions import transaction
 
 if TYPE_CHECKING:
     from airflow_reindex_provider.sources.postgres.catalog import Catalogue
@@ -85,6 +86,9 @@ class Tombstones:
     cursor_type: CursorType
     reader: str
     """The role that reads the source."""
+
+    FUNCTION: ClassVar[str] = _FUNCTION
+    INSTALL: ClassVar[str] = _INSTALL
 
     @classmethod
     def of(cls, source: PostgresDefinition, catalogue: Catalogue, cursor_type: CursorType, reader: str) -> Tombstones:
@@ -164,7 +168,7 @@ class Tombstones:
             raise ConfigurationError(
                 f"{self.source.label}: deletions are not recorded as tombstones=... needs it: {wrong}. Call"
                 f" install_tombstones() of the source with a connection of the table's owner, or run this as the owner, and"
-                f" sweep the stream afterwards, for what was deleted before:\n{self.ddl()}"
+                f" sweep the stream afterwards, for what was deleted before:\nBEGIN;\n{self.installation()}\nCOMMIT;"
             )
 
     def _wrong(self) -> str | None:
@@ -176,9 +180,7 @@ class Tombstones:
             return f"there is no table {name}"
         if facts["columns"] != wanted:
             return f"{name} has the columns {facts['columns']}, not {wanted}; remove_tombstones() first"
-        indexes = self.catalogue.tombstone_indexes
-        is_unique = any(i["unique"] and self._is_key(i["columns"]) for i in indexes.indexes)
-        if not (indexes.has_index_on((self.source.cursor_field, *self.source.key)) and is_unique):
+        if not self._is_indexed(self.catalogue.tombstone_indexes):
             return f"{name} lacks an index"
         found = facts["triggers"] or ()
         for event in EVENTS:
@@ -189,16 +191,16 @@ class Tombstones:
                 return f"trigger {self._trigger(event)!r} of {asleep['table']} is not enabled as ALWAYS"
         return None
 
+    def _is_indexed(self, indexes: Catalogue) -> bool:
+        is_unique = any(i["unique"] and self._is_key(i["columns"]) for i in indexes.indexes)
+        return indexes.has_index_on((self.source.cursor_field, *self.source.key)) and is_unique
+
     def _is_key(self, columns: Sequence[str | None]) -> bool:
         """Whether an index is on the key; the text of a column has no name, if it is not the column itself."""
         wanted = [{name, None} if name in self._loose else {name} for name in self.source.key]
         return len(columns) == len(wanted) and all(c in names for c, names in zip(columns, wanted, strict=True))
 
     # -- statements
-
-    def ddl(self) -> str:
-        """What installs them, to be run by hand."""
-        return f"BEGIN;\n{self.installation()}\nCOMMIT;"
 
     def installation(self) -> str:
         """What installs them in one transaction, again and again if need be: what is recorded already stays."""
@@ -213,7 +215,7 @@ class Tombstones:
             for n in (*self.source.key, self.source.cursor_field)
         )
         return self._render(
-            _INSTALL,
+            self.INSTALL,
             key=key,
             cursor=sql.Identifier(self.source.cursor_field),
             moved=moved,
@@ -243,16 +245,6 @@ class Tombstones:
             statement += sql.SQL(" AND ({}) NOT IN ({})").format(sql.SQL(", ").join(texts), sql.SQL(", ").join(keys))
         return statement
 
-    def execute(self, statements: str | sql.Composed, conn_id: str | None) -> int:
-        """Run them on a connection of the table's owner; returns how many rows the last one changed."""
-        used = conn_id or self.source.conn_id
-        owner = f"Tombstones of {self.source.table} on connection {used!r}"
-        with (
-            connect(used, owner=owner, tag=TAG) as connection,
-            explained(owner, grant="give conn_id a connection of the table's owner"),
-        ):
-            return connection.execute(statements.encode() if isinstance(statements, str) else statements).rowcount
-
     def _function(self) -> str:
         source = self.source
         zone = sql.Literal(source.cursor_timezone or "UTC")
@@ -260,7 +252,7 @@ class Tombstones:
             CursorType.TIMESTAMP: sql.SQL("(now() AT TIME ZONE {})").format(zone),
             CursorType.DATE: sql.SQL("(now() AT TIME ZONE {})::date").format(zone),
         }.get(self.cursor_type, sql.Composed([sql.SQL("now()")]))
-        body = sql.SQL(_FUNCTION).format(
+        body = sql.SQL(self.FUNCTION).format(
             table=self._table,
             tombstones=self._tombstones,
             key=self._names(source.key),
@@ -305,6 +297,11 @@ class Tombstones:
         return sql.SQL(", ").join(self._place(name) for name in self.source.key)
 
     @property
+    def table(self) -> sql.Identifier:
+        """That has them."""
+        return self._tombstones
+
+    @property
     def _tombstones(self) -> sql.Identifier:
         return sql.Identifier(*self._split())
 
@@ -319,3 +316,16 @@ class Tombstones:
 
 def _text(row: str | None, column: str) -> sql.Composed:
     return sql.SQL('(({}{})::text) COLLATE "C"').format(sql.SQL(f"{row}." if row else ""), sql.Identifier(column))
+
+
+def execute(source: PostgresDefinition, statements: Iterable[str | sql.Composed], conn_id: str | None) -> int:
+    """Run them in one transaction on a connection of the tables' owner; returns how many rows they changed."""
+    used = conn_id or source.conn_id
+    owner = f"Tombstones of {source.table} on connection {used!r}"
+    with (
+        connect(used, owner=owner, tag=TAG) as connection,
+        explained(owner, grant="give conn_id a connection of the table's owner"),
+        transaction(connection),
+    ):
+        changed = (connection.execute(s.encode() if isinstance(s, str) else s).rowcount for s in statements)
+        return sum(count for count in changed if count > 0)

@@ -1,0 +1,102 @@
+"""Losses: a table beside a child's that triggers write the keys of owners to that have lost a row of it, with the time.
+
+A row that is deleted leaves its owner, and so does one whose foreign key changes; of a table that is referred to, one that is
+deleted leaves all that refer to it. Nothing is unique here: two transactions that take rows from one owner never wait for each
+other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from psycopg import sql
+
+from airflow_reindex_provider.core.model import Key
+from airflow_reindex_provider.databases.postgres.names import identifier
+from airflow_reindex_provider.sources.postgres.tombstones import Tombstones
+
+if TYPE_CHECKING:
+    from airflow_reindex_provider.sources.postgres.catalog import Catalogue
+
+_FUNCTION = """
+BEGIN
+  IF TG_OP = 'TRUNCATE' THEN
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+      RAISE EXCEPTION 'TRUNCATE of % is recorded in READ COMMITTED transactions only: this one may not see all rows',
+        TG_TABLE_NAME;
+    END IF;
+    INSERT INTO {tombstones} ({key}, {cursor}) SELECT DISTINCT {key}, {stamp} FROM {table} AS t WHERE ({key}) IS NOT NULL;
+  ELSIF ({old_key}) IS NOT NULL THEN
+    INSERT INTO {tombstones} ({key}, {cursor}) VALUES ({old_key}, {stamp});
+  END IF;
+  RETURN NULL;
+END
+"""
+_INSTALL = """
+SET LOCAL lock_timeout = {lock_timeout};
+CREATE TABLE IF NOT EXISTS {tombstones} AS SELECT {key}, {cursor} FROM {table} WITH NO DATA;
+ALTER TABLE {tombstones} {not_null};
+CREATE INDEX IF NOT EXISTS {key_index} ON {tombstones} ({key}, {cursor});
+CREATE INDEX IF NOT EXISTS {order_index} ON {tombstones} ({cursor}, {key});
+GRANT SELECT ON {tombstones} TO {reader};
+CREATE OR REPLACE FUNCTION {tombstones}() RETURNS trigger LANGUAGE plpgsql
+SECURITY DEFINER SET search_path = '' SET row_security = off AS {function};
+REVOKE ALL ON FUNCTION {tombstones}() FROM PUBLIC;
+CREATE OR REPLACE TRIGGER {delete} AFTER DELETE ON {table} FOR EACH ROW EXECUTE FUNCTION {tombstones}();
+CREATE OR REPLACE TRIGGER {update} AFTER UPDATE ON {table} FOR EACH ROW WHEN ({moved}) EXECUTE FUNCTION {tombstones}();
+CREATE OR REPLACE TRIGGER {truncate} BEFORE TRUNCATE ON {table} FOR EACH STATEMENT EXECUTE FUNCTION {tombstones}();
+ALTER TABLE {table} ENABLE ALWAYS TRIGGER {delete};
+ALTER TABLE {table} ENABLE ALWAYS TRIGGER {update};
+ALTER TABLE {table} ENABLE ALWAYS TRIGGER {truncate};
+"""
+# See sources/sql/parts.py for why a document's version is not lowered by it.
+_PURGE = """
+DELETE FROM {losses} AS l WHERE l.{cursor} < {below} AND (
+  EXISTS (SELECT FROM {losses} AS m WHERE {same_loss} AND (m.{cursor}, m.ctid) > (l.{cursor}, l.ctid))
+  OR EXISTS (SELECT FROM {table} AS t WHERE {same_row} AND t.{cursor} >= l.{cursor})
+  OR NOT EXISTS (SELECT FROM {owner} AS o WHERE {same_owner}))
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Losses(Tombstones):
+    """Of one part. ``source`` is a definition of its table whose key is the columns that join it to its owner.
+
+    :ivar owner: name of the table that has the owners. :ivar to: its columns."""
+
+    owner: str
+    to: tuple[str, ...]
+
+    FUNCTION: ClassVar[str] = _FUNCTION
+    INSTALL: ClassVar[str] = _INSTALL
+
+    def purge(self, below: str, keep: Sequence[Key]) -> sql.Composed:
+        """Deletes those below a cursor value without which no version is another; so no document needs its own kept."""
+
+        def same(one: str, columns: tuple[str, ...]) -> sql.Composed:
+            pairs = zip(columns, self.source.key, strict=True)
+            return sql.SQL(" AND ").join(
+                sql.SQL("{} = {}").format(sql.Identifier(one, a), sql.Identifier("l", b)) for a, b in pairs
+            )
+
+        return sql.SQL(_PURGE).format(
+            losses=self._tombstones,
+            table=self._table,
+            owner=identifier(self.owner),
+            cursor=sql.Identifier(self.source.cursor_field),
+            below=sql.Literal(below),
+            same_loss=same("m", self.source.key),
+            same_row=same("t", self.source.key),
+            same_owner=same("o", self.to),
+        )
+
+    @property
+    def _loose(self) -> tuple[str, ...]:
+        """Values that are equal are one owner's, whatever their texts."""
+        return ()
+
+    def _is_indexed(self, indexes: Catalogue) -> bool:
+        cursor, key = self.source.cursor_field, self.source.key
+        return indexes.has_index_on((cursor, *key)) and indexes.has_index_on((*key, cursor))

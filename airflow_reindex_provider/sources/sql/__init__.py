@@ -1,0 +1,1 @@
+"""What all SQL sources share: ideas about tables, without the SQL of any database."""
