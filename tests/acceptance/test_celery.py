@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
 
+import psutil
 import pytest
 from redis import Redis
 
@@ -165,6 +166,40 @@ def test_the_messages_of_lost_tries_run_nothing(airflow: Airflow, redis: RedisSe
     for task in tasks:
         log = airflow.log_of(dag_id, run["dag_run_id"], "index", map_index=task["map_index"])
         assert len(_tries(log)) == task["try_number"]
+
+
+def test_a_cancelled_run_writes_nothing_ten_seconds_later(
+    airflow: Airflow, sample_shop: EmbeddedPostgres, brake: Path
+) -> None:
+    """On both workers, in the middle of batches of 20 seconds; each task stops between two chunks, and says so."""
+    name, dag_id = "slow_postgres", "reindex_slow_postgres"
+    with sample_shop.database("slow").connect() as connection:
+        connection.execute(f"UPDATE {name} SET title = 'new', updated_at = now() + id * interval '1 us'")
+    brake.touch()
+    run_id = airflow.trigger(dag_id)
+
+    def done() -> int:
+        return len(_rows(sample_shop, "search", f"SELECT FROM {name} WHERE title = 'new'"))
+
+    _until(done, "a chunk to be written")
+    workers = [task["pid"] for task in _index_tasks(airflow, dag_id, run_id) if task["state"] == "running"]
+    assert workers
+    airflow.cli("reindex", "cancel", name)
+    began = last_write = time.monotonic()
+    before = done()
+    while any(psutil.pid_exists(worker) for worker in workers):
+        if (now := done()) != before:
+            before, last_write = now, time.monotonic()
+        time.sleep(0.05)
+
+    assert last_write - began < 10
+    assert 0 < done() == before < 400
+    said = [airflow.xcom(dag_id, run_id, "index", "reindex_progress", map_index=batch) for batch in range(4)]
+    assert "cancelled" in {record["status"] for record in said if record}
+    assert "running" not in {record["status"] for record in said if record}
+    brake.unlink()
+    airflow.wait_for_run(dag_id, airflow.trigger(dag_id), timeout_s=_TIMEOUT_S)
+    assert set(_in_postgres(sample_shop)(name).values()) == {"new"}
 
 
 def _index_tasks(airflow: Airflow, dag_id: str, run_id: str) -> list[dict[str, Any]]:

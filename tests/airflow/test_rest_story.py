@@ -17,6 +17,9 @@ from airflow_reindex_provider.testing.airflow import Airflow
 
 pytestmark = pytest.mark.overlaps
 
+MOST_S = 10
+"""So long a cancelled run goes on writing, at the most."""
+
 
 class Door:
     """One stream, as whoever has signed in in a browser asks for it: by Airflow's cookie."""
@@ -133,6 +136,37 @@ def test_run_watch_rebuild_approve_roll_back_and_cancel(stream):
     assert 251 not in items.index
     door.end(door.act("run"))
     assert items.index == items.table
+
+
+def test_a_cancelled_run_has_ended_within_ten_seconds(stream):
+    """In the middle of a batch of 40 seconds: its record says so, its task writes nothing more, and its process is gone."""
+    items = stream("called_off")
+    items.insert(range(400), title="slow")
+    items.pull_brake(0.1)
+    door = open_door(items, "reindex_called_off")
+    run = door.act("run")
+    until(lambda: items.generations and written(items), "a chunk to be written")
+    shown = door.ask(run)
+    worker = Run(items.airflow, shown["dag_id"], shown["run_id"]).task("index", 0)["pid"]
+
+    began = time.monotonic()
+    assert door.do(f"{run}/cancel", {}) == {"cancelled": True}
+    assert door.ask(run)["state"] == "cancelled"
+    before, last_write = written(items), began
+    while psutil.pid_exists(worker):
+        if (now := written(items)) != before:
+            before, last_write = now, time.monotonic()
+        time.sleep(0.05)
+
+    assert last_write - began < MOST_S
+    assert 0 < written(items) == before < 400
+    items.release_brake()
+    door.end(door.act("run"))
+    assert items.index == items.table
+
+
+def written(items: StreamUnderTest) -> int:
+    return int(items.at_target("SELECT count(*) FROM {}")[0][0])
 
 
 def test_a_task_that_is_killed_does_not_stay_running(stream):
