@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, expect, sync_playwright
 
 TIMEOUT_MS = 400_000
@@ -98,6 +99,11 @@ class Person:
                 seen.append(int(float(shown)))
             self.page.wait_for_timeout(200)
         return seen
+
+    def barriers(self, of: str) -> list[str]:
+        """What keeps people out who do not see well or use no mouse, by axe's rules, of what the selector finds."""
+        found = Axe().run(self.page, context=of).response["violations"]
+        return [f"{one['id']}: {one['help']}: {node['html'][:200]}" for one in found for node in one["nodes"]]
 
     def take(self, name: str, *, of: Locator | None = None, height: int | None = None) -> None:
         """A picture for the docs."""

@@ -12,6 +12,8 @@ from shop import MISRATED, UNPRICED
 PACE_S = 0.01
 """A product. Of a batch, some seconds: long enough to be seen, and to be stopped."""
 
+STREAM = "[data-testid=reindex-stream]"
+
 
 def test_a_person_sees_and_steers_a_stream(someone, airflow, shop):
     """From the sign-in to a cancelled run, without loading the page again, and without an error in the browser's console."""
@@ -60,6 +62,7 @@ def _reads_why_a_batch_failed(person):
     reason = batches.get_by_test_id("batch-reason")
     expect(reason).to_contain_text(f"{MISRATED}")
     expect(reason).to_contain_text("max_failures")
+    assert person.barriers(STREAM) == []
     person.take("failed", height=760)
 
     person.open_list()
@@ -92,6 +95,7 @@ def _rebuilds_and_approves(person):
     before = generations.first.get_attribute("data-generation")
     question = person.ask("Rebuild …")
     question.get_by_text("Ask before the swap").click()
+    assert person.barriers("[role=alertdialog]") == []
     person.confirm(question, "Rebuild")
     approve = person.page.get_by_role("button", name="Approve", exact=True)
     expect(approve).to_be_visible()
@@ -132,6 +136,7 @@ def _cancels(person, shop):
     person.confirm(person.ask("Run now"), "Run now")
     # Some of it is done, and most of it is not.
     expect(person.section("Under way").get_by_test_id("figures")).to_have_text(re.compile(r"^[3-6]\d %"))
+    assert person.barriers(STREAM) == []
     person.take("run", height=1180)
     person.confirm(person.ask("Cancel the run"), "Cancel the run")
     person.wait_for_end("reindex", "cancelled")
@@ -144,6 +149,7 @@ def _sees_all_streams(person, airflow):
     rows = person.page.locator("[data-stream]")
     expect(rows).to_have_count(3)
     expect(rows.filter(has_text="articles")).to_contain_text("900")
+    assert person.barriers("[data-testid=reindex-list]") == []
     person.take("streams", height=560)
     person.page.get_by_label("Search streams, sources and targets").fill("prod")
     expect(rows).to_have_count(1)
@@ -162,6 +168,7 @@ def test_the_page_is_where_people_look(someone, airflow):
         person.sign_in()
         card = person.page.get_by_test_id("reindex-card")
         expect(card).to_contain_text("All 3 streams")
+        assert person.barriers("[data-testid=reindex-card]") == []
         person.take("card", of=card)
         person.page.goto(f"{person.url}/dags/reindex_products")
         person.page.get_by_role("link", name="Reindex", exact=True).last.click()
@@ -174,6 +181,7 @@ def test_the_page_is_where_people_look(someone, airflow):
         expect(person.section("Run: reindex")).to_contain_text(run_id)
         person.page.goto(f"{person.url}/plugin/reindex/streams/products")
         expect(person.section("Freshness")).to_be_visible()
+        assert person.barriers(STREAM) == []
         person.take("dark", height=1500)
         assert person.errors == []
 
