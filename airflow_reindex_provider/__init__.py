@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from airflow_reindex_provider.dags.rebuild import RebuildDag
     from airflow_reindex_provider.dags.reindex import ReindexDag, ReindexTaskGroup
     from airflow_reindex_provider.dags.sweep import SweepDag
+    from airflow_reindex_provider.embedders.function import FunctionEmbedder
+    from airflow_reindex_provider.embedders.langchain import LangChainEmbedder
+    from airflow_reindex_provider.embedders.openai import OpenAIEmbedder
+    from airflow_reindex_provider.embedders.wordllama import WordLlamaEmbedder
     from airflow_reindex_provider.hooks.progress import ReindexProgressHook
     from airflow_reindex_provider.operators.checkpoint import CheckpointOperator
     from airflow_reindex_provider.operators.extract import ExtractChangesOperator
@@ -42,7 +46,10 @@ _HOMES = {
     "Embed": "core.embedding.embed",
     "ExtractChangesOperator": "operators.extract",
     "FullText": "targets.postgres",
+    "FunctionEmbedder": "embedders.function",
     "IndexBatchOperator": "operators.index",
+    "LangChainEmbedder": "embedders.langchain",
+    "OpenAIEmbedder": "embedders.openai",
     "OpenSearchTarget": "targets.opensearch",
     "Parent": "sources.sql.children",
     "PostgresSource": "sources.postgres",
@@ -57,6 +64,7 @@ _HOMES = {
     "TableCheckpoint": "checkpoints.table",
     "Through": "sources.sql.children",
     "VariableCheckpoint": "checkpoints.variable",
+    "WordLlamaEmbedder": "embedders.wordllama",
     "accept_changes": "control.streams",
     "move_checkpoint": "control.streams",
     "remove_stream": "control.streams",
@@ -72,6 +80,10 @@ __all__ = [  # noqa: RUF022, sorted by what a Dag author reaches for first
     "Stream",
     "Embed",
     "SplitByContent",
+    "OpenAIEmbedder",
+    "LangChainEmbedder",
+    "FunctionEmbedder",
+    "WordLlamaEmbedder",
     "PostgresSource",
     "Child",
     "Parent",

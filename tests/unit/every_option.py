@@ -16,7 +16,10 @@ from airflow_reindex_provider import (
     Embed,
     ExtractChangesOperator,
     FullText,
+    FunctionEmbedder,
     IndexBatchOperator,
+    LangChainEmbedder,
+    OpenAIEmbedder,
     OpenSearchTarget,
     Parent,
     PostgresSource,
@@ -30,6 +33,7 @@ from airflow_reindex_provider import (
     TableCheckpoint,
     Through,
     VariableCheckpoint,
+    WordLlamaEmbedder,
 )
 from airflow_reindex_provider.core.embedding.embedder import Identity, Limits
 from airflow_reindex_provider.core.embedding.recipe import Recipe
@@ -197,6 +201,25 @@ TARGETS = {
     "elasticsearch": ElasticsearchTarget(conn_id="elasticsearch", **SEARCH),
     "own": OwnTarget(),
 }
+MODELS = {
+    "openai": OpenAIEmbedder(
+        conn_id="models",
+        model="e5",
+        dimensions=3,
+        document_prefix="passage: ",
+        query_prefix="query: ",
+        options={"extra_body": {"input_type": "passage"}},
+        query_options={"user": "a search"},
+        texts_per_request=8,
+        tokens_per_request=1_000,
+        timeout_s=5,
+    ),
+    "langchain": LangChainEmbedder(make=Maker().method, model="mine", dimensions=3, texts_per_request=8),
+    "function": FunctionEmbedder(
+        function=Maker().method, model="mine", dimensions=3, query_function=lambda texts: [], texts_per_request=8
+    ),
+    "wordllama": WordLlamaEmbedder(dimensions=64),
+}
 STREAMS = {
     **{f"by_{name}": Stream(name=name, source=TABLE, target=POSTGRES, transform=t) for name, t in TRANSFORMS.items()},
     **{f"in_{name}": Stream(name=name, source=QUERY, target=POSTGRES, checkpoint=c) for name, c in STORES.items()},
@@ -207,6 +230,10 @@ STREAMS = {
         target=PostgresTarget("search_db", index="public.products_{group}"),
         transform=Configured(),
     ),
+    **{
+        f"embedded_{name}": Stream(name=name, source=TABLE, target=POSTGRES, embed=Embed(("title",), model=model))
+        for name, model in MODELS.items()
+    },
     "split_by_hand": Stream(
         name="split_by_hand",
         source=TABLE,

@@ -15,7 +15,7 @@ MOST_LINES = 400
 LAYERS = (
     {"core"},
     {"databases"},
-    {"sources", "targets", "checkpoints"},
+    {"sources", "targets", "checkpoints", "embedders"},
     {"stream"},
     {"hooks", "triggers", "control"},
     {"operators"},

@@ -1,0 +1,1 @@
+"""Models that embed passages, one file each, named after its provider."""
