@@ -7,6 +7,8 @@ look at it from outside::
         @pytest.fixture
         def index(self):
             return MyIndex(...)
+
+A target that can hold passages with vectors has a second one, :class:`PassageConformance`.
 """
 
 from __future__ import annotations
@@ -14,11 +16,16 @@ from __future__ import annotations
 from airflow_reindex_provider.testing.target_suite.generations import GenerationsSuite
 from airflow_reindex_provider.testing.target_suite.index import STREAM, Index, text_schema
 from airflow_reindex_provider.testing.target_suite.listing import ListingSuite
+from airflow_reindex_provider.testing.target_suite.passages import PassageIndex, PassageSuite
 from airflow_reindex_provider.testing.target_suite.rebuilding import RebuildingSuite
 from airflow_reindex_provider.testing.target_suite.writing import WritingSuite
 
-__all__ = ["STREAM", "Index", "TargetConformance", "text_schema"]
+__all__ = ["STREAM", "Index", "PassageConformance", "PassageIndex", "TargetConformance", "text_schema"]
 
 
 class TargetConformance(WritingSuite, GenerationsSuite, ListingSuite, RebuildingSuite):
     """The promises of ``core.protocols.TargetSession`` and ``Writer`` as tests. Each needs an index that does not exist."""
+
+
+class PassageConformance(PassageSuite):
+    """The promises of ``core.embedding.target.PassageTarget`` as tests. Each needs an index that does not exist."""

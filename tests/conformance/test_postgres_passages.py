@@ -2,15 +2,57 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import pytest
 from passages_under_test import Articles, CountingEmbedder
 
+from airflow_reindex_provider.core.embedding.recipe import Recipe
 from airflow_reindex_provider.core.embedding.requests import Requests
 from airflow_reindex_provider.core.errors import ConfigurationError
+from airflow_reindex_provider.core.model import Key, Schema
+from airflow_reindex_provider.core.protocols import Target
 from airflow_reindex_provider.core.sweeping.records import Difference
+from airflow_reindex_provider.targets.postgres import PostgresTarget
 from airflow_reindex_provider.testing.postgres import Database
 from airflow_reindex_provider.testing.rebuilds import Rebuilder
 from airflow_reindex_provider.testing.sweeps import Sweeper
+from airflow_reindex_provider.testing.target_conformance import PassageConformance, PassageIndex, text_schema
+
+
+class _Index:
+    """Passages by their view, of documents by theirs."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._connection = database.connect()
+        self._connection.execute("CREATE EXTENSION vector")
+
+    def target(self, recipe: Recipe) -> Target:
+        return PostgresTarget(
+            self._database.conn_id, index="public.words", columns={"body": "varchar(40)"}
+        ).with_passages(recipe)
+
+    def schema(self) -> Schema:
+        return text_schema()
+
+    def bad_body(self) -> str:
+        return "x" * 41
+
+    def shown(self) -> Mapping[Key, Sequence[tuple[str, Sequence[float]]]]:
+        found: dict[Key, list[tuple[str, Sequence[float]]]] = {
+            (key,): [] for (key,) in self._connection.execute("SELECT id FROM words")
+        }
+        rows = self._connection.execute("SELECT id, text, embedding::real[] FROM words_passages ORDER BY id, place")
+        for key, text, vector in rows:
+            found[key,].append((text, vector))
+        return found
+
+
+class TestPostgresPassages(PassageConformance):
+    @pytest.fixture
+    def passage_index(self, database: Database) -> PassageIndex:
+        return _Index(database)
 
 
 @pytest.fixture
