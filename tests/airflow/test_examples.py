@@ -45,7 +45,9 @@ def test_every_dag_file_parses(airflow: Airflow):
     for dag_id in ("reindex_products", "reindex_customers", "example_reindex_operators", "reindex_garbage"):
         airflow.wait_for_dag(dag_id)
 
-    assert airflow.rest.get("/importErrors")["import_errors"] == []
+    # But for the one that test_streams_file is about.
+    errors = airflow.rest.get("/importErrors")["import_errors"]
+    assert [error["filename"] for error in errors if "(stream misspelt)" not in error["filename"]] == []
 
 
 def test_the_smallest_stream(airflow: Airflow, shop: Database, search: Database):
