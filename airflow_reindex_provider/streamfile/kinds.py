@@ -20,10 +20,20 @@ class Kind:
         return getattr(import_module(f"airflow_reindex_provider.{module}"), name)  # type: ignore[no-any-return]
 
 
-SOURCE, TARGET, CHECKPOINT, MODEL = "source", "target", "checkpoint", "model"
-PARTS = {SOURCE: "postgres", TARGET: None, CHECKPOINT: "variable", MODEL: None}
+SOURCE, TARGET, CHECKPOINT, MODEL, CHILD = "source", "target", "checkpoint", "model", "child"
+PARTS = {SOURCE: "postgres", TARGET: None, CHECKPOINT: "variable", MODEL: None, CHILD: "child"}
 """Parts of a stream, each with the ``type`` that it has where none is said."""
-PROTOCOLS = {"Source": SOURCE, "Target": TARGET, "CheckpointStore": CHECKPOINT, "Embedder": MODEL}
+CLOSED = frozenset({CHILD})
+"""Parts that are of our classes alone."""
+NAMES = {
+    "Source": SOURCE,
+    "Target": TARGET,
+    "CheckpointStore": CHECKPOINT,
+    "Embedder": MODEL,
+    "Child": CHILD,
+    "Parent": CHILD,
+}
+"""Parts by the names that annotations have for them."""
 GIVEN = frozenset({"group", "passages"})
 """Fields that a stream gives its source and its target, and no author."""
 
@@ -35,6 +45,8 @@ KINDS = (
     Kind(CHECKPOINT, "variable", "checkpoints.variable:VariableCheckpoint"),
     Kind(CHECKPOINT, "table", "checkpoints.table:TableCheckpoint"),
     Kind(CHECKPOINT, "asset", "checkpoints.asset:AssetCheckpoint"),
+    Kind(CHILD, "child", "sources.sql.children:Child"),
+    Kind(CHILD, "parent", "sources.sql.children:Parent"),
 )
 
 

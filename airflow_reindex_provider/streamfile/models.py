@@ -6,12 +6,12 @@ import inspect
 import re
 from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
-from typing import Annotated, Any, ClassVar, Literal, Union
+from typing import Annotated, Any, ClassVar, ForwardRef, Literal, Union
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, create_model
 
 from airflow_reindex_provider.stream import Stream
-from airflow_reindex_provider.streamfile.kinds import GIVEN, PARTS, PROTOCOLS, kinds_of
+from airflow_reindex_provider.streamfile.kinds import CLOSED, GIVEN, NAMES, PARTS, kinds_of
 from airflow_reindex_provider.streamfile.values import Named, Unsayable, said
 
 OWN = "own"
@@ -90,26 +90,40 @@ def model_of(made: type, type_name: str | None = None, *, without: frozenset[str
 
 
 def _other(name: str, found: Any) -> Any:
-    if name in PROTOCOLS:
-        return part(PROTOCOLS[name])
+    if name in NAMES:
+        return part(NAMES[name])
     if isinstance(found, type) and is_dataclass(found):
         return model_of(found)
     raise Unsayable(f"{name}: say in streamfile.values what it is in a file")
 
 
-@cache
+_parts: dict[str, Any] = {}
+
+
 def part(name: str) -> Any:
     """The kinds that a part of a stream may be of."""
-    types: list[Any] = [Annotated[model_of(kind.made, kind.word), Tag(kind.word)] for kind in kinds_of(name)]
+    if name in _parts:
+        return _parts[name]
+    # Children have children: who asks while it is being made gets a name for it.
+    _parts[name] = ForwardRef(f"_{name}")
+    models = [model_of(kind.made, kind.word) for kind in kinds_of(name)]
+    types: list[Any] = [Annotated[model, Tag(_word(model))] for model in models]
     default = PARTS[name]
-    if not types:
-        return Own
 
     def tag(value: Any) -> str | None:
         named = value.get("type", default) if isinstance(value, dict) else None
         return OWN if isinstance(named, str) and ("." in named or ":" in named) else named
 
-    return Annotated[Union[(*types, Annotated[Own, Tag(OWN)])], Discriminator(tag)]
+    if name not in CLOSED:
+        types.append(Annotated[Own, Tag(OWN)])
+    _parts[name] = Annotated[Union[(*types,)], Discriminator(tag)] if models else Own
+    for model in models:
+        model.model_rebuild(_types_namespace={f"_{name}": _parts[name]})
+    return _parts[name]
+
+
+def _word(model: type[Said]) -> str:
+    return str(model.model_fields["type"].default)
 
 
 def stream_model() -> type[Said]:

@@ -102,6 +102,7 @@ _TYPES: dict[str, Any] = {
     "Iterable": list,
     "Literal": Literal,
     "Union": Union,
+    "Names": Union[StrictStr, tuple[StrictStr, ...]],  # noqa: UP007
     "Transform": Called,
     "Splitter": Called,
     "Callable": Called,

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from airflow.sdk import Asset, CronTriggerTimetable, Param
 
 from airflow_reindex_provider import (
     AssetCheckpoint,
+    Child,
     ElasticsearchTarget,
+    Embed,
     FullText,
     OpenSearchTarget,
+    Parent,
     PostgresSource,
     PostgresTarget,
     RebuildDag,
     ReindexDag,
+    SplitByContent,
     Stream,
     SweepDag,
     TableCheckpoint,
+    Through,
     VariableCheckpoint,
 )
+from airflow_reindex_provider.core.embedding.embedder import Identity, Limits
 
 
 def keep(row, *, words=()):
@@ -28,6 +35,57 @@ def keep(row, *, words=()):
 
 def called(context):
     """As Airflow calls back."""
+
+
+@dataclass(frozen=True)
+class OwnModel:
+    """A model of the author's."""
+
+    words: int
+    identity = Identity("own", "model", 3, ())
+    limits = Limits(texts=8)
+    label = "the model"
+
+
+CHILDREN = (
+    Parent(
+        "brand",
+        table="public.brands",
+        via="brand_id",
+        cursor_field="updated_at",
+        primary_key="id",
+        columns=("name",),
+        row_filter="name <> ''",
+        soft_delete_column="deleted_at",
+        tombstones=False,
+        children=(Parent("country", table="countries", via="country_id", cursor_field="updated_at"),),
+    ),
+    Child(
+        "reviews",
+        table="public.reviews",
+        foreign_key=("product_id", "sku"),
+        cursor_field="updated_at",
+        primary_key="id",
+        columns=("stars",),
+        order_by="stars",
+        row_filter="stars > 0",
+        soft_delete_column="deleted_at",
+        tombstones="public.gone_reviews",
+        max_rows=100,
+    ),
+    Child(
+        "categories",
+        table="public.categories",
+        cursor_field="updated_at",
+        through=Through(
+            "public.product_categories",
+            foreign_key=("product_id", "sku"),
+            target_key="category_id",
+            cursor_field="updated_at",
+            tombstones=False,
+        ),
+    ),
+)
 
 
 def source(**options):
@@ -54,6 +112,7 @@ FULL = Stream(
         soft_delete_column="deleted_at",
         row_filter="price > 0",
         tombstones="public.gone",
+        children=CHILDREN,
         lag=timedelta(minutes=5),
         margin=timedelta(seconds=1),
     ),
@@ -64,6 +123,13 @@ FULL = Stream(
         full_text=FullText(("title",), config="simple", name="words"),
         indexes=("USING gin (search)",),
         chunk_rows=10,
+        passage_indexes=("USING hnsw (embedding vector_l2_ops)",),
+    ),
+    embed=Embed(
+        ("title",),
+        model=OwnModel(words=3),
+        splitter=SplitByContent(max_tokens=100, max_characters=100),
+        concurrency=2,
     ),
     checkpoint=TableCheckpoint("search_db", table="public.kept"),
     transform=keep,

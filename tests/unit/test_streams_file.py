@@ -80,6 +80,8 @@ def test_every_field_is_said() -> None:
             joined = {**whole["defaults"].get(part, {}), **stream.get(part, {})}
             kind = joined.pop("type", parts.get(part))
             said.setdefault(f"{part} {kind}", set()).update(joined)
+        for child in stream.get("source", {}).get("children", ()):
+            said.setdefault(f"child {child.pop('type', 'child')}", set()).update(child)
     for kind in KINDS:
         assert {f.name for f in fields(kind.made) if f.name != "_"} - GIVEN <= said[f"{kind.part} {kind.word}"], kind
     assert {f.name for f in fields(Stream)} - {"name"} <= said["Stream"]
@@ -88,10 +90,10 @@ def test_every_field_is_said() -> None:
 def test_every_class_can_be_named() -> None:
     """A public class that a stream may be made of is a kind of the file's, or within one."""
     named = {kind.made for kind in KINDS} | {job_class(job) for job in JOBS} | {Stream}
-    for name in airflow_reindex_provider.__all__:
-        made: Any = getattr(airflow_reindex_provider, name)
+    public = [getattr(airflow_reindex_provider, name) for name in airflow_reindex_provider.__all__]
+    for name, made in zip(airflow_reindex_provider.__all__, public, strict=True):
         if isinstance(made, type) and (is_dataclass(made) or issubclass(made, StreamDag)):
-            within = any(made.__name__ in str(f.type) for other in named if is_dataclass(other) for f in fields(other))
+            within = any(made.__name__ in str(f.type) for other in public if is_dataclass(other) for f in fields(other))
             assert made in named or within or "Operator" in name or "Sensor" in name, name
 
 
