@@ -45,6 +45,10 @@ KINDS = (
     Kind(CHECKPOINT, "variable", "checkpoints.variable:VariableCheckpoint"),
     Kind(CHECKPOINT, "table", "checkpoints.table:TableCheckpoint"),
     Kind(CHECKPOINT, "asset", "checkpoints.asset:AssetCheckpoint"),
+    Kind(MODEL, "openai", "embedders.openai:OpenAIEmbedder"),
+    Kind(MODEL, "langchain", "embedders.langchain:LangChainEmbedder"),
+    Kind(MODEL, "wordllama", "embedders.wordllama:WordLlamaEmbedder"),
+    Kind(MODEL, "function", "embedders.function:FunctionEmbedder"),
     Kind(CHILD, "child", "sources.sql.children:Child"),
     Kind(CHILD, "parent", "sources.sql.children:Parent"),
 )

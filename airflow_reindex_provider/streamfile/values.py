@@ -131,6 +131,8 @@ def said(annotation: str, module: str, other: Callable[[str, Any], Any]) -> Any:
 
     :param module: where it stands. :param other: asked for each name that is neither a plain type nor an enumeration.
     :raises Unsayable: it holds a type that no file can say."""
+    # A function is named, whatever it takes and gives.
+    annotation = re.sub(r"Callable\[\[.*?\], .*?\](?=$| \|)", "Callable", annotation)
     if re.search(r"\bPath\b", annotation):
         # A text in its place is a path too, and in a file it is relative to the file.
         annotation = re.sub(r"\|\s*str\b", "", annotation)

@@ -13,6 +13,9 @@ from airflow_reindex_provider import (
     ElasticsearchTarget,
     Embed,
     FullText,
+    FunctionEmbedder,
+    LangChainEmbedder,
+    OpenAIEmbedder,
     OpenSearchTarget,
     Parent,
     PostgresSource,
@@ -25,6 +28,7 @@ from airflow_reindex_provider import (
     TableCheckpoint,
     Through,
     VariableCheckpoint,
+    WordLlamaEmbedder,
 )
 from airflow_reindex_provider.core.embedding.embedder import Identity, Limits
 
@@ -158,6 +162,35 @@ ENGINES = [
     )
 ]
 
+MODELS = {
+    "openai": OpenAIEmbedder(
+        "openai",
+        model="small",
+        dimensions=3,
+        document_prefix="passage: ",
+        query_prefix="query: ",
+        options={"user": "somebody"},
+        query_options={"user": "somebody"},
+        texts_per_request=8,
+        tokens_per_request=100,
+        timeout_s=5,
+    ),
+    "langchain": LangChainEmbedder(make=called, model="mine", dimensions=3, texts_per_request=8),
+    "function": FunctionEmbedder(
+        function=called, query_function=called, model="mine", dimensions=3, texts_per_request=8
+    ),
+    "wordllama": WordLlamaEmbedder(dimensions=64),
+}
+EMBEDDED = [
+    Stream(
+        name=name,
+        source=source(table="public.products"),
+        target=PostgresTarget("search_db", index="public.products"),
+        embed=Embed(("title",), model=model),
+    )
+    for name, model in MODELS.items()
+]
+
 
 def every():
     return {
@@ -202,12 +235,12 @@ def dags():
         max_wait=timedelta(0),
         **every(),
     )
-    for stream in (QUERY, GROUPED, *ENGINES):
+    for stream in (QUERY, GROUPED, *ENGINES, *EMBEDDED):
         yield ReindexDag(stream, **every())
-    for stream in (GROUPED, *ENGINES):
+    for stream in (GROUPED, *ENGINES, *EMBEDDED):
         yield RebuildDag(stream, **every())
     weekly = CronTriggerTimetable("0 3 * * 0", timezone="Europe/Berlin")
     yield SweepDag(GROUPED, schedule=weekly, **every())
     yield SweepDag(GROUPED, dag_id="sweep_content", compare="content", **every())
-    for stream in ENGINES:
+    for stream in (*ENGINES, *EMBEDDED):
         yield SweepDag(stream, **every())

@@ -7,7 +7,6 @@ import logging
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any
 
 import jsonschema
 import pytest
@@ -80,6 +79,8 @@ def test_every_field_is_said() -> None:
             joined = {**whole["defaults"].get(part, {}), **stream.get(part, {})}
             kind = joined.pop("type", parts.get(part))
             said.setdefault(f"{part} {kind}", set()).update(joined)
+        if model := stream.get("embed", {}).get("model"):
+            said.setdefault(f"model {model.pop('type')}", set()).update(model)
         for child in stream.get("source", {}).get("children", ()):
             said.setdefault(f"child {child.pop('type', 'child')}", set()).update(child)
     for kind in KINDS:
