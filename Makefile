@@ -16,7 +16,7 @@ PYTEST_ARGS ?=
 WWW := airflow_reindex_provider/plugin/www
 
 LOCK := $(UV) pip compile - --group pyproject.toml:dev --universal --python-version 3.11 --generate-hashes \
-	--no-emit-package airflow-reindex-provider --no-header --upgrade --quiet
+	--no-emit-package airflow-reindex-provider --no-emit-package mysqlclient --no-header --upgrade --quiet
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -86,8 +86,8 @@ check-wheel: build ## Install the wheel into a clean environment and ask Airflow
 		print('example Dags:', *sorted(names))"
 
 lock: $(UV) ## Make the lock files anew, with the newest versions
-	echo '-e .[demo,opensearch,elasticsearch,openai,wordllama]' | $(LOCK) --output-file requirements.lock
-	echo '-e .[demo,opensearch,elasticsearch,openai,wordllama]' | $(LOCK) --output-file requirements-lowest.lock --resolution lowest-direct
+	echo '-e .[demo,opensearch,elasticsearch,openai,wordllama,mysql]' | $(LOCK) --output-file requirements.lock
+	echo '-e .[demo,opensearch,elasticsearch,openai,wordllama,mysql]' | $(LOCK) --output-file requirements-lowest.lock --resolution lowest-direct
 
 clean: ## Remove everything that make has made
 	rm -rf .venv .venv-lowest .cache .demo dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis $(WWW)/node_modules

@@ -30,10 +30,10 @@ if TYPE_CHECKING:
     from airflow_reindex_provider.operators.extract import ExtractChangesOperator
     from airflow_reindex_provider.operators.index import IndexBatchOperator
     from airflow_reindex_provider.sensors.changes import ChangesSensor
+    from airflow_reindex_provider.sources.dbapi import SqlSource
     from airflow_reindex_provider.sources.postgres import PostgresSource
     from airflow_reindex_provider.sources.sql.children import Child, Parent, Through
     from airflow_reindex_provider.stream import Stream
-    from airflow_reindex_provider.streamfile.dags import ReindexDags
     from airflow_reindex_provider.targets.elasticsearch import ElasticsearchTarget
     from airflow_reindex_provider.targets.opensearch import OpenSearchTarget
     from airflow_reindex_provider.targets.postgres import FullText, PostgresTarget
@@ -57,10 +57,10 @@ _HOMES = {
     "PostgresTarget": "targets.postgres",
     "RebuildDag": "dags.rebuild",
     "ReindexDag": "dags.reindex",
-    "ReindexDags": "streamfile.dags",
     "ReindexProgressHook": "hooks.progress",
     "ReindexTaskGroup": "dags.reindex",
     "SplitByContent": "core.embedding.splitting",
+    "SqlSource": "sources.dbapi",
     "Stream": "stream",
     "SweepDag": "dags.sweep",
     "TableCheckpoint": "checkpoints.table",
@@ -79,7 +79,6 @@ __all__ = [  # noqa: RUF022, sorted by what a Dag author reaches for first
     "ReindexTaskGroup",
     "RebuildDag",
     "SweepDag",
-    "ReindexDags",
     "Stream",
     "Embed",
     "SplitByContent",
@@ -88,6 +87,7 @@ __all__ = [  # noqa: RUF022, sorted by what a Dag author reaches for first
     "FunctionEmbedder",
     "WordLlamaEmbedder",
     "PostgresSource",
+    "SqlSource",
     "Child",
     "Parent",
     "Through",

@@ -17,6 +17,7 @@ import pytest
 
 from airflow_reindex_provider.testing.engine_releases import DISTRIBUTIONS
 from airflow_reindex_provider.testing.installed_postgres import InstalledPostgres
+from airflow_reindex_provider.testing.mariadb import InstalledMariaDB, MariaDatabase
 from airflow_reindex_provider.testing.pgbouncer import PgBouncer, find_pgbouncer
 from airflow_reindex_provider.testing.postgres import Database, EmbeddedPostgres
 from airflow_reindex_provider.testing.redis_server import RedisServer
@@ -65,6 +66,30 @@ def _server(server: P) -> Iterator[P]:
         yield server
     finally:
         server.__exit__()
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> Iterator[InstalledMariaDB]:
+    """One MariaDB for the whole session of a worker, not durable."""
+    server = InstalledMariaDB()
+    try:
+        server.__enter__()
+    except (RuntimeError, OSError) as error:
+        unavailable("MariaDB", error)
+    try:
+        yield server
+    finally:
+        server.__exit__()
+
+
+@pytest.fixture
+def maria_database(mariadb: InstalledMariaDB, monkeypatch: pytest.MonkeyPatch) -> Iterator[MariaDatabase]:
+    """A fresh database of ``mariadb`` with an Airflow connection ``shop_mysql`` in the environment; dropped afterwards."""
+    database = mariadb.create_database(f"test_{next(_numbers)}")
+    for name, value in database.env.items():
+        monkeypatch.setenv(name, value)
+    yield database
+    mariadb.drop_database(database.name)
 
 
 @pytest.fixture(scope="session")

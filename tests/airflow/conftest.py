@@ -77,6 +77,12 @@ def search(postgres: EmbeddedPostgres) -> Database:
 
 
 @pytest.fixture(scope="session")
+def shipments(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The SQLite file that the connection `shipments_db` names."""
+    return tmp_path_factory.mktemp("shipments") / "shipments.db"
+
+
+@pytest.fixture(scope="session")
 def brakes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder that the transforms of the Dags look into: see `dags/streams_for_tests.py`."""
     return tmp_path_factory.mktemp("brakes")
@@ -97,6 +103,7 @@ def airflow(
     late: Database,
     held: Database,
     search: Database,
+    shipments: Path,
     brakes: Path,
     metrics: StatsdListener,
     tmp_path_factory: pytest.TempPathFactory,
@@ -104,6 +111,7 @@ def airflow(
     """A running Airflow; starting it takes half a minute. Its logs stay in pytest's temporary folder."""
     settings = {
         "REINDEX_TEST_BRAKES": str(brakes),
+        "AIRFLOW_CONN_INVOICES_DB": f"sqlite://{shipments}",
         # The Dag files do not change; parsing them again and again would cost more than all of the runs.
         "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "600",
         "AIRFLOW__METRICS__STATSD_ON": "True",

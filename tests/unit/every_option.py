@@ -28,6 +28,7 @@ from airflow_reindex_provider import (
     ReindexDag,
     ReindexTaskGroup,
     SplitByContent,
+    SqlSource,
     Stream,
     SweepDag,
     TableCheckpoint,
@@ -96,6 +97,17 @@ TABLE = source(
     margin=timedelta(seconds=1),
 )
 QUERY = source(query="SELECT * FROM products", cursor_timezone="Europe/Berlin", lag=timedelta(hours=1))
+ANY = SqlSource(
+    conn_id="orders_db",
+    table="orders",
+    primary_key=("id", "line"),
+    cursor_field="updated_at",
+    columns=("title",),
+    soft_delete_column="deleted",
+    row_filter="price > 0",
+    lag=timedelta(minutes=5),
+    cursor_timezone="UTC",
+)
 POSTGRES = PostgresTarget(
     conn_id="search_db",
     index="public.products",
@@ -240,6 +252,7 @@ STREAMS = {
         target=POSTGRES,
         embed=Embed(fields=("title",), model=OwnModel(), splitter=Maker().method, concurrency=2),
     ),
+    "of_any_database": Stream(name="of_any_database", source=ANY, target=POSTGRES),
     "full": Stream(
         name="full",
         source=TABLE,

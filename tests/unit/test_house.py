@@ -21,7 +21,6 @@ LAYERS = (
     {"operators"},
     {"sensors"},
     {"dags"},
-    {"streamfile"},
     {"plugin", "cli"},
     {"__init__", "get_provider_info"},
     {"testing"},

@@ -15,9 +15,7 @@ from airflow_reindex_provider.sources.postgres.description import Description
 from airflow_reindex_provider.sources.postgres.outliers import in_passing
 from airflow_reindex_provider.sources.postgres.relations import Relations
 from airflow_reindex_provider.sources.postgres.sql import Relation
-
-HOPS_PER_BATCH = 25
-"""A part is joined from whole hops: with 25 to a batch, rounding leaves the parts equal within 1/25. More cost time."""
+from airflow_reindex_provider.sources.sql.hops import HOPS_PER_BATCH, joined
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +66,7 @@ class Cutting:
             return counted
         row = self.connection.execute(relation.count(Window(starts[-1], window.end))).fetchone()
         assert row is not None
-        return replace(counted, parts=_join(window, starts, step, row[0], batch_rows, max_slices))
+        return replace(counted, parts=joined(window, starts, step, row[0], batch_rows, max_slices))
 
     def _starts(self, statement: sql.Composed) -> tuple[list[Position], dict[str, int]]:
         """Every so many rows of a window, the first included, and what was counted of the rows outside of all windows."""
@@ -108,20 +106,3 @@ def _remedy(described: Description) -> str:
             " Give the rows of each another key, name a primary_key that holds across them, or make the table a partitioned one."
         )
     return "name a key that is unique, or make the query give one row a key."
-
-
-def _join(
-    window: Window, starts: list[Position], step: int, last_rows: int, batch_rows: int, max_slices: int
-) -> tuple[tuple[Window, int], ...]:
-    # The rows after the last hop may have moved on before they were counted.
-    last_rows = max(1, last_rows)
-    rows = (len(starts) - 1) * step + last_rows
-    parts = min(max_slices, -(-rows // batch_rows))
-    cuts = [len(starts) * i // parts for i in range(parts)]
-    ends = [*cuts[1:], len(starts)]
-    joined = []
-    for number, (cut, end) in enumerate(zip(cuts, ends, strict=True)):
-        final = number == parts - 1
-        part = Window(starts[cut] if number else window.start, window.end if final else starts[end])
-        joined.append((part, (end - cut) * step - (step - last_rows if final else 0)))
-    return tuple(joined)

@@ -1,0 +1,60 @@
+"""What every source of a table says: the table, its key and cursor, and what is a member. Data alone, without a connection."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass, fields
+from datetime import timedelta
+from typing import Any, Self, cast
+
+from airflow_reindex_provider.core.errors import ConfigurationError
+
+
+@dataclass(frozen=True, slots=True)
+class TableDefinition:
+    """The fields that the sources of a table have in common; each source documents its own."""
+
+    conn_id: str
+    _: KW_ONLY
+    table: str
+    primary_key: str | tuple[str, ...]
+    cursor_field: str
+    columns: tuple[str, ...] | None = None
+    soft_delete_column: str | None = None
+    row_filter: str | None = None
+    lag: timedelta | int | None = None
+    cursor_timezone: str | None = None
+
+    def __post_init__(self) -> None:
+        key = (self.primary_key,) if isinstance(self.primary_key, str) else tuple(self.primary_key)
+        object.__setattr__(self, "primary_key", key)
+        if self.columns is not None:
+            object.__setattr__(self, "columns", tuple(self.columns))
+        if not key or not all(key) or len(set(key)) < len(key):
+            raise ConfigurationError(f"{self.label}: primary_key needs one or several different columns, not {key!r}.")
+        if not all(self.split_table()[1:]) or len(self.split_table()) > 2:
+            raise ConfigurationError(f"{self.label}: table is a name, or a schema's and a table's with a dot between.")
+        zero = timedelta(0) if isinstance(self.lag, timedelta) else 0
+        if self.lag is not None and self.lag < zero:  # type: ignore[operator]  # both are of one kind
+            raise ConfigurationError(f"{self.label}: lag cannot be negative.")
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """The primary key's columns."""
+        return cast("tuple[str, ...]", self.primary_key)
+
+    @property
+    def label(self) -> str:
+        return f"{self.table} on connection {self.conn_id!r}"
+
+    def split_table(self) -> tuple[str, ...]:
+        """The schema, where one is named, and the table."""
+        return tuple(self.table.split("."))
+
+    def serialize(self) -> dict[str, Any]:
+        """The arguments that make an equal source again."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "_"}
+
+    @classmethod
+    def deserialize(cls, value: Mapping[str, Any]) -> Self:
+        return cls(**value)

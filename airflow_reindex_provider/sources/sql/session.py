@@ -1,0 +1,160 @@
+"""An open source of rows in a table: all that does not hang on how its horizon is found."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from airflow_reindex_provider.core.errors import ConfigurationError, HorizonError
+from airflow_reindex_provider.core.keys import Checksum, KeyRange, Listed
+from airflow_reindex_provider.core.model import (
+    Batch,
+    Chunk,
+    Format,
+    Horizon,
+    Key,
+    Look,
+    Outliers,
+    Position,
+    Schema,
+    Slices,
+    Survey,
+    Window,
+)
+from airflow_reindex_provider.core.model.surveys import MOST_COUNTED
+from airflow_reindex_provider.sources.sql import clock, cutting
+from airflow_reindex_provider.sources.sql.asking import Asking
+from airflow_reindex_provider.sources.sql.definition import TableDefinition
+from airflow_reindex_provider.sources.sql.described import Described
+from airflow_reindex_provider.sources.sql.listing import Listing
+from airflow_reindex_provider.sources.sql.reading import Reading
+
+
+class TableSession(ABC):
+    """See :class:`~airflow_reindex_provider.core.protocols.SourceSession`. What is left to each source: describing its table,
+    its horizon, and how a statement is cancelled."""
+
+    def __init__(self, source: TableDefinition, asking: Asking) -> None:
+        self._source = source
+        self._asking = asking
+        self._found: Described | None = None
+
+    @abstractmethod
+    def describe(self) -> Described:
+        """:raises ConfigurationError: the table cannot be a stream's source."""
+
+    @abstractmethod
+    def survey(self) -> Survey: ...
+
+    @abstractmethod
+    def glance(self) -> Horizon:
+        """The horizon alone, at once. :raises HorizonError: it cannot be seen."""
+
+    @abstractmethod
+    def cancel(self) -> None: ...
+
+    def schema(self) -> Schema:
+        return self._described.schema
+
+    # -- windows and rows
+
+    def has_changes(self, window: Window) -> bool:
+        return self._asking.first(self._described.relation.exists(window)) is not None
+
+    def slices(self, window: Window, *, batch_rows: int, max_slices: int, fresh: bool = False) -> Slices:
+        found = self._described
+        self._refuse_repeated_keys(window)
+        cut = cutting.slices(found.relation, self._asking, window, batch_rows=batch_rows, max_slices=max_slices)
+        return replace(cut, null_cursors=self._nulls(), ahead_cursors=self._ahead(limit=MOST_COUNTED))
+
+    def read(self, batch: Batch, *, format: Format, fields: Sequence[str], chunk_rows: int) -> Iterator[Chunk]:
+        reading = Reading(self._asking, self._described.relation, batch, fields, chunk_rows, self._source.label)
+        return reading.chunks()
+
+    def outliers(self) -> Outliers:
+        return Outliers(nulls=self._nulls(), ahead=self._ahead(limit=None) or 0)
+
+    def look(self, since: Position | None, *, limit: int) -> Look:
+        found = self._described
+        schema, relation = found.schema, found.relation
+        try:
+            horizon = self.glance()
+        except HorizonError as error:
+            horizon = Horizon(None, "cannot be seen", str(error))
+        now = self.now()
+        until = None
+        if schema.cursor_type in clock.AHEAD:
+            until = clock.now_text(schema.cursor_type, now, schema.cursor_timezone)
+        (waiting,) = self._asking.one(relation.since(since, until=until, limit=limit))
+        ahead = 0
+        if until is not None:
+            (ahead,) = self._asking.one(relation.ahead(until, limit=limit))
+        of_row = relation.rows.cursor
+        firsts = [row[0] for s in relation.oldest(since) if (row := self._asking.first(s)) is not None]
+        oldest = of_row.kind.text(min(map(of_row.ordinal, firsts))) if firsts else None
+        if oldest is not None and until is not None and of_row.kind.ordinal(oldest) > of_row.kind.ordinal(until):
+            oldest = None
+        at = None if oldest is None else schema.cursor_type.moment(oldest, schema.cursor_timezone)
+        return Look(now, int(waiting), int(ahead), limit, oldest, at, horizon)
+
+    # -- keys
+
+    def keys_from(self, cursor: str) -> Iterator[Sequence[Key]]:
+        return self._listing().keys_from(cursor)
+
+    def key_ranges(self, within: KeyRange, *, rows: int, max_ranges: int) -> Sequence[tuple[KeyRange, int]]:
+        return self._listing().ranges(within, rows=rows, max_ranges=max_ranges)
+
+    def keys(self, within: KeyRange, *, below: str) -> Iterator[Sequence[Listed]]:
+        return self._listing().keys(within, below=below)
+
+    def checksum(self, within: KeyRange, *, below: str) -> Checksum | None:
+        """None: no two databases hash alike, so a sweep compares lists."""
+        return None
+
+    def look_up(self, keys: Sequence[Key], *, below: str) -> Mapping[Key, Listed]:
+        return self._listing().look_up(keys, below=below)
+
+    # -- what these need
+
+    def now(self) -> datetime:
+        """The database's clock, in UTC; the worker's where nobody knows how to ask for it."""
+        found = self._described
+        if found.clock is None:
+            return datetime.now(UTC)
+        import sqlalchemy as sa
+
+        (value,) = self._asking.one(sa.select(found.clock))
+        return found.clock_of(value)
+
+    @property
+    def _described(self) -> Described:
+        if self._found is None:
+            self._found = self.describe()
+        return self._found
+
+    def _listing(self) -> Listing:
+        return Listing(self._described.relation, self._asking, self._source.label)
+
+    def _nulls(self) -> int:
+        found = self._described
+        return 0 if found.cursor_is_not_null else int(self._asking.one(found.relation.nulls())[0])
+
+    def _ahead(self, *, limit: int | None) -> int | None:
+        schema = self._described.schema
+        if schema.cursor_type not in clock.AHEAD:
+            return None
+        bound = clock.ahead_text(schema.cursor_type, self.now(), schema.cursor_timezone)
+        return int(self._asking.one(self._described.relation.ahead(bound, limit=limit))[0])
+
+    def _refuse_repeated_keys(self, window: Window) -> None:
+        if self._described.keeps_keys:
+            return
+        row = self._asking.first(self._described.relation.duplicate(window))
+        if row is not None:
+            raise ConfigurationError(
+                f"{self._source.label}: key {'/'.join(map(str, row[:-1]))} stands for {row[-1]} rows, of which one at least lies"
+                f" in {window}. Two rows would be one document: name a key that is unique."
+            )
