@@ -1,4 +1,4 @@
-"""What the demo shows: a first load, changes around a late transaction, a backfill, and searches."""
+"""What the demo shows: a first load, changes around a late transaction, a backfill, searches, and a question."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from airflow_reindex_provider.checkpoints.stored import storage_key
+from airflow_reindex_provider.demo.asking import Asking
 from airflow_reindex_provider.demo.docs_table import NaiveCursor, change
 from airflow_reindex_provider.demo.progress_view import ProgressView
 from airflow_reindex_provider.testing.airflow import Airflow
@@ -41,6 +42,7 @@ class Story:
         self._docs = docs
         self._search = search
         self._console = console
+        self._asking = Asking(airflow, console)
         self._generation = ""
         self._table = _table("run", "window", *_WHAT, "expected", "")
         self._surprises: list[str] = []
@@ -51,8 +53,10 @@ class Story:
             self._load_and_change(source)
             self._console.print(self._table)
             self._check(self._differences(source, index) == 0, "the index differs from the table")
+            first_load = self._asking.prepare(index)
             self._backfill(source, index)
             self._find(index)
+            self._surprises += self._asking.tell(first_load, source, index)
         if self._surprises:
             raise RuntimeError("Not as expected: " + "; ".join(self._surprises))
 

@@ -57,6 +57,7 @@ def test_the_demo_ends_well_and_leaves_nothing(folder):
     assert demo.returncode == 0, output
     assert "lost 12 rows; this lost 0." in output
     assert "The checkpoint is untouched." in output
+    assert "by words: 0 hits; by vector:" in output
     assert _left_running(folder) == []
     assert list(folder.iterdir()) == []
 

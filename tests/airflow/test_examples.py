@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from streams_under_test import TIMEOUT_S, Run, until
 
+from airflow_reindex_provider.embedders.wordllama import WordLlamaEmbedder
 from airflow_reindex_provider.testing.airflow import Airflow
 from airflow_reindex_provider.testing.postgres import Database
 
@@ -157,3 +158,39 @@ def test_any_sql_database(airflow: Airflow, shipments: Path, search: Database):
         connection.execute("DELETE FROM shipments WHERE id = 7")
     airflow.wait_for_run("sweep_shipments", airflow.trigger("sweep_shipments"), timeout_s=TIMEOUT_S)
     assert rows(search, "SELECT count(*), count(*) FILTER (WHERE id = 7) FROM shipments_index") == [(39, 0)]
+
+
+def test_passages_and_vectors(airflow: Airflow, shop: Database, search: Database):
+    """`example_reindex_vectors`: texts are embedded once each, a question finds what has none of its words, and an edit of a
+    price costs nothing, one of a sentence that sentence."""
+    with search.connect() as index:
+        index.execute("CREATE EXTENSION IF NOT EXISTS vector")
+    with shop.connect() as connection:
+        connection.execute(
+            "CREATE TABLE articles (id int PRIMARY KEY, title text, body text, price int,"
+            " updated_at timestamptz NOT NULL DEFAULT now())"
+        )
+        connection.execute("CREATE INDEX ON articles (updated_at, id)")
+        connection.execute(
+            "INSERT INTO articles VALUES (1, 'Wool hat', 'Keeps your head warm in winter.', 10),"
+            " (2, 'Sandals', 'For the beach and hot days.', 20), (3, 'Kettle', 'Boils water for tea in a minute.', 30)"
+        )
+    run_again(airflow, "reindex_articles", shop)
+    nearest = "SELECT id FROM articles_index_passages ORDER BY embedding <=> %s::vector LIMIT 1"
+    with search.connect() as index, WordLlamaEmbedder().open() as model:
+        for question, found in (("something to wear against the cold", 1), ("make a hot drink", 3)):
+            assert index.execute(nearest, [str(list(model.embed_query(question)))]).fetchone() == (found,)
+
+    with shop.connect() as connection:
+        connection.execute("UPDATE articles SET price = 11, updated_at = now() WHERE id = 1")
+        connection.execute("UPDATE articles SET body = 'For the beach and the pool.', updated_at = now() WHERE id = 2")
+    run_again(airflow, "reindex_articles", shop)
+
+    sums = [run.sums for run in ended(airflow, "reindex_articles")]
+    # Once for each text: three titles and four bodies.
+    assert sum(s.get("embedded", 0) for s in sums) == 7
+    assert sum(s["reused"] for s in sums) == 3
+    assert rows(search, "SELECT id, text FROM articles_index_passages WHERE id = 2 ORDER BY place") == [
+        (2, "Sandals"),
+        (2, "For the beach and the pool."),
+    ]

@@ -1,4 +1,4 @@
-"""The demo's only Dag: documentation kept true in a full text index."""
+"""The demo's first Dag: documentation kept true in a full text index."""
 
 from __future__ import annotations
 
