@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_LOCK_TIMEOUT = "300ms"
 _VIEW = """
 SELECT c.relkind, obj_description(c.oid, 'pg_class') FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname = %(schema)s AND c.relname = %(name)s
@@ -103,9 +102,6 @@ class Beside:
         self.require_name()
         table = sql.Identifier(self._schema, generation)
         key = ordered_key_of(self._connection, table)
-        # A reader of both views may hold this one and wait for the other, which is ours by now. We give way before Postgres
-        # looks for deadlocks and ends one of us.
-        self._connection.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(_LOCK_TIMEOUT)))
         point_view(
             self._connection,
             self._view,

@@ -131,7 +131,8 @@ class PostgresTargetSession:
                 table=self._identifier(generation),
                 columns=[n for n in self._columns(generation) if n not in OWN],
                 claim=lambda: self._claim(generation, carry),
-                mark=lambda: self._show(generation),
+                beside=lambda: self._beside.show(generation),
+                mark=lambda: self._mark("VIEW", self._name),
                 label=self._target.label,
             )
         if swapped:
@@ -224,11 +225,6 @@ class PostgresTargetSession:
             self._beside.build_indexes(generation)
             self._mark("TABLE", generation, indexed=True)
         self._connection.execute(sql.SQL("ANALYZE {}").format(table))
-
-    def _show(self, generation: str) -> None:
-        """In the transaction of the swap, with the view of the documents pointed at the generation."""
-        self._mark("VIEW", self._name)
-        self._beside.show(generation)
 
     def _facts(self, generation: str) -> dict[str, bool]:
         """What is noted of the generation beside whose it is."""

@@ -21,6 +21,9 @@ log = logging.getLogger(__name__)
 
 LOCK_TIMEOUT = "1s"
 """New readers queue behind a swap that waits for an old one."""
+_SECOND_TIMEOUT = "300ms"
+"""Whoever reads both views may hold the second and wait for the first, which is ours by now. Then we give way, before Postgres
+looks for deadlocks and ends one of us."""
 TRIES = 60
 _PAUSE_S = 1.0
 
@@ -43,28 +46,34 @@ def swap_view(
     table: sql.Identifier,
     columns: Sequence[str],
     claim: Callable[[], bool],
+    beside: Callable[[], None],
     mark: Callable[[], None],
     label: str,
 ) -> bool:
     """Make the view or point it at the table; owner, options and all that people have attached to it stay.
 
     :param alone: opens the transaction. :param claim: called in it first; False says that nothing is left to do.
-    :param mark: called in it last, to mark the view.
+    :param beside: called in it to point another view at what lies beside the table. :param mark: called in it last, to mark the
+        view.
     :raises ConfigurationError: the columns differ, so the view must be made anew, and other objects depend on it, or what is
         attached to it does not fit any more.
     :raises TransientError: readers held the view for a minute.
     """
+    steps = [lambda: point_view(connection, view, _documents(table, columns), columns, label), beside]
     for _ in range(TRIES):
         try:
             with alone():
                 if not claim():
                     return False
-                connection.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(LOCK_TIMEOUT)))
-                point_view(connection, view, _documents(table, columns), columns, label)
+                for step, timeout in zip(steps, (LOCK_TIMEOUT, _SECOND_TIMEOUT), strict=True):
+                    connection.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(timeout)))
+                    step()
                 mark()
                 return True
         except errors.LockNotAvailable:
             log.info("%s: a reader holds the view; the swap lets others pass and tries again.", label)
+        # Readers of both views mostly lock them in one order: it is this one or the other.
+        steps.reverse()
         # With the lock given back, so that those who have queued behind it get through.
         time.sleep(_PAUSE_S)
     raise TransientError(
