@@ -12,7 +12,7 @@ from uuid import UUID
 from psycopg import sql
 
 from airflow_reindex_provider.core.embedding.embedder import Vector
-from airflow_reindex_provider.core.errors import VectorsGoneError
+from airflow_reindex_provider.core.errors import ConfigurationError, VectorsGoneError
 from airflow_reindex_provider.databases.postgres import binary_copy
 from airflow_reindex_provider.targets.postgres.passages import DOCUMENT, HASHES, vector_type
 from airflow_reindex_provider.targets.postgres.staging import copy_in
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from psycopg import Connection
 
 _PIECE_BYTES = 64 * 1024
+_GREATEST_HALF = 65_504
 _Wanted = list[tuple[int, bytes]]
 """Passages that are still to be made: numbers of documents, and hashes."""
 
@@ -112,7 +113,13 @@ class PassageWriter:
         """As pgvector takes it: the dimensions, two bytes of nothing, and the numbers, the greater byte first."""
         head = struct.pack(">HH", len(vector), 0)
         if self._halves:
-            return head + struct.pack(f">{len(vector)}e", *vector)
+            try:
+                return head + struct.pack(f">{len(vector)}e", *vector)
+            except OverflowError:
+                raise ConfigurationError(
+                    f"The model gives vectors of {len(vector):,} dimensions, which are kept as halfvec, with numbers beyond the"
+                    f" {_GREATEST_HALF:,} that one can hold. Let it give vectors of length one."
+                ) from None
         numbers = array("f", vector)
         if sys.byteorder == "little":
             numbers.byteswap()
