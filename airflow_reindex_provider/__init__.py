@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from airflow_reindex_provider.sources.postgres import PostgresSource
     from airflow_reindex_provider.sources.sql.children import Child, Parent, Through
     from airflow_reindex_provider.stream import Stream
+    from airflow_reindex_provider.streamfile.dags import ReindexDags
     from airflow_reindex_provider.targets.elasticsearch import ElasticsearchTarget
     from airflow_reindex_provider.targets.opensearch import OpenSearchTarget
     from airflow_reindex_provider.targets.postgres import FullText, PostgresTarget
@@ -57,6 +58,7 @@ _HOMES = {
     "PostgresTarget": "targets.postgres",
     "RebuildDag": "dags.rebuild",
     "ReindexDag": "dags.reindex",
+    "ReindexDags": "streamfile.dags",
     "ReindexProgressHook": "hooks.progress",
     "ReindexTaskGroup": "dags.reindex",
     "SplitByContent": "core.embedding.splitting",
@@ -79,6 +81,7 @@ __all__ = [  # noqa: RUF022, sorted by what a Dag author reaches for first
     "ReindexTaskGroup",
     "RebuildDag",
     "SweepDag",
+    "ReindexDags",
     "Stream",
     "Embed",
     "SplitByContent",

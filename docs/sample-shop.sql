@@ -72,6 +72,19 @@ CREATE TABLE public.tickets (
     message text,
     updated_at timestamptz NOT NULL DEFAULT now()
 );
+CREATE TABLE public.suppliers (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    name text NOT NULL,
+    city text,
+    updated_at timestamptz NOT NULL DEFAULT now(),
+    deleted_at timestamptz
+);
+CREATE TABLE public.depots (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    street text NOT NULL,
+    places integer NOT NULL,
+    updated_at timestamptz NOT NULL DEFAULT now()
+);
 
 -- The last ninety days, so that there are ranges to backfill.
 INSERT INTO public.products (title, description, category, price, updated_at, deleted_at)
@@ -113,6 +126,15 @@ INSERT INTO public.tickets (subject, message, updated_at)
 SELECT CASE WHEN n % 20 > 0 THEN format('ticket no. %s', n) END, format('order %s has not come', n), now() - n * interval '5 hours'
 FROM generate_series(1, 400) AS n;
 
+INSERT INTO public.suppliers (name, city, updated_at, deleted_at)
+SELECT format('supplier no. %s', n), (ARRAY['Oslo', 'Lima', 'Kyoto'])[1 + n % 3], now() - n * interval '6 hours',
+       CASE WHEN n % 25 = 0 THEN now() - n * interval '6 hours' END
+FROM generate_series(1, 300) AS n;
+
+INSERT INTO public.depots (street, places, updated_at)
+SELECT format('street no. %s', n), n % 70, now() - n * interval '9 hours'
+FROM generate_series(1, 150) AS n;
+
 CREATE TRIGGER touch BEFORE UPDATE ON public.products FOR EACH ROW EXECUTE FUNCTION touch();
 CREATE TRIGGER touch BEFORE UPDATE ON public.customers FOR EACH ROW EXECUTE FUNCTION touch();
 CREATE TRIGGER touch BEFORE UPDATE ON public.order_lines FOR EACH ROW EXECUTE FUNCTION touch();
@@ -121,6 +143,8 @@ CREATE TRIGGER touch BEFORE UPDATE ON public.reviews FOR EACH ROW EXECUTE FUNCTI
 CREATE TRIGGER touch BEFORE UPDATE ON public.invoices FOR EACH ROW EXECUTE FUNCTION touch();
 CREATE TRIGGER touch BEFORE UPDATE ON public.recipes FOR EACH ROW EXECUTE FUNCTION touch();
 CREATE TRIGGER touch BEFORE UPDATE ON public.tickets FOR EACH ROW EXECUTE FUNCTION touch();
+CREATE TRIGGER touch BEFORE UPDATE ON public.suppliers FOR EACH ROW EXECUTE FUNCTION touch();
+CREATE TRIGGER touch BEFORE UPDATE ON public.depots FOR EACH ROW EXECUTE FUNCTION touch();
 
 -- What lets a run find its rows without reading the whole table.
 CREATE INDEX ON public.products (updated_at, id);
@@ -132,6 +156,8 @@ CREATE INDEX ON public.invoices (updated_at, id);
 CREATE INDEX ON public.invoices (tenant, updated_at, id);
 CREATE INDEX ON public.recipes (updated_at, id);
 CREATE INDEX ON public.tickets (updated_at, id);
+CREATE INDEX ON public.suppliers (updated_at, id);
+CREATE INDEX ON public.depots (updated_at, id);
 
 GRANT USAGE ON SCHEMA public TO shop_reader;
 GRANT SELECT ON ALL TABLES IN SCHEMA public TO shop_reader;

@@ -38,6 +38,17 @@ ARG_EXACT = argument(
 ARG_FILE = argument(
     "--file", metavar="PATH", help="A Dag file to take the stream from. Default: where its Dag comes from."
 )
+ARG_CHECKED_FILE = argument(
+    "--file",
+    metavar="PATH",
+    help="A file of streams in YAML, which needs no database of Airflow's, or a Dag file. Default: where their Dags come from.",
+)
+ARG_OVERLAY = argument(
+    "--overlay",
+    metavar="PATH",
+    action="append",
+    help="A file laid over that of --file. Give the option again for each.",
+)
 ARG_AS_RUN = argument(
     "--as-run",
     action="store_true",
@@ -92,7 +103,10 @@ def _reading() -> Iterable[ActionCommand]:
         "check",
         "Look for what is wrong or missing: connections, rights, indexes, triggers, clocks; writes nothing",
         "looking.check_command",
-        *(ARG_STREAMS, ARG_FILE, ARG_AS_RUN, ARG_TIMEOUT, *_SHOWING),
+        *(ARG_STREAMS, ARG_CHECKED_FILE, ARG_OVERLAY, ARG_AS_RUN, ARG_TIMEOUT, *_SHOWING),
+    )
+    yield _command(
+        "schema", "Print the JSON Schema of a file of streams, for editors", "filing.schema_command", ARG_VERBOSE
     )
     yield _command("generations", "The indexes of a stream", "reading.generations_command", ARG_STREAM, *_SHOWING)
     yield _command(

@@ -10,6 +10,7 @@ from typing import Any
 
 from airflow_reindex_provider.cli.commands import showing
 from airflow_reindex_provider.cli.ending import FAILED, MISTAKEN, Ending, tell
+from airflow_reindex_provider.cli.filing import SUFFIXES, streams_of_file
 from airflow_reindex_provider.cli.finding import database, entry_of, status_of
 from airflow_reindex_provider.cli.importing import named, stream_of, streams_in
 from airflow_reindex_provider.cli.output import show
@@ -64,11 +65,29 @@ def check_command(args: Namespace) -> None:
 
 
 def _of_file(args: Namespace) -> Iterator[Checked]:
+    if Path(args.file).suffix in SUFFIXES:
+        yield from _of_streams_file(args)
+        return
     found = streams_in(Path(args.file))
     if not found:
         raise Ending(MISTAKEN, f"No Dag in {args.file} carries a stream.")
     for name in args.streams or found:
         yield _checked(named(found, name, args.file))
+
+
+def _of_streams_file(args: Namespace) -> Iterator[Checked]:
+    found = {
+        name: (stream, problems) for name, stream, problems in streams_of_file(Path(args.file), args.overlay or ())
+    }
+    for name in args.streams or found:
+        if name not in found:
+            raise Ending(MISTAKEN, f"No stream {name!r} is in {args.file}: it has {', '.join(found) or 'none'}.")
+        stream, problems = found[name]
+        if stream is not None:
+            yield _checked(stream)
+        else:
+            told = [wrong("file", str(problem)) for problem in problems]
+            yield {"stream": name, "worst": str(worst(told)), "findings": [finding.to_json() for finding in told]}
 
 
 def _of_airflow(args: Namespace) -> Iterator[Checked]:

@@ -49,7 +49,9 @@ def test_every_dag_file_parses(airflow: Airflow):
     for dag_id in ("reindex_products", "reindex_customers", "example_reindex_operators", "reindex_garbage"):
         airflow.wait_for_dag(dag_id)
 
-    assert airflow.rest.get("/importErrors")["import_errors"] == []
+    # But for the one that test_streams_file is about.
+    errors = airflow.rest.get("/importErrors")["import_errors"]
+    assert [error["filename"] for error in errors if "(stream misspelt)" not in error["filename"]] == []
 
 
 def test_the_smallest_stream(airflow: Airflow, shop: Database, search: Database):
@@ -141,8 +143,8 @@ def test_a_deferrable_sensor_waits_for_changes(airflow: Airflow, shop: Database,
 
 
 def test_any_sql_database(airflow: Airflow, shipments: Path, search: Database):
-    """`reindex_shipments` and `sweep_shipments`: of a table of SQLite all is read that is older than the lag; a row that is deleted
-    outright goes with the sweep."""
+    """`reindex_shipments` and `sweep_shipments`: of a table of SQLite all is read that is older than the lag, and a row that is
+    deleted outright goes with the sweep."""
     with sqlite3.connect(shipments) as connection:
         connection.execute("CREATE TABLE shipments (id INTEGER PRIMARY KEY, total DECIMAL(9,2), updated_at DATETIME)")
         connection.executemany(

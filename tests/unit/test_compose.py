@@ -18,7 +18,7 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from airflow_reindex_provider import Stream
+from airflow_reindex_provider import ReindexDags, Stream
 from airflow_reindex_provider.core.windows import incremental_window
 from airflow_reindex_provider.testing.engine_releases import DISTRIBUTIONS
 from airflow_reindex_provider.testing.postgres import EmbeddedPostgres
@@ -29,13 +29,15 @@ COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yaml").read_tex
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 AIRFLOW = {name: service for name, service in SERVICES.items() if "build" in service}
 ENVIRONMENT: dict[str, str] = COMPOSE["x-airflow"]["environment"]
-EXAMPLES = {
-    "example_reindex": "products",
-    "example_reindex_operators": "orders",
-    "example_reindex_transform": "customers",
-    "example_reindex_rebuild": "brands",
-    "example_reindex_sweep": "reviews",
-}
+EXAMPLES = [
+    ("example_reindex", "products"),
+    ("example_reindex_operators", "orders"),
+    ("example_reindex_transform", "customers"),
+    ("example_reindex_rebuild", "brands"),
+    ("example_reindex_sweep", "reviews"),
+    ("example_reindex_file", "suppliers"),
+    ("example_reindex_file", "depots"),
+]
 CELERY_APP = "airflow.providers.celery.executors.celery_executor.app"
 CONNECTIONS = {
     "AIRFLOW_CONN_SHOP_DB": ("postgres", "shop", None),
@@ -210,7 +212,9 @@ def _import(module: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 @pytest.mark.usefixtures("connections")
 def test_example_dags_have_what_they_read(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every example Dag names connections that are given, and tables that the sample data make and fill."""
-    streams = [value for value in vars(_import(file.stem, monkeypatch)).values() if isinstance(value, Stream)]
+    named = vars(_import(file.stem, monkeypatch)).values()
+    streams = [value for value in named if isinstance(value, Stream)]
+    streams += [stream for value in named if isinstance(value, ReindexDags) for stream in value.streams.values()]
     assert streams
     for stream in streams:
         for part in (stream.source, stream.target, stream.checkpoint):
@@ -223,10 +227,11 @@ def test_example_dags_have_what_they_read(file: Path, monkeypatch: pytest.Monkey
 
 
 def _stream(module: str, name: str, monkeypatch: pytest.MonkeyPatch) -> Any:
-    return getattr(_import(module, monkeypatch), name)
+    found = _import(module, monkeypatch)
+    return found.made.streams[name] if hasattr(found, "made") else getattr(found, name)
 
 
-@pytest.mark.parametrize(("module", "name"), EXAMPLES.items())
+@pytest.mark.parametrize(("module", "name"), EXAMPLES)
 @pytest.mark.usefixtures("connections")
 def test_example_dags_index_the_sample_data(
     module: str, name: str, sample_shop: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
@@ -252,6 +257,8 @@ def test_example_dags_index_the_sample_data(
         "customers": "SELECT count(*) FROM customers WHERE consent AND name <> ''",
         "brands": "SELECT count(*) FROM brands",
         "reviews": "SELECT count(*) FROM reviews",
+        "suppliers": "SELECT count(*) FROM suppliers WHERE deleted_at IS NULL",
+        "depots": "SELECT count(*) FROM depots",
     }[name]
     with sample_shop.database("shop").connect() as shop, sample_shop.database("search").connect() as search:
         (there,) = shop.execute(expected).fetchone() or (0,)

@@ -21,6 +21,7 @@ LAYERS = (
     {"operators"},
     {"sensors"},
     {"dags"},
+    {"streamfile"},
     {"plugin", "cli"},
     {"__init__", "get_provider_info"},
     {"testing"},

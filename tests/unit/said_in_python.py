@@ -1,0 +1,246 @@
+"""What every_option.yaml names by module and name, and the same Dags as it makes, said in Python."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from airflow.sdk import Asset, CronTriggerTimetable, Param
+
+from airflow_reindex_provider import (
+    AssetCheckpoint,
+    Child,
+    ElasticsearchTarget,
+    Embed,
+    FullText,
+    FunctionEmbedder,
+    LangChainEmbedder,
+    OpenAIEmbedder,
+    OpenSearchTarget,
+    Parent,
+    PostgresSource,
+    PostgresTarget,
+    RebuildDag,
+    ReindexDag,
+    SplitByContent,
+    Stream,
+    SweepDag,
+    TableCheckpoint,
+    Through,
+    VariableCheckpoint,
+    WordLlamaEmbedder,
+)
+from airflow_reindex_provider.core.embedding.embedder import Identity, Limits
+
+
+def keep(row, *, words=()):
+    return row
+
+
+def called(context):
+    """As Airflow calls back."""
+
+
+@dataclass(frozen=True)
+class OwnModel:
+    """A model of the author's."""
+
+    words: int
+    identity = Identity("own", "model", 3, ())
+    limits = Limits(texts=8)
+    label = "the model"
+
+
+CHILDREN = (
+    Parent(
+        "brand",
+        table="public.brands",
+        via="brand_id",
+        cursor_field="updated_at",
+        primary_key="id",
+        columns=("name",),
+        row_filter="name <> ''",
+        soft_delete_column="deleted_at",
+        tombstones=False,
+        children=(Parent("country", table="countries", via="country_id", cursor_field="updated_at"),),
+    ),
+    Child(
+        "reviews",
+        table="public.reviews",
+        foreign_key=("product_id", "sku"),
+        cursor_field="updated_at",
+        primary_key="id",
+        columns=("stars",),
+        order_by="stars",
+        row_filter="stars > 0",
+        soft_delete_column="deleted_at",
+        tombstones="public.gone_reviews",
+        max_rows=100,
+    ),
+    Child(
+        "categories",
+        table="public.categories",
+        cursor_field="updated_at",
+        through=Through(
+            "public.product_categories",
+            foreign_key=("product_id", "sku"),
+            target_key="category_id",
+            cursor_field="updated_at",
+            tombstones=False,
+        ),
+    ),
+)
+
+
+def source(**options):
+    return PostgresSource("shop_db", primary_key=("id", "sku"), cursor_field="updated_at", **options)
+
+
+def engine(made, conn_id):
+    return made(
+        conn_id,
+        index="products",
+        mappings={"properties": {"title": {"type": "text"}}},
+        settings={"index": {"number_of_shards": 1}},
+        chunk_rows=10,
+        compress=True,
+        timeout_s=5,
+    )
+
+
+FULL = Stream(
+    name="full",
+    source=source(
+        table="public.products",
+        columns=("title", "price"),
+        soft_delete_column="deleted_at",
+        row_filter="price > 0",
+        tombstones="public.gone",
+        children=CHILDREN,
+        lag=timedelta(minutes=5),
+        margin=timedelta(seconds=1),
+    ),
+    target=PostgresTarget(
+        "search_db",
+        index="public.products",
+        columns={"price": "numeric"},
+        full_text=FullText(("title",), config="simple", name="words"),
+        indexes=("USING gin (search)",),
+        chunk_rows=10,
+        passage_indexes=("USING hnsw (embedding vector_l2_ops)",),
+    ),
+    embed=Embed(
+        ("title",),
+        model=OwnModel(words=3),
+        splitter=SplitByContent(max_tokens=100, max_characters=100),
+        concurrency=2,
+    ),
+    checkpoint=TableCheckpoint("search_db", table="public.kept"),
+    transform=keep,
+    initial_value=datetime(2026, 1, 1, tzinfo=UTC),
+    batch_size=10,
+    max_batches=5,
+    max_failures=0,
+)
+QUERY = Stream(
+    name="query",
+    source=source(query="SELECT * FROM products", cursor_timezone="Europe/Berlin", lag=timedelta(hours=1)),
+    target=PostgresTarget("search_db", index="public.products"),
+    checkpoint=VariableCheckpoint(prefix="kept"),
+)
+GROUPED = Stream(
+    name="grouped",
+    source=source(table="public.products", group_by="tenant"),
+    target=PostgresTarget("search_db", index="public.products_{group}"),
+    checkpoint=AssetCheckpoint("kept"),
+)
+ENGINES = [
+    Stream(name=name, source=source(table="public.products"), target=engine(made, conn_id))
+    for name, made, conn_id in (
+        ("engine", OpenSearchTarget, "opensearch"),
+        ("other", ElasticsearchTarget, "elasticsearch"),
+    )
+]
+
+MODELS = {
+    "openai": OpenAIEmbedder(
+        "openai",
+        model="small",
+        dimensions=3,
+        document_prefix="passage: ",
+        query_prefix="query: ",
+        options={"user": "somebody"},
+        query_options={"user": "somebody"},
+        texts_per_request=8,
+        tokens_per_request=100,
+        timeout_s=5,
+    ),
+    "langchain": LangChainEmbedder(make=called, model="mine", dimensions=3, texts_per_request=8),
+    "function": FunctionEmbedder(
+        function=called, query_function=called, model="mine", dimensions=3, texts_per_request=8
+    ),
+    "wordllama": WordLlamaEmbedder(dimensions=64),
+}
+EMBEDDED = [
+    Stream(
+        name=name,
+        source=source(table="public.products"),
+        target=PostgresTarget("search_db", index="public.products"),
+        embed=Embed(("title",), model=model),
+    )
+    for name, model in MODELS.items()
+]
+
+
+def every():
+    return {
+        "start_date": datetime(2026, 1, 1, tzinfo=UTC),
+        "catchup": True,
+        "pool": "narrow",
+        "task_args": {
+            "retries": 5,
+            "retry_delay": timedelta(minutes=1),
+            "queue": "indexing",
+            "outlets": [Asset("more")],
+        },
+        "params": {"more": Param("value", type="string")},
+        "tags": ["some", "tags", "in", "a", "set"],
+        "default_args": {"owner": "somebody", "on_failure_callback": called},
+        "on_failure_callback": [called],
+        "user_defined_macros": {"keep": keep},
+        "dagrun_timeout": timedelta(hours=2),
+    }
+
+
+def dags():
+    yield ReindexDag(FULL, schedule="@hourly", max_active_batches=2, **every())
+    yield RebuildDag(
+        FULL,
+        schedule=timedelta(days=7),
+        max_lag=timedelta(seconds=5),
+        min_size_ratio=0.1,
+        retain=3,
+        lease=timedelta(minutes=1),
+        max_wait=timedelta(hours=1),
+        approval_timeout=timedelta(hours=1),
+        max_active_batches=2,
+        **every(),
+    )
+    yield SweepDag(
+        FULL,
+        schedule=[FULL.asset],
+        max_delete_fraction=0.5,
+        compare="content",
+        max_active_ranges=2,
+        max_wait=timedelta(0),
+        **every(),
+    )
+    for stream in (QUERY, GROUPED, *ENGINES, *EMBEDDED):
+        yield ReindexDag(stream, **every())
+    for stream in (GROUPED, *ENGINES, *EMBEDDED):
+        yield RebuildDag(stream, **every())
+    weekly = CronTriggerTimetable("0 3 * * 0", timezone="Europe/Berlin")
+    yield SweepDag(GROUPED, schedule=weekly, **every())
+    yield SweepDag(GROUPED, dag_id="sweep_content", compare="content", **every())
+    for stream in (*ENGINES, *EMBEDDED):
+        yield SweepDag(stream, **every())
