@@ -49,6 +49,16 @@ ARG_OVERLAY = argument(
     action="append",
     help="A file laid over that of --file. Give the option again for each.",
 )
+ARG_CONN = argument("--conn", metavar="ID", required=True, help="Connection of the Postgres to look at.")
+ARG_SCHEMA = argument(
+    "--schema", metavar="NAME", action="append", help="Of its tables. Default: all. Give the option again for each."
+)
+ARG_TARGET_CONN = argument("--target-conn", metavar="ID", help="Connection of the indexes; it says their kind.")
+ARG_WRITE = argument(
+    "--write",
+    metavar="PATH",
+    help="Write the file there, its SQL and its JSON Schema beside it; what is there stays. Default: print it.",
+)
 ARG_AS_RUN = argument(
     "--as-run",
     action="store_true",
@@ -104,6 +114,12 @@ def _reading() -> Iterable[ActionCommand]:
         "Look for what is wrong or missing: connections, rights, indexes, triggers, clocks; writes nothing",
         "looking.check_command",
         *(ARG_STREAMS, ARG_CHECKED_FILE, ARG_OVERLAY, ARG_AS_RUN, ARG_TIMEOUT, *_SHOWING),
+    )
+    yield _command(
+        "init",
+        "Look at a database's catalogue and propose a file of streams, with the SQL that is missing; changes nothing there",
+        "filing.init_command",
+        *(ARG_CONN, ARG_SCHEMA, ARG_TARGET_CONN, ARG_WRITE, ARG_VERBOSE),
     )
     yield _command(
         "schema", "Print the JSON Schema of a file of streams, for editors", "filing.schema_command", ARG_VERBOSE
