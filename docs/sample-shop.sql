@@ -83,6 +83,24 @@ CREATE TABLE public.depots (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     street text NOT NULL,
     places integer NOT NULL,
+CREATE TABLE public.artists (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    name text NOT NULL,
+    country text NOT NULL,
+    updated_at timestamptz NOT NULL DEFAULT now()
+);
+CREATE TABLE public.albums (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    artist_id bigint NOT NULL REFERENCES public.artists,
+    title text NOT NULL,
+    updated_at timestamptz NOT NULL DEFAULT now()
+);
+CREATE TABLE public.tracks (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    album_id bigint NOT NULL REFERENCES public.albums,
+    place int NOT NULL,
+    title text NOT NULL,
+    seconds int NOT NULL,
     updated_at timestamptz NOT NULL DEFAULT now()
 );
 
@@ -134,6 +152,16 @@ FROM generate_series(1, 300) AS n;
 INSERT INTO public.depots (street, places, updated_at)
 SELECT format('street no. %s', n), n % 70, now() - n * interval '9 hours'
 FROM generate_series(1, 150) AS n;
+INSERT INTO public.artists (name, country, updated_at)
+SELECT format('the %s', n), (ARRAY['Finland', 'Japan', 'Peru'])[1 + n % 3], now() - n * interval '20 hours'
+FROM generate_series(1, 100) AS n;
+
+INSERT INTO public.albums (artist_id, title, updated_at)
+SELECT 1 + n % 100, format('album no. %s', n), now() - n * interval '3 hours' FROM generate_series(1, 600) AS n;
+
+INSERT INTO public.tracks (album_id, place, title, seconds, updated_at)
+SELECT a, t, format('track %s of %s', t, a), 120 + (a * t) % 200, now() - a * interval '3 hours'
+FROM generate_series(1, 600) AS a, generate_series(1, 8) AS t;
 
 CREATE TRIGGER touch BEFORE UPDATE ON public.products FOR EACH ROW EXECUTE FUNCTION touch();
 CREATE TRIGGER touch BEFORE UPDATE ON public.customers FOR EACH ROW EXECUTE FUNCTION touch();
@@ -145,6 +173,9 @@ CREATE TRIGGER touch BEFORE UPDATE ON public.recipes FOR EACH ROW EXECUTE FUNCTI
 CREATE TRIGGER touch BEFORE UPDATE ON public.tickets FOR EACH ROW EXECUTE FUNCTION touch();
 CREATE TRIGGER touch BEFORE UPDATE ON public.suppliers FOR EACH ROW EXECUTE FUNCTION touch();
 CREATE TRIGGER touch BEFORE UPDATE ON public.depots FOR EACH ROW EXECUTE FUNCTION touch();
+CREATE TRIGGER touch BEFORE UPDATE ON public.artists FOR EACH ROW EXECUTE FUNCTION touch();
+CREATE TRIGGER touch BEFORE UPDATE ON public.albums FOR EACH ROW EXECUTE FUNCTION touch();
+CREATE TRIGGER touch BEFORE UPDATE ON public.tracks FOR EACH ROW EXECUTE FUNCTION touch();
 
 -- What lets a run find its rows without reading the whole table.
 CREATE INDEX ON public.products (updated_at, id);
@@ -158,6 +189,73 @@ CREATE INDEX ON public.recipes (updated_at, id);
 CREATE INDEX ON public.tickets (updated_at, id);
 CREATE INDEX ON public.suppliers (updated_at, id);
 CREATE INDEX ON public.depots (updated_at, id);
+CREATE INDEX ON public.artists (updated_at, id);
+CREATE INDEX ON public.albums (updated_at, id);
+CREATE INDEX ON public.albums (artist_id);
+CREATE INDEX ON public.tracks (updated_at, album_id);
+CREATE INDEX ON public.tracks (album_id);
+
+-- What tombstone_ddl() of the albums' source prints: what leaves an album is recorded.
+BEGIN;
+SET LOCAL lock_timeout = '10s';
+CREATE TABLE IF NOT EXISTS "public"."albums_tombstones" AS SELECT "id", "updated_at" FROM "public"."albums" WITH NO DATA;
+ALTER TABLE "public"."albums_tombstones" ALTER COLUMN "id" SET NOT NULL, ALTER COLUMN "updated_at" SET NOT NULL;
+CREATE UNIQUE INDEX IF NOT EXISTS "albums_tombstones_key" ON "public"."albums_tombstones" ("id");
+CREATE INDEX IF NOT EXISTS "albums_tombstones_order" ON "public"."albums_tombstones" ("updated_at", "id");
+GRANT SELECT ON "public"."albums_tombstones" TO "shop_reader";
+CREATE OR REPLACE FUNCTION "public"."albums_tombstones"() RETURNS trigger LANGUAGE plpgsql
+SECURITY DEFINER SET search_path = '' SET row_security = off AS '
+BEGIN
+  IF TG_OP = ''TRUNCATE'' THEN
+    IF current_setting(''transaction_isolation'') <> ''read committed'' THEN
+      RAISE EXCEPTION ''TRUNCATE of % is recorded in READ COMMITTED transactions only: this one may not see all rows'',
+        TG_TABLE_NAME;
+    END IF;
+    INSERT INTO "public"."albums_tombstones" AS t ("id", "updated_at") SELECT "id", now() FROM "public"."albums"
+    ON CONFLICT ("id") DO UPDATE SET "updated_at" = greatest(t."updated_at", excluded."updated_at");
+  ELSE
+    INSERT INTO "public"."albums_tombstones" AS t ("id", "updated_at") VALUES (OLD."id", now())
+    ON CONFLICT ("id") DO UPDATE SET "updated_at" = greatest(t."updated_at", excluded."updated_at");
+  END IF;
+  RETURN NULL;
+END
+';
+REVOKE ALL ON FUNCTION "public"."albums_tombstones"() FROM PUBLIC;
+CREATE OR REPLACE TRIGGER "albums_tombstones_delete" AFTER DELETE ON "public"."albums" FOR EACH ROW EXECUTE FUNCTION "public"."albums_tombstones"();
+CREATE OR REPLACE TRIGGER "albums_tombstones_update" AFTER UPDATE ON "public"."albums" FOR EACH ROW WHEN (OLD."id" IS DISTINCT FROM NEW."id") EXECUTE FUNCTION "public"."albums_tombstones"();
+CREATE OR REPLACE TRIGGER "albums_tombstones_truncate" BEFORE TRUNCATE ON "public"."albums" FOR EACH STATEMENT EXECUTE FUNCTION "public"."albums_tombstones"();
+ALTER TABLE "public"."albums" ENABLE ALWAYS TRIGGER "albums_tombstones_delete";
+ALTER TABLE "public"."albums" ENABLE ALWAYS TRIGGER "albums_tombstones_update";
+ALTER TABLE "public"."albums" ENABLE ALWAYS TRIGGER "albums_tombstones_truncate";
+SET LOCAL lock_timeout = '10s';
+CREATE TABLE IF NOT EXISTS "public"."tracks_album_id_tombstones" AS SELECT "album_id", "updated_at" FROM "public"."tracks" WITH NO DATA;
+ALTER TABLE "public"."tracks_album_id_tombstones" ALTER COLUMN "album_id" SET NOT NULL, ALTER COLUMN "updated_at" SET NOT NULL;
+CREATE INDEX IF NOT EXISTS "tracks_album_id_tombstones_key" ON "public"."tracks_album_id_tombstones" ("album_id", "updated_at");
+CREATE INDEX IF NOT EXISTS "tracks_album_id_tombstones_order" ON "public"."tracks_album_id_tombstones" ("updated_at", "album_id");
+GRANT SELECT ON "public"."tracks_album_id_tombstones" TO "shop_reader";
+CREATE OR REPLACE FUNCTION "public"."tracks_album_id_tombstones"() RETURNS trigger LANGUAGE plpgsql
+SECURITY DEFINER SET search_path = '' SET row_security = off AS '
+BEGIN
+  IF TG_OP = ''TRUNCATE'' THEN
+    IF current_setting(''transaction_isolation'') <> ''read committed'' THEN
+      RAISE EXCEPTION ''TRUNCATE of % is recorded in READ COMMITTED transactions only: this one may not see all rows'',
+        TG_TABLE_NAME;
+    END IF;
+    INSERT INTO "public"."tracks_album_id_tombstones" ("album_id", "updated_at") SELECT DISTINCT "album_id", now() FROM "public"."tracks" AS t WHERE ("album_id") IS NOT NULL;
+  ELSIF (OLD."album_id") IS NOT NULL THEN
+    INSERT INTO "public"."tracks_album_id_tombstones" ("album_id", "updated_at") VALUES (OLD."album_id", now());
+  END IF;
+  RETURN NULL;
+END
+';
+REVOKE ALL ON FUNCTION "public"."tracks_album_id_tombstones"() FROM PUBLIC;
+CREATE OR REPLACE TRIGGER "tracks_album_id_tombstones_delete" AFTER DELETE ON "public"."tracks" FOR EACH ROW EXECUTE FUNCTION "public"."tracks_album_id_tombstones"();
+CREATE OR REPLACE TRIGGER "tracks_album_id_tombstones_update" AFTER UPDATE ON "public"."tracks" FOR EACH ROW WHEN (OLD."album_id" IS DISTINCT FROM NEW."album_id") EXECUTE FUNCTION "public"."tracks_album_id_tombstones"();
+CREATE OR REPLACE TRIGGER "tracks_album_id_tombstones_truncate" BEFORE TRUNCATE ON "public"."tracks" FOR EACH STATEMENT EXECUTE FUNCTION "public"."tracks_album_id_tombstones"();
+ALTER TABLE "public"."tracks" ENABLE ALWAYS TRIGGER "tracks_album_id_tombstones_delete";
+ALTER TABLE "public"."tracks" ENABLE ALWAYS TRIGGER "tracks_album_id_tombstones_update";
+ALTER TABLE "public"."tracks" ENABLE ALWAYS TRIGGER "tracks_album_id_tombstones_truncate";
+COMMIT;
 
 GRANT USAGE ON SCHEMA public TO shop_reader;
 GRANT SELECT ON ALL TABLES IN SCHEMA public TO shop_reader;

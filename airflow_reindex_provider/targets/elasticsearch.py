@@ -37,6 +37,8 @@ class ElasticsearchTarget(SearchTarget):
     :param mappings: the mapping, as a dict or the path of a JSON file. Columns that its ``properties`` do not name get a
         field of their own type.
     :param settings: the index settings, likewise.
+    :param nested: children whose objects are of type ``nested``, by their paths (``reviews``, ``reviews.comments``), so that a
+        query can ask for several values of one of them. All others are of type ``object``.
     :param chunk_rows: rows acknowledged at once.
     :param compress: whether bodies travel as gzip. Default: unless the engine runs on the same machine.
     :param timeout_s: how long one request may take before it is sent again.

@@ -196,3 +196,38 @@ def test_passages_and_vectors(airflow: Airflow, shop: Database, search: Database
         (2, "Sandals"),
         (2, "For the beach and the pool."),
     ]
+
+
+def test_documents_of_several_tables(airflow: Airflow, shop: Database, search: Database):
+    """`reindex_albums`: the tombstones of all tables by one command; then a track, an artist, and a track that goes."""
+    with shop.connect() as connection:
+        stamped = "updated_at timestamptz NOT NULL DEFAULT now()"
+        connection.execute(
+            f"CREATE TABLE artists (id bigint PRIMARY KEY, name text, country text, {stamped});"
+            f"CREATE TABLE albums (id bigint PRIMARY KEY, artist_id bigint REFERENCES artists, title text, {stamped});"
+            f"CREATE TABLE tracks (id bigint PRIMARY KEY, album_id bigint, place int, title text, seconds int, {stamped});"
+            "CREATE INDEX ON artists (updated_at, id); CREATE INDEX ON albums (updated_at, id);"
+            "CREATE INDEX ON albums (artist_id); CREATE INDEX ON tracks (updated_at, album_id);"
+            "CREATE INDEX ON tracks (album_id);"
+            "INSERT INTO artists SELECT n, 'the ' || n, 'Peru' FROM generate_series(1, 3) n;"
+            "INSERT INTO albums SELECT n, 1 + n % 3, 'album ' || n FROM generate_series(1, 30) n;"
+            "INSERT INTO tracks SELECT n, 1 + n % 30, n, 'track ' || n, 200 FROM generate_series(1, 90) n"
+        )
+    airflow.wait_for_dag("reindex_albums")
+    airflow.wait_for_run(
+        "reindex_albums",
+        airflow.trigger("reindex_albums", conf={"action": "tombstones-install"}),
+        timeout_s=TIMEOUT_S,
+    )
+    run_again(airflow, "reindex_albums", shop)
+    one = "SELECT artist, tracks FROM albums_index WHERE id = 3"
+    tracks = [{"id": n, "title": f"track {n}", "seconds": 200} for n in (2, 32, 62)]
+    assert rows(search, one) == [({"name": "the 1", "country": "Peru"}, tracks)]
+    with shop.connect() as connection:
+        connection.execute(
+            "UPDATE artists SET name = 'others', updated_at = now() WHERE id = 1; DELETE FROM tracks WHERE id = 32;"
+            "UPDATE tracks SET seconds = 100, updated_at = now() WHERE id = 2"
+        )
+    run_again(airflow, "reindex_albums", shop)
+    tracks = [{"id": 2, "title": "track 2", "seconds": 100}, tracks[2]]
+    assert rows(search, one) == [({"name": "others", "country": "Peru"}, tracks)]

@@ -122,6 +122,7 @@ SEARCH = {
     "index": "products",
     "mappings": {"properties": {"title": {"type": "text"}}},
     "settings": {"index": {"number_of_shards": 1}},
+    "nested": ("reviews",),
     "chunk_rows": 10,
     "compress": True,
     "timeout_s": 5,

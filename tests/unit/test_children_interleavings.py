@@ -16,8 +16,6 @@ from interleavings import COMMON
 from airflow_reindex_provider.core.model import Batch, Key
 from airflow_reindex_provider.testing.memory_source import MemorySourceSession
 
-pytestmark = pytest.mark.versionless
-
 
 class WithoutLosses(Snapshot):
     """(a) the version is that of the row and of the children that are there."""

@@ -27,6 +27,7 @@ class SearchDefinition(NamedIndex):
     index: str
     mappings: Mapping[str, Any] | str | Path | None = None
     settings: Mapping[str, Any] | str | Path | None = None
+    nested: tuple[str, ...] = ()
     chunk_rows: int = 10_000
     compress: bool | None = None
     timeout_s: float = 60.0
@@ -40,6 +41,7 @@ class SearchDefinition(NamedIndex):
     """What the connection's user needs, with ``{names}`` for the index names."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "nested", tuple(self.nested))
         if not _NAME.fullmatch(self.index) or self.index != self.index.lower() or self.index[0] in "-_+.":
             raise ConfigurationError(
                 f'{self.label}: {self.engine_name} takes names in lower case, without spaces and any of \\ / * ? " < > | , # :,'

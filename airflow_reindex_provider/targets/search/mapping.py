@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from airflow_reindex_provider.core.bulk import is_vector, vector_length
-from airflow_reindex_provider.core.model import Schema
+from airflow_reindex_provider.core.errors import ConfigurationError
+from airflow_reindex_provider.core.model import Field, Schema
 from airflow_reindex_provider.databases.postgres.types import fits
 
 LONGEST_KEYWORD = 8191
@@ -53,10 +54,42 @@ def field_mapping(type: str, vector: VectorField) -> Mapping[str, Any]:
     return _BY_TYPE.get(element.partition("(")[0], _KEYWORD)
 
 
-def index_mapping(schema: Schema, given: Mapping[str, Any], vector: VectorField) -> dict[str, Any]:
-    """The author's mapping, with a property for each column that it does not name."""
-    derived = {f.name: field_mapping(f.type, vector) for f in schema.fields}
+def index_mapping(
+    schema: Schema, given: Mapping[str, Any], vector: VectorField, nested: Collection[str] = ()
+) -> dict[str, Any]:
+    """The author's mapping, with a property for each column that it does not name.
+
+    :param nested: paths of children whose objects are searched one by one.
+
+    :raises ConfigurationError: the source has no such children."""
+    known = set(_paths(schema.fields))
+    if unknown := [path for path in nested if path not in known]:
+        raise ConfigurationError(
+            f"nested names {unknown[0]!r}, which is no child of the source. It has: {', '.join(sorted(known)) or 'none'}."
+        )
+    derived = _properties(schema.fields, vector, nested)
     return {**given, "properties": {**derived, **given.get("properties", {})}}
+
+
+def _properties(
+    fields: Sequence[Field], vector: VectorField, nested: Collection[str], above: str = ""
+) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for field in fields:
+        path = above + field.name
+        found[field.name] = field_mapping(field.type, vector)
+        if field.fields:
+            kind = "nested" if path in nested else "object"
+            found[field.name] = {"type": kind, "properties": _properties(field.fields, vector, nested, f"{path}.")}
+    return found
+
+
+def _paths(fields: Sequence[Field], above: str = "") -> Iterator[str]:
+    """Of what stands for rows of other tables."""
+    for field in fields:
+        if field.fields:
+            yield above + field.name
+            yield from _paths(field.fields, f"{above}{field.name}.")
 
 
 def has_vectors(mapping: Mapping[str, Any]) -> bool:

@@ -261,7 +261,10 @@ class SearchTargetSession:
 
     def _make(self, name: str, schema: Schema, aliases: Mapping[str, Any]) -> None:
         target = self._target
-        mapping = index_mapping(schema, target.given_mappings(), target.vector_field)
+        try:
+            mapping = index_mapping(schema, target.given_mappings(), target.vector_field, target.nested)
+        except ConfigurationError as error:
+            raise ConfigurationError(f"{target.label}: {error}") from None
         mark: dict[str, Any] = {
             "stream": self._stream,
             "fields": {f.name: f.type for f in schema.fields},

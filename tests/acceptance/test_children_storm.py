@@ -1,0 +1,215 @@
+"""Writers change, delete and move products, reviews, comments, brands and links, some with long transactions, beside purges and
+runs that are killed at random: in the end each document is what one SQL statement says."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import threading
+import time
+from collections.abc import Mapping
+from datetime import timedelta
+from multiprocessing import get_context
+from typing import Any
+
+import psycopg
+import pytest
+
+from airflow_reindex_provider.checkpoints.table import TableCheckpoint
+from airflow_reindex_provider.control.tombstones import purge_tombstones
+from airflow_reindex_provider.core.errors import ConfigurationError, ReindexError
+from airflow_reindex_provider.core.planning import Sizes
+from airflow_reindex_provider.core.sweeping.records import Compare
+from airflow_reindex_provider.stream import Stream
+from airflow_reindex_provider.targets.opensearch import OpenSearchTarget
+from airflow_reindex_provider.targets.postgres import PostgresTarget
+from airflow_reindex_provider.testing.postgres import Database
+from airflow_reindex_provider.testing.runs import Runner
+from airflow_reindex_provider.testing.search_engine import SearchEngine
+from airflow_reindex_provider.testing.sweeps import Sweeper
+from tests.conformance.shop import SAID, SHOP, shop_source
+
+SEEDS = range(10)
+SECONDS = 2.0
+WRITERS = 4
+MARGIN = timedelta(milliseconds=20)
+
+ROWS = """
+INSERT INTO countries SELECT n, 'country ' || n FROM generate_series(1, 3) n;
+INSERT INTO brands SELECT n, 'brand ' || n, n % 4 FROM generate_series(1, 50) n;
+INSERT INTO products SELECT n, 'product ' || n, n % 51 FROM generate_series(1, 200) n;
+INSERT INTO reviews SELECT n, n % 205, n % 5, 'review ' || n, n % 7 = 0 FROM generate_series(1, 500) n;
+INSERT INTO comments SELECT n % 500, n, 'comment ' || n FROM generate_series(1, 600) n;
+INSERT INTO categories SELECT n, 'category ' || n % 3 FROM generate_series(1, 40) n;
+INSERT INTO product_categories SELECT n % 200, n % 41 FROM generate_series(1, 600) n GROUP BY 1, 2;
+"""
+WRITES = (
+    "INSERT INTO products VALUES ({p}, 'again', {b}) ON CONFLICT (id) DO UPDATE SET title = 'at {n}'",
+    "UPDATE products SET brand_id = {b} WHERE id = {p}",
+    "DELETE FROM products WHERE id = {p}",
+    "DELETE FROM comments USING reviews r WHERE r.id = review_id AND r.product_id = {p};"
+    "DELETE FROM reviews WHERE product_id = {p}; DELETE FROM product_categories WHERE product_id = {p};"
+    "DELETE FROM products WHERE id = {p}",
+    "INSERT INTO reviews VALUES ({r}, {p}, {n} % 5, 'review at {n}') ON CONFLICT (id) DO UPDATE SET body = 'at {n}'",
+    "UPDATE reviews SET product_id = {p} WHERE id = {r}",
+    "UPDATE reviews SET product_id = NULL WHERE id = {r}",
+    "UPDATE reviews SET hidden = NOT hidden WHERE id = {r}",
+    "DELETE FROM reviews WHERE id = {r}",
+    "DELETE FROM reviews WHERE product_id = {p}",
+    "INSERT INTO comments VALUES ({r}, {n} % 300, 'at {n}') ON CONFLICT (review_id, place) DO UPDATE SET body = 'at {n}'",
+    "UPDATE comments SET review_id = {r}, place = {n} WHERE (review_id, place) ="
+    " (SELECT review_id, place FROM comments WHERE review_id > {r} LIMIT 1)",
+    "DELETE FROM comments WHERE review_id = {r}",
+    "INSERT INTO brands VALUES ({b}, 'brand', {c}) ON CONFLICT (id) DO UPDATE SET name = 'at {n}', country_id = {c}",
+    "DELETE FROM brands WHERE id = {b}",
+    "INSERT INTO countries VALUES ({c}, 'country') ON CONFLICT (id) DO UPDATE SET name = 'at {n}'",
+    "DELETE FROM countries WHERE id = {c}",
+    "INSERT INTO categories VALUES ({c}, 'category') ON CONFLICT (id) DO UPDATE SET name = 'at {n}'",
+    "DELETE FROM categories WHERE id = {c}",
+    "INSERT INTO product_categories VALUES ({p}, {c}) ON CONFLICT DO NOTHING",
+    "UPDATE product_categories SET category_id = 100 + {n} WHERE product_id = {p} AND category_id = {c}",
+    "DELETE FROM product_categories WHERE product_id = {p}",
+)
+ALONE = (
+    "UPDATE reviews SET body = 'last' WHERE product_id = {p}",
+    "UPDATE comments SET body = 'last' FROM reviews r WHERE r.id = review_id AND r.product_id = {p}",
+    "UPDATE brands SET name = 'last' WHERE id = {b}",
+    "INSERT INTO product_categories VALUES ({p}, {b} % 40) ON CONFLICT DO NOTHING",
+    "UPDATE categories SET name = 'last' WHERE id = {b}",
+    "UPDATE products SET title = 'last' WHERE id = {p}",
+    "DELETE FROM reviews WHERE product_id = {p}",
+    "UPDATE reviews SET product_id = NULL WHERE product_id = {p}",
+    "DELETE FROM comments USING reviews r WHERE r.id = review_id AND r.product_id = {p}",
+    "DELETE FROM product_categories WHERE product_id = {p}",
+    "DELETE FROM brands WHERE id = {b}",
+)
+"""What one table alone tells of, or its losses: the last of the changes, so that no other brings the same documents."""
+_CONTEXT = get_context("forkserver")
+_CONTEXT.set_forkserver_preload([__name__])
+
+
+def runner(target: str, conn_id: str, database: Database) -> Runner:
+    return Runner(
+        source=shop_source(database, margin=MARGIN),
+        target=PostgresTarget(conn_id, index="products_index")
+        if target == "postgres"
+        else OpenSearchTarget(target, index=f"children-storm-{database.name.replace('_', '-')}", nested=("reviews",)),
+        store=TableCheckpoint(database.conn_id),
+        sizes=Sizes(batch_rows=100, max_batches=2),
+        chunk_rows=20,
+    )
+
+
+def run_on(target: str, database: Database, env: Mapping[str, str]) -> None:
+    """Runs, one after the other, until somebody kills it."""
+    os.environ.update(env)
+    while True:
+        try:
+            runner(target, database.conn_id, database).run()
+        except ReindexError:
+            # A run that was killed may still have a statement under way.
+            time.sleep(0.05)
+
+
+def write(database: Database, seed: int, stop: threading.Event, errors: list[BaseException]) -> None:
+    chance = random.Random(seed)
+    try:
+        with database.connect() as connection:
+            while not stop.is_set():
+                kind = chance.random()
+                try:
+                    with connection.transaction(force_rollback=kind < 0.1):
+                        for _ in range(chance.randint(1, 4)):
+                            change(connection, chance)
+                        if kind > 0.9:
+                            stop.wait(chance.uniform(0.1, 0.4))
+                            change(connection, chance)
+                except (psycopg.errors.DeadlockDetected, psycopg.errors.UniqueViolation):
+                    continue
+                time.sleep(chance.uniform(0, 0.02))
+    except BaseException as error:
+        errors.append(error)
+
+
+def change(connection: psycopg.Connection[Any], chance: random.Random) -> None:
+    numbers = {
+        "p": chance.randint(1, 205),
+        "r": chance.randint(1, 520),
+        "b": chance.randint(0, 50),
+        "c": chance.randint(0, 40),
+    }
+    for statement in chance.choice(WRITES).format(n=chance.randint(1, 10**6), **numbers).split(";"):
+        connection.execute(statement.encode())
+
+
+def said(connection: psycopg.Connection[Any]) -> dict[str, dict[str, Any]]:
+    cursor = connection.execute(SAID)
+    names = [column.name for column in cursor.description or ()]
+    return {str(row[0]): dict(zip(names, row, strict=True)) for row in cursor}
+
+
+def bring_all(connection: psycopg.Connection[Any], run: Runner) -> None:
+    """What is committed, once it lies below the horizon."""
+    (written,) = connection.execute("SELECT clock_timestamp()").fetchone() or ("",)
+    late = "SELECT now() <= %s + %s"
+    while connection.execute(late, [written, 2 * MARGIN]).fetchone() == (True,):
+        pass
+    run.run()
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("target", ["postgres", "opensearch"])
+def test_each_document_is_what_one_statement_says(
+    database: Database, target: str, seed: int, request: pytest.FixtureRequest
+) -> None:
+    """Nothing is lost, nothing stays that has left, and a sweep finds every version as it should be."""
+    engine: SearchEngine | None = request.getfixturevalue("opensearch") if target == "opensearch" else None
+    chance, stop, errors = random.Random(seed), threading.Event(), list[BaseException]()
+    env = {name: value for name, value in os.environ.items() if name.startswith("AIRFLOW")}
+    with database.connect() as connection:
+        connection.execute(SHOP + ROWS)
+        run = runner(target, database.conn_id, database)
+        run.source.install_tombstones()  # type: ignore[attr-defined]
+        writers = [
+            threading.Thread(target=write, args=(database, seed * 100 + n, stop, errors), daemon=True)
+            for n in range(WRITERS)
+        ]
+        for writer in writers:
+            writer.start()
+        deadline, killed, purged = time.monotonic() + SECONDS, 0, 0
+        while time.monotonic() < deadline or killed < 3 or not purged:
+            process = _CONTEXT.Process(target=run_on, args=(target, database, env))
+            process.start()
+            process.join(chance.uniform(0.3, 1.2))
+            assert process.pid is not None
+            os.kill(process.pid, signal.SIGKILL)
+            process.join()
+            killed += 1
+            try:
+                stream = Stream(name=run.stream, source=run.source, target=run.target, checkpoint=run.store)
+                purged += purge_tombstones(stream, older_than=timedelta(0))
+            except ConfigurationError:
+                # No run has come to its end yet.
+                continue
+        stop.set()
+        for writer in writers:
+            writer.join()
+        assert errors == []
+        bring_all(connection, run)
+        for product in chance.sample(range(1, 201), 60):
+            statement = chance.choice(ALONE).format(p=product, b=product % 51)
+            connection.execute(statement.encode())
+        bring_all(connection, run)
+        if engine is None:
+            index = connection.execute("SELECT id, title, brand, reviews, categories FROM products_index").fetchall()
+            found = {
+                str(row[0]): dict(zip(("id", "title", "brand", "reviews", "categories"), row, strict=True))
+                for row in index
+            }
+        else:
+            found = engine.documents(run.target.index) or {}  # type: ignore[attr-defined]
+        assert found == said(connection)
+        report, _ = Sweeper(run=run, max_delete_fraction=1, what=Compare.VERSIONS).sweep()
+        assert not report.counts
+        assert report.indexed == len(found)
