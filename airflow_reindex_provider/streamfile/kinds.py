@@ -39,6 +39,7 @@ GIVEN = frozenset({"group", "passages"})
 
 KINDS = (
     Kind(SOURCE, "postgres", "sources.postgres:PostgresSource"),
+    Kind(SOURCE, "sql", "sources.dbapi:SqlSource"),
     Kind(TARGET, "postgres", "targets.postgres:PostgresTarget"),
     Kind(TARGET, "opensearch", "targets.opensearch:OpenSearchTarget"),
     Kind(TARGET, "elasticsearch", "targets.elasticsearch:ElasticsearchTarget"),

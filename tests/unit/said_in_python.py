@@ -23,6 +23,7 @@ from airflow_reindex_provider import (
     RebuildDag,
     ReindexDag,
     SplitByContent,
+    SqlSource,
     Stream,
     SweepDag,
     TableCheckpoint,
@@ -148,6 +149,21 @@ QUERY = Stream(
     target=PostgresTarget("search_db", index="public.products"),
     checkpoint=VariableCheckpoint(prefix="kept"),
 )
+ANY_DATABASE = Stream(
+    name="any_database",
+    source=SqlSource(
+        "orders_db",
+        table="orders",
+        primary_key=("id", "line"),
+        cursor_field="updated_at",
+        columns=("title",),
+        soft_delete_column="deleted",
+        row_filter="price > 0",
+        lag=timedelta(minutes=5),
+        cursor_timezone="UTC",
+    ),
+    target=PostgresTarget("search_db", index="public.products"),
+)
 GROUPED = Stream(
     name="grouped",
     source=source(table="public.products", group_by="tenant"),
@@ -235,7 +251,7 @@ def dags():
         max_wait=timedelta(0),
         **every(),
     )
-    for stream in (QUERY, GROUPED, *ENGINES, *EMBEDDED):
+    for stream in (QUERY, ANY_DATABASE, GROUPED, *ENGINES, *EMBEDDED):
         yield ReindexDag(stream, **every())
     for stream in (GROUPED, *ENGINES, *EMBEDDED):
         yield RebuildDag(stream, **every())
