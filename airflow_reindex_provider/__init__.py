@@ -18,9 +18,12 @@ if TYPE_CHECKING:
     from airflow_reindex_provider.control.tombstones import purge_tombstones
     from airflow_reindex_provider.core.embedding.embed import Embed
     from airflow_reindex_provider.core.embedding.splitting import SplitByContent
+    from airflow_reindex_provider.dags.changed import changes_of
+    from airflow_reindex_provider.dags.maintenance import MaintenanceDag
     from airflow_reindex_provider.dags.rebuild import RebuildDag
     from airflow_reindex_provider.dags.reindex import ReindexDag, ReindexTaskGroup
     from airflow_reindex_provider.dags.sweep import SweepDag
+    from airflow_reindex_provider.dags.watch import WatchDag
     from airflow_reindex_provider.embedders.function import FunctionEmbedder
     from airflow_reindex_provider.embedders.langchain import LangChainEmbedder
     from airflow_reindex_provider.embedders.openai import OpenAIEmbedder
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
     from airflow_reindex_provider.operators.checkpoint import CheckpointOperator
     from airflow_reindex_provider.operators.extract import ExtractChangesOperator
     from airflow_reindex_provider.operators.index import IndexBatchOperator
+    from airflow_reindex_provider.operators.watch import Watch
     from airflow_reindex_provider.sensors.changes import ChangesSensor
     from airflow_reindex_provider.sources.dbapi import SqlSource
     from airflow_reindex_provider.sources.postgres import PostgresSource
@@ -52,6 +56,7 @@ _HOMES = {
     "IndexBatchOperator": "operators.index",
     "LangChainEmbedder": "embedders.langchain",
     "OpenAIEmbedder": "embedders.openai",
+    "MaintenanceDag": "dags.maintenance",
     "OpenSearchTarget": "targets.opensearch",
     "Parent": "sources.sql.children",
     "PostgresSource": "sources.postgres",
@@ -69,6 +74,9 @@ _HOMES = {
     "Through": "sources.sql.children",
     "VariableCheckpoint": "checkpoints.variable",
     "WordLlamaEmbedder": "embedders.wordllama",
+    "changes_of": "dags.changed",
+    "Watch": "operators.watch",
+    "WatchDag": "dags.watch",
     "accept_changes": "control.streams",
     "move_checkpoint": "control.streams",
     "remove_stream": "control.streams",
@@ -79,9 +87,13 @@ _HOMES = {
 __all__ = [  # noqa: RUF022, sorted by what a Dag author reaches for first
     "ReindexDag",
     "ReindexTaskGroup",
+    "changes_of",
     "RebuildDag",
     "SweepDag",
     "ReindexDags",
+    "MaintenanceDag",
+    "WatchDag",
+    "Watch",
     "Stream",
     "Embed",
     "SplitByContent",

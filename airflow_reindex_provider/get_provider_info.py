@@ -29,6 +29,9 @@ def get_provider_info() -> dict[str, Any]:
                     "airflow_reindex_provider.operators.sweep_groups",
                     "airflow_reindex_provider.operators.groups",
                     "airflow_reindex_provider.operators.leases",
+                    "airflow_reindex_provider.operators.maintenance",
+                    "airflow_reindex_provider.operators.failures",
+                    "airflow_reindex_provider.operators.watch",
                 ],
             }
         ],
@@ -41,6 +44,7 @@ def get_provider_info() -> dict[str, Any]:
                 "python-modules": [
                     "airflow_reindex_provider.triggers.changes",
                     "airflow_reindex_provider.triggers.pause",
+                    "airflow_reindex_provider.triggers.watching",
                 ],
             }
         ],

@@ -24,9 +24,10 @@ from airflow_reindex_provider.core.protocols import (
 from airflow_reindex_provider.core.remembered import Route
 from airflow_reindex_provider.core.running.indexing import choose_format
 from airflow_reindex_provider.core.stable_text import stable_text
+from airflow_reindex_provider.events import event_asset, events_alias, known_event, stream_asset
 
 if TYPE_CHECKING:
-    from airflow.sdk import Asset
+    from airflow.sdk import Asset, AssetAlias
 
 _MAX_NAME = 100
 _NAME = re.compile(rf"[A-Za-z0-9_.-]{{1,{_MAX_NAME}}}")
@@ -149,9 +150,19 @@ class Stream:
     @property
     def asset(self) -> Asset:
         """The asset that every finished run updates, its counts in the event's ``extra``."""
-        from airflow.sdk import Asset
+        return stream_asset(self.name)
 
-        return Asset(name=f"reindex.{self.name}", uri=f"reindex://{self.name}")
+    def event(self, event: str) -> Asset:
+        """The asset that the event updates, for the ``schedule`` of a Dag. :param event: ``swap.completed``, say: one of
+        ``events.Event``.
+
+        :raises ConfigurationError: there is none of this name."""
+        return event_asset(known_event(event), self.name)
+
+    @property
+    def events(self) -> AssetAlias:
+        """What a Dag is scheduled on that wants to hear of all events of the stream."""
+        return events_alias(self.name)
 
     @property
     def checkpoint_assets(self) -> list[Any]:

@@ -46,6 +46,21 @@ CREATE TABLE public.brands (
     country text NOT NULL,
     updated_at timestamptz NOT NULL DEFAULT now()
 );
+CREATE TABLE public.makers (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    name text NOT NULL,
+    updated_at timestamptz NOT NULL DEFAULT now()
+);
+CREATE TABLE public.stores (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    city text NOT NULL,
+    updated_at timestamptz NOT NULL DEFAULT now()
+);
+CREATE TABLE public.shelves (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    place text NOT NULL,
+    updated_at timestamptz NOT NULL DEFAULT now()
+);
 CREATE TABLE public.reviews (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     product_id bigint NOT NULL REFERENCES public.products,
@@ -126,6 +141,15 @@ INSERT INTO public.brands (name, country, updated_at)
 SELECT format('brand %s', n), (ARRAY['Finland', 'Japan', 'Peru'])[1 + n % 3], now() - n * interval '10 hours'
 FROM generate_series(1, 200) AS n;
 
+INSERT INTO public.makers (name, updated_at)
+SELECT format('maker %s', n), now() - n * interval '5 hours' FROM generate_series(1, 150) AS n;
+
+INSERT INTO public.stores (city, updated_at)
+SELECT format('city %s', n), now() - n * interval '5 hours' FROM generate_series(1, 150) AS n;
+
+INSERT INTO public.shelves (place, updated_at)
+SELECT format('aisle %s', n), now() - n * interval '5 hours' FROM generate_series(1, 150) AS n;
+
 INSERT INTO public.reviews (product_id, stars, words, updated_at)
 SELECT 1 + n % 2000, 1 + n % 5, format('review no. %s', n), now() - n * interval '40 minutes'
 FROM generate_series(1, 3000) AS n;
@@ -167,6 +191,9 @@ CREATE TRIGGER touch BEFORE UPDATE ON public.products FOR EACH ROW EXECUTE FUNCT
 CREATE TRIGGER touch BEFORE UPDATE ON public.customers FOR EACH ROW EXECUTE FUNCTION touch();
 CREATE TRIGGER touch BEFORE UPDATE ON public.order_lines FOR EACH ROW EXECUTE FUNCTION touch();
 CREATE TRIGGER touch BEFORE UPDATE ON public.brands FOR EACH ROW EXECUTE FUNCTION touch();
+CREATE TRIGGER touch BEFORE UPDATE ON public.makers FOR EACH ROW EXECUTE FUNCTION touch();
+CREATE TRIGGER touch BEFORE UPDATE ON public.stores FOR EACH ROW EXECUTE FUNCTION touch();
+CREATE TRIGGER touch BEFORE UPDATE ON public.shelves FOR EACH ROW EXECUTE FUNCTION touch();
 CREATE TRIGGER touch BEFORE UPDATE ON public.reviews FOR EACH ROW EXECUTE FUNCTION touch();
 CREATE TRIGGER touch BEFORE UPDATE ON public.invoices FOR EACH ROW EXECUTE FUNCTION touch();
 CREATE TRIGGER touch BEFORE UPDATE ON public.recipes FOR EACH ROW EXECUTE FUNCTION touch();
@@ -182,6 +209,9 @@ CREATE INDEX ON public.products (updated_at, id);
 CREATE INDEX ON public.customers (updated_at, id);
 CREATE INDEX ON public.order_lines (updated_at, order_id, line);
 CREATE INDEX ON public.brands (updated_at, id);
+CREATE INDEX ON public.makers (updated_at, id);
+CREATE INDEX ON public.stores (updated_at, id);
+CREATE INDEX ON public.shelves (updated_at, id);
 CREATE INDEX ON public.reviews (updated_at, id);
 CREATE INDEX ON public.invoices (updated_at, id);
 CREATE INDEX ON public.invoices (tenant, updated_at, id);

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
 from airflow_reindex_provider.checkpoints.stored import conflict, invalid, read_checkpoint, told
-from airflow_reindex_provider.core.errors import ConfigurationError
+from airflow_reindex_provider.core.errors import CheckpointInvalidError, ConfigurationError
 from airflow_reindex_provider.core.findings import tried
 from airflow_reindex_provider.core.model import Checkpoint, Finding
 from airflow_reindex_provider.databases.postgres.connection import connect
@@ -51,6 +51,9 @@ SET cursor = %(cursor)s, key = %(key)s, parked = %(parked)s, version = version +
 WHERE stream = %(stream)s AND generation = %(generation)s AND version = %(version)s
 RETURNING version"""
 
+_KEPT = """SELECT stream, generation, cursor, key, parked, version, saved_at, saved_by
+FROM {table} ORDER BY stream, generation"""
+
 _RESET = "DELETE FROM {table} WHERE stream = %(stream)s AND generation = %(generation)s"
 
 
@@ -85,6 +88,9 @@ class TableCheckpoint:
                 raise invalid(str(error), where) from error
         if row is None:
             return Checkpoint(stream, generation)
+        return self._read(stream, generation, row)
+
+    def _read(self, stream: str, generation: str, row: Sequence[Any]) -> Checkpoint:
         position, key, parked, version, saved_at, saved_by = row
         value = {
             "cursor": position,
@@ -94,7 +100,7 @@ class TableCheckpoint:
             "saved_at": saved_at and saved_at.astimezone(UTC).isoformat(),
             "saved_by": saved_by,
         }
-        return read_checkpoint(value, stream=stream, generation=generation, where=where)
+        return read_checkpoint(value, stream=stream, generation=generation, where=self.where(stream, generation))
 
     def save(self, checkpoint: Checkpoint) -> Checkpoint:
         from psycopg.types.json import Jsonb
@@ -110,6 +116,18 @@ class TableCheckpoint:
     def reset(self, stream: str, generation: str) -> None:
         with self._cursor() as cursor:
             cursor.execute(self._sql(_RESET), {"stream": stream, "generation": generation})
+
+    def kept(self) -> Iterator[Checkpoint]:
+        from psycopg import DataError
+
+        with self._cursor() as cursor:
+            try:
+                rows = cursor.execute(self._sql(_KEPT)).fetchall()
+            except DataError as error:
+                raise invalid(str(error), f"It is a row of the table {self.table} of {self.conn_id!r}.") from error
+        for stream, generation, *row in rows:
+            with suppress(CheckpointInvalidError):
+                yield self._read(stream, generation, row)
 
     def check(self) -> Iterator[Finding]:
         """Whether the table is there and ours to use; else, whether it can be made."""

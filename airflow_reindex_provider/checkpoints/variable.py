@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 
 from airflow_reindex_provider.checkpoints.stored import conflict, invalid, read_checkpoint, storage_key, told
-from airflow_reindex_provider.core.errors import ConfigurationError, TransientError
+from airflow_reindex_provider.core.errors import CheckpointInvalidError, ConfigurationError, TransientError
 from airflow_reindex_provider.core.model import Checkpoint
 from airflow_reindex_provider.core.model.packed import MANY
 
@@ -83,6 +83,20 @@ class VariableCheckpoint:
         key = storage_key(self.prefix, stream, generation)
         with _explained(key):
             Variable.delete(key)
+
+    def kept(self) -> Iterator[Checkpoint]:
+        """Asks Airflow once for each Variable with the prefix. One is ours where its value says the stream and the generation
+        that its key stands for."""
+        from airflow.sdk import Variable
+
+        with _explained(self.prefix):
+            keys = list(Variable.keys(prefix=f"{self.prefix}."))
+        for key in keys:
+            with suppress(ValueError, KeyError, TypeError, CheckpointInvalidError):
+                value = json.loads(self._text(key) or "")
+                stream, generation = value["stream"], value["generation"]
+                if storage_key(self.prefix, stream, generation) == key:
+                    yield read_checkpoint(value, stream=stream, generation=generation, where=key)
 
     def where(self, stream: str, generation: str) -> str:
         key = storage_key(self.prefix, stream, generation)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from airflow_reindex_provider.core.cursors import CursorType
+from airflow_reindex_provider.core.generations import made_at
 from airflow_reindex_provider.core.leases import current
 from airflow_reindex_provider.core.model import Checkpoint, Generation, Position, Size
 from airflow_reindex_provider.core.progress import utc_now
@@ -17,7 +17,6 @@ from airflow_reindex_provider.stream import Stream
 
 MOST_PARKED = 100
 """Parked documents that are told with their reasons, those that are tried next first; all of them are counted."""
-_STAMP = re.compile(r"\d{8}t\d{6}$")
 
 
 def standing(stream: Stream, cursor_type: CursorType | None = None) -> dict[str, Any]:
@@ -103,21 +102,12 @@ def _told(generation: Generation, sizes: Mapping[str, Size], fresh_until: str | 
         "name": generation.name,
         "live": generation.live,
         "served": generation.served,
-        "made_at": _made_at(generation.name),
+        "made_at": made.isoformat() if (made := made_at(generation.name)) else None,
         "fresh_until": fresh_until,
         "documents": size.documents if size else None,
         "documents_estimated": size.estimated if size else False,
         "bytes": size.bytes if size else None,
     }
-
-
-def _made_at(name: str) -> str | None:
-    """None of a name that ends in no time, as that of a generation that was not made by us."""
-    stamp = _STAMP.search(name)
-    try:
-        return datetime.strptime(stamp[0], "%Y%m%dt%H%M%S").replace(tzinfo=UTC).isoformat() if stamp else None
-    except ValueError:
-        return None
 
 
 def _where(stream: Stream, checkpoint: Checkpoint) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from itertools import chain
 
@@ -23,6 +23,18 @@ def purge_tombstones(*streams: Stream, older_than: timedelta, conn_id: str | Non
     :param older_than: at least this old. :param conn_id: a connection that may delete there; default: the source's own.
     :raises ConfigurationError: the streams read different tables, or a generation has no checkpoint yet.
     """
+    sources, limit, parked = _purgeable(streams, older_than)
+    return sum(source.purge_tombstones(below=limit, keep=parked, conn_id=conn_id) for source in sources)
+
+
+def count_purgeable(*streams: Stream, older_than: timedelta) -> int:
+    """How many :func:`purge_tombstones` would delete; writes nothing, and needs no other connection than the source's own."""
+    sources, limit, parked = _purgeable(streams, older_than)
+    return sum(source.count_tombstones(below=limit, keep=parked) for source in sources)
+
+
+def _purgeable(streams: Sequence[Stream], older_than: timedelta) -> tuple[Sequence[PostgresSource], str, Sequence[Key]]:
+    """The sources that differ, the cursor value below which its tombstones may go, and the keys whose tombstones stay."""
     sources = [s.source for s in streams if isinstance(s.source, PostgresSource) and s.source.records_deletions]
     if len(sources) < max(1, len(streams)) or len({(s.conn_id, s.tombstone_table) for s in sources}) > 1:
         raise ConfigurationError("purge_tombstones: name the streams that read one table of tombstones, at least one.")
@@ -37,8 +49,7 @@ def purge_tombstones(*streams: Stream, older_than: timedelta, conn_id: str | Non
                 stream.name, target=target, store=stream.checkpoint, cursor_type=schema.cursor_type, limit=limit
             )
         parked |= waiting
-    differing = {str(s.serialize()): s for s in sources}.values()
-    return sum(s.purge_tombstones(below=limit, keep=sorted(parked), conn_id=conn_id) for s in differing)
+    return list({str(s.serialize()): s for s in sources}.values()), limit, sorted(parked)
 
 
 def _with_indexes(stream: Stream) -> Iterator[Stream]:

@@ -51,6 +51,10 @@ class GenerationGoneError(ConfigurationError):
     """The generation that a run was planned for has been dropped since; start a new run, which plans for the live one."""
 
 
+class NotPassedYetError(ConfigurationError):
+    """A generation has still to read what was to be forgotten; try again once its load has ended."""
+
+
 class VerificationError(ConfigurationError):
     """A rebuilt generation is not what the source says it should be; it was not promoted, and the live one serves on."""
 

@@ -50,7 +50,7 @@ def acquire(
     """
     for attempt in range(_TRIES):
         stored = store.load(stream, LEASE)
-        held = _held(stored)
+        held = lease_in(stored)
         wanted = Lease(stream, holder, purpose, now, now + ttl)
         if held is not None and held.holder == holder:
             wanted = replace(wanted, since=held.since, until=max(held.until, wanted.until))
@@ -79,7 +79,7 @@ def release(store: CheckpointStore, stream: str, *, holder: str) -> None:
 
 def current(store: CheckpointStore, stream: str) -> Lease | None:
     """Whoever took the lease last and did not give it back; it may have run out."""
-    return _held(store.load(stream, LEASE))
+    return lease_in(store.load(stream, LEASE))
 
 
 class Keeper:
@@ -132,7 +132,8 @@ def _kept(stored: Checkpoint, lease: Lease) -> Checkpoint:
     )
 
 
-def _held(stored: Checkpoint) -> Lease | None:
+def lease_in(stored: Checkpoint) -> Lease | None:
+    """The lease that is kept where a checkpoint has its generation; it may have run out."""
     if stored.position is None or len(stored.position.key) != 3:
         return None
     purpose, holder, since = stored.position.key

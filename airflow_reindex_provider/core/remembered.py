@@ -37,6 +37,12 @@ class Remembered:
     generation: str
     identity: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def table(self) -> tuple[str, ...] | None:
+        """What tells the source's table from all others; None where that is not known."""
+        told = tuple(self.identity[name] for name in _SAME if name in self.identity)
+        return told if len(told) == len(_SAME) else None
+
 
 class Memory:
     """Of one stream, while a run of it is planned. :ivar known: None where nothing is remembered yet."""
@@ -46,7 +52,7 @@ class Memory:
         self._stream = stream
         self._route = route
         self._stored = store.load(stream, STREAM)
-        self.known = _read(self._stored)
+        self.known = remembered_in(self._stored)
 
     def require_same(self, survey: Callable[[], Survey]) -> None:
         """:param survey: asked only where the source goes by another name.
@@ -123,7 +129,10 @@ def _texts(known: Remembered) -> Iterator[str]:
         yield f"of {name}={value}"
 
 
-def _read(stored: Checkpoint) -> Remembered | None:
+def remembered_in(stored: Checkpoint) -> Remembered | None:
+    """None where something else is kept there, or a form of another version."""
+    if stored.generation != STREAM:
+        return None
     if stored.position is None or stored.position.cursor != _FORM:
         return None
     texts = dict(text.partition("=")[::2] for text in stored.position.key)

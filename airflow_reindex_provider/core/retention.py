@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from airflow_reindex_provider.core.cursors import CursorType
-from airflow_reindex_provider.core.errors import ConfigurationError
+from airflow_reindex_provider.core.errors import NotPassedYetError
 from airflow_reindex_provider.core.model import Key
 from airflow_reindex_provider.core.protocols import CheckpointStore, TargetSession
 
@@ -17,13 +17,13 @@ def passed(
     Previous generations count too: a rollback reads on from their own checkpoints. A generation that is made after this began
     is empty, and reads from a horizon that lies at or past every checkpoint.
 
-    :raises ConfigurationError: a generation has no checkpoint yet.
+    :raises NotPassedYetError: a generation has no checkpoint yet.
     """
     parked: set[Key] = set()
     for generation in target.generations():
         checkpoint = store.load(stream, generation.name)
         if checkpoint.position is None:
-            raise ConfigurationError(
+            raise NotPassedYetError(
                 f"Stream {stream!r}: generation {generation.name!r} has no checkpoint yet, so it may need every recorded"
                 " deletion. Let the run that loads it finish, then purge again."
             )

@@ -8,9 +8,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pendulum
-from airflow.sdk import DAG, Param
+from airflow.providers.standard.operators.empty import EmptyOperator
+from airflow.sdk import DAG, Param, TriggerRule
 
 from airflow_reindex_provider.operators.base import DEFAULT_RETRIES, RETRY_POLICY
+from airflow_reindex_provider.operators.failures import TellFailureOperator
 from airflow_reindex_provider.operators.index import MAP_INDEX_TEMPLATE
 from airflow_reindex_provider.stream import Stream
 
@@ -62,6 +64,8 @@ class StreamDag(DAG):
     :param start_date: default 2000-01-01. :param catchup: default False: one run brings all that was missed.
     :param pool: pool of the mapped tasks; default: Airflow's.
     :param task_args: further arguments of all operators, like ``retries`` or ``queue``.
+    :param tell_failures: tell a failed run as the event ``run.failed``, by two more tasks, neither of which costs a run that is
+        well a process; default False.
     :param kwargs: further arguments of the Dag; ``max_active_runs`` is 1 unless given, ``params`` and ``tags`` are added to
         its own.
     """
@@ -79,6 +83,7 @@ class StreamDag(DAG):
         catchup: bool = False,
         pool: str | None = None,
         task_args: dict[str, Any] | None = None,
+        tell_failures: bool = False,
         prefix: str,
         form: dict[str, Param],
         max_active: int,
@@ -96,4 +101,19 @@ class StreamDag(DAG):
             **kwargs,
         )
         with self:
-            make_tasks(Tasks(stream=stream, max_active=max_active, pool=pool, task_args=task_args))
+            tasks = Tasks(stream=stream, max_active=max_active, pool=pool, task_args=task_args)
+            make_tasks(tasks)
+            if tell_failures:
+                _tell_failures(self, tasks)
+
+
+def _tell_failures(dag: DAG, tasks: Tasks) -> None:
+    """A run is as its last tasks are: one of them tells, and succeeds; the other one ends as those before it did."""
+    of_run = list(dag.tasks)
+    last = [task for task in of_run if not task.downstream_task_ids]
+    failed = TellFailureOperator(task_id="tell_failure", of_task_ids=[task.task_id for task in of_run], **tasks.all)
+    ended = EmptyOperator(task_id="ended", trigger_rule=TriggerRule.NONE_FAILED)
+    for task in of_run:
+        failed.set_upstream(task)
+    for task in last:
+        ended.set_upstream(task)

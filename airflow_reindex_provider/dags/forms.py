@@ -146,3 +146,20 @@ SWEEP_PARAMS: dict[str, Param] = {
     "wait": WAIT_PARAM,
 }
 """Trigger form of a sweep."""
+
+MAINTENANCE_PARAMS: dict[str, Param] = {
+    "dry_run": Param(
+        None,
+        type=["boolean", "null"],
+        title="Dry run",
+        description="List what would go, and drop nothing. Empty: so it is until a run of this Dag has succeeded.",
+    ),
+    "gone": Param(
+        None,
+        type=["array", "null"],
+        items={"type": "string"},
+        title="Streams that are gone",
+        description="Names, one a line: all that was made for them goes. A stream that no Dag names is left alone otherwise.",
+    ),
+}
+"""Trigger form of a clean-up."""

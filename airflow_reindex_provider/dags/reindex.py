@@ -67,7 +67,7 @@ class ReindexDag(StreamDag):
         kwargs.setdefault("doc_md", _doc_md(stream))
         super().__init__(
             stream,
-            schedule=_with_data_intervals(schedule),
+            schedule=with_data_intervals(schedule),
             prefix="reindex",
             form={**WINDOW_PARAMS, **ACTION_PARAMS},
             max_active=max_active_batches,
@@ -92,7 +92,7 @@ def _tasks(of: Tasks) -> tuple[ExtractChangesOperator, Any, CheckpointOperator]:
     return extract, index, checkpoint
 
 
-def _with_data_intervals(schedule: Any) -> Any:
+def with_data_intervals(schedule: Any) -> Any:
     """A cron string or timedelta alone gives runs of no width in Airflow 3, which a backfill could not fill."""
     if isinstance(schedule, timedelta):
         return DeltaDataIntervalTimetable(schedule)

@@ -18,6 +18,7 @@ from airflow_reindex_provider.core.model import Batch, Mode
 from airflow_reindex_provider.core.planning import is_superseded
 from airflow_reindex_provider.core.progress import Progress
 from airflow_reindex_provider.core.protocols import TargetSession
+from airflow_reindex_provider.events import Event, tell_event
 from airflow_reindex_provider.hooks.progress import ReindexProgressHook
 from airflow_reindex_provider.operators.publishing import publish_failure, publish_retry
 from airflow_reindex_provider.stream import Stream
@@ -49,6 +50,8 @@ class StreamOperator(BaseOperator):
     """What its Dag does for the stream, one of ``control.carried.ROLES``; None of a task that does not say so."""
     mode: ClassVar[Mode] = Mode.INCREMENTAL
     """What its metrics are of."""
+    tells_events: ClassVar[bool] = False
+    """Whether it tells what happens as events of the stream."""
     _stopping = False
     _progress: Progress | None = None
 
@@ -62,12 +65,21 @@ class StreamOperator(BaseOperator):
             # By its asset the stream is found among all Dags.
             kwargs["inlets"].append(stream.asset)
             kwargs["doc_json"] = carried(stream, self.role)
+        if self.tells_events:
+            kwargs["outlets"] = [*(kwargs.get("outlets") or []), stream.events]
+            if stream.asset not in kwargs["inlets"]:
+                # Whoever watches the stream reads in its state why a task failed.
+                kwargs["inlets"].append(stream.asset)
         super().__init__(**kwargs)
         self.stream = stream
 
     def stream_of(self, group: str | None) -> Stream:
         """The stream of one group; None is for a stream without groups."""
         return self.stream if group is None else self.stream.of_group(group)
+
+    def tell_event(self, context: Context, event: Event, **figures: Any) -> None:
+        """To be recorded by Airflow once the task has succeeded; see ``events``."""
+        tell_event(context, event, stream=self.stream.name, **figures)
 
     def on_kill(self) -> None:
         self._stopping = True

@@ -16,6 +16,7 @@ from airflow_reindex_provider.core.model import BatchResult, Mode, Plan
 from airflow_reindex_provider.core.published import ACTION_KEY, OUTCOME_KEY, PLAN_KEY
 from airflow_reindex_provider.core.running.settling import Outcome, require_complete, settle
 from airflow_reindex_provider.core.running.settling_groups import GroupOutcomes, require_all, settle_groups
+from airflow_reindex_provider.events import Event, with_names
 from airflow_reindex_provider.operators.acting import asked_of
 from airflow_reindex_provider.operators.base import StreamOperator, close_progress, results_of
 from airflow_reindex_provider.operators.measuring import Measured
@@ -46,6 +47,7 @@ class CheckpointOperator(StreamOperator):
     """
 
     role = REINDEX
+    tells_events = True
 
     def __init__(self, *, stream: Stream, extract_task_id: str, index_task_id: str, **kwargs: Any) -> None:
         kwargs.setdefault("trigger_rule", TriggerRule.ALL_DONE)
@@ -93,15 +95,16 @@ class CheckpointOperator(StreamOperator):
         ti.xcom_push(key=OUTCOME_KEY, value=report)
         mode = Mode(report["mode"])
         if isinstance(outcome, GroupOutcomes):
-            publish_standing_of_groups(context, stream, outcome, mode)
+            standing = publish_standing_of_groups(context, stream, outcome, mode)
         else:
-            publish_standing(context, stream, outcome.plan.cursor_type, mode)
+            standing = publish_standing(context, stream, outcome.plan.cursor_type, mode)
         Measured(stream, mode).run(context, report)
         if isinstance(outcome, GroupOutcomes):
             require_all(outcome)
         else:
             require_complete(outcome)
-        context["outlet_events"][stream.asset].extra = report
+        told = {**report, "fresh_until": standing and standing["fresh_until"]}
+        context["outlet_events"][stream.asset].extra = with_names(context, Event.RUN_COMPLETED, stream.name, told)
         return report
 
     def _settle(self, plan: Plan, results: Sequence[BatchResult], *, run: str) -> Outcome:

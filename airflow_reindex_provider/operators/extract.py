@@ -15,6 +15,7 @@ from airflow_reindex_provider.core.planning import make_plan
 from airflow_reindex_provider.core.protocols import PlanningSource, SourceSession
 from airflow_reindex_provider.core.published import ACTION_KEY, PLAN_KEY
 from airflow_reindex_provider.core.windows import Request
+from airflow_reindex_provider.events import Event
 from airflow_reindex_provider.operators.acting import Asked, asked_of
 from airflow_reindex_provider.operators.base import StreamOperator, is_true, tell
 from airflow_reindex_provider.operators.conf import require_known
@@ -35,6 +36,8 @@ class ExtractChangesOperator(StreamOperator):
     What the run stands for: the window of the arguments, where they are given; the data interval, in a backfill; else
     everything between the checkpoint and the horizon. The plan without its batches is the XCom ``reindex_plan``.
 
+    A run that has something to index is the event ``run.started``.
+
     A run whose conf has an ``action`` does that instead, and returns no batches; the answer is the XCom ``reindex_action``. See
     ``control.acts`` for what there is.
 
@@ -45,6 +48,7 @@ class ExtractChangesOperator(StreamOperator):
     """
 
     template_fields: Sequence[str] = ("window_start", "window_end", "plan_only")
+    tells_events = True
 
     def __init__(
         self,
@@ -78,6 +82,10 @@ class ExtractChangesOperator(StreamOperator):
                 self._tell(plan)
                 Measured(stream, plan.mode).plan(plan)
         context["ti"].xcom_push(key=PLAN_KEY, value=plan.to_json())
+        if plan.batches and not plan.dry_run:
+            figures = {"mode": str(plan.mode), "rows": plan.rows, "batches": len(plan.batches), "held_by": plan.held_by}
+            index = f"{self.task_id.removesuffix('extract')}index"
+            self.tell_event(context, Event.RUN_STARTED, **figures, index_task_id=index)
         return [] if plan.dry_run else [batch.to_json() for batch in plan.batches]
 
     def _do(self, context: Context, asked: Asked) -> None:

@@ -26,27 +26,36 @@ log = logging.getLogger(__name__)
 _MOST_CHARS = 2000
 
 
-def publish_standing(context: Context, stream: Stream, cursor_type: CursorType | None, mode: Mode) -> None:
+def publish_standing(
+    context: Context, stream: Stream, cursor_type: CursorType | None, mode: Mode
+) -> dict[str, Any] | None:
     """The XCom ``reindex_standing``, and what is measured of it; of a stream with groups its runs tell, which have met them all.
 
-    :param cursor_type: where a plan has it; None asks the source."""
-    if not stream.has_groups:
-        _publish_standing(context, stream, mode, lambda: standing(stream, cursor_type or _cursor_type(stream)))
+    :param cursor_type: where a plan has it; None asks the source.
+    :returns: what was published; None where it was not."""
+    if stream.has_groups:
+        return None
+    return _publish_standing(context, stream, mode, lambda: standing(stream, cursor_type or _cursor_type(stream)))
 
 
-def publish_standing_of_groups(context: Context, stream: Stream, run: GroupOutcomes, mode: Mode) -> None:
+def publish_standing_of_groups(
+    context: Context, stream: Stream, run: GroupOutcomes, mode: Mode
+) -> dict[str, Any] | None:
     """The same of a stream with groups, as a run has left them."""
-    _publish_standing(context, stream, mode, lambda: standing_of_groups(stream, run))
+    return _publish_standing(context, stream, mode, lambda: standing_of_groups(stream, run))
 
 
-def _publish_standing(context: Context, stream: Stream, mode: Mode, make: Callable[[], dict[str, Any]]) -> None:
+def _publish_standing(
+    context: Context, stream: Stream, mode: Mode, make: Callable[[], dict[str, Any]]
+) -> dict[str, Any] | None:
     try:
         record = make()
         context["ti"].xcom_push(key=STANDING_KEY, value=record)
     except Exception as error:
         log.warning("How stream %r stands was not published: %s", stream.name, error)
-    else:
-        Measured(stream, mode).standing(record)
+        return None
+    Measured(stream, mode).standing(record)
+    return record
 
 
 def publish_retry(context: Any) -> None:
@@ -81,5 +90,16 @@ def _publish_failure(context: Any, *, again: bool) -> None:
     value = {"stream": task.stream.name, "message": message, "try_number": ti.try_number, "at": at}
     try:
         ti.xcom_push(key=FAILURE_KEY, value=value)
+        if task.tells_events and not again:
+            _keep_failure(context, {**value, "dag_id": ti.dag_id, "run_id": ti.run_id, "task_id": ti.task_id})
     except Exception as failed:
         log.warning("Why the task failed was not published: %s", failed)
+
+
+def _keep_failure(context: Any, failure: dict[str, Any]) -> None:
+    """In the state of the stream's asset, where a watch finds it without knowing the run. Of several in one run the first one
+    says why; the others fail for it."""
+    state = context["asset_state_store"][context["task"].stream.asset]
+    kept = state.get(FAILURE_KEY)
+    if not isinstance(kept, dict) or (kept.get("dag_id"), kept.get("run_id")) != (failure["dag_id"], failure["run_id"]):
+        state.set(FAILURE_KEY, failure)

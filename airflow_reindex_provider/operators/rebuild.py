@@ -27,6 +27,7 @@ from airflow_reindex_provider.core.rebuilding.steps import (
 from airflow_reindex_provider.core.rebuilding.verifying import verify
 from airflow_reindex_provider.core.running.settling import require_complete
 from airflow_reindex_provider.core.running.throttle import Throttle
+from airflow_reindex_provider.events import Event
 from airflow_reindex_provider.operators.base import close_progress, lease_of, results_of, tell
 from airflow_reindex_provider.operators.checkpoint import settled
 from airflow_reindex_provider.operators.conf import require_known
@@ -72,6 +73,7 @@ class PrepareRebuildOperator(LeasingOperator):
 
     role = REBUILD
     mode = Mode.REBUILD
+    tells_events = True
     template_fields: Sequence[str] = ("group", "wait", "rollback_to")
 
     def __init__(self, *, rollback_to: str | None = None, **kwargs: Any) -> None:
@@ -103,15 +105,12 @@ class PrepareRebuildOperator(LeasingOperator):
                 sizes=stream.sizes if self.group is None else ONE_BATCH,
             )
         tell(f"Stream {plan.stream!r}", plan.held_by, plan.warnings)
-        self.log.info(
-            "Stream %r: %s rows in %d batches go into generation %s.",
-            stream.name,
-            f"{plan.rows:,}",
-            len(plan.batches),
-            plan.generation,
-        )
+        said = f"{plan.rows:,} rows in {len(plan.batches)} batches"
+        self.log.info("Stream %r: %s go into generation %s.", stream.name, said, plan.generation)
         ti.xcom_push(key=GENERATION_KEY, value=plan.generation)
         ti.xcom_push(key=PLAN_KEY, value=plan.to_json())
+        figures = {"generation": plan.generation, "rows": plan.rows, "batches": len(plan.batches)}
+        self.tell_event(context, Event.REBUILD_STARTED, group=self.group, **figures)
         return [batch.to_json() for batch in plan.batches]
 
 
@@ -316,7 +315,10 @@ class ApproveSwapOperator(ApprovalOperator):
 
 
 class PromoteOperator(RebuildOperator):
-    """Brings the generation up to date once more, points the public name at it in one atomic step, and reads on from there."""
+    """Brings the generation up to date once more, points the public name at it in one atomic step, and reads on from there.
+    That is the event ``swap.completed`` or ``rollback.completed``."""
+
+    tells_events = True
 
     def execute(self, context: Context) -> dict[str, Any]:
         stream = self.own
@@ -325,7 +327,11 @@ class PromoteOperator(RebuildOperator):
             carried = promote(stream.name, generation, source=source, target=target, store=stream.checkpoint)
         self.log.info("Generation %s of stream %r is served now.", generation, stream.name)
         # The one before may have been a run ahead.
-        return {**self.bring_up_to_date(context).to_json(), "carried_over": carried}
+        done = {**self.bring_up_to_date(context).to_json(), "carried_over": carried}
+        event = Event.SWAP_COMPLETED if self.plan(context) is not None else Event.ROLLBACK_COMPLETED
+        figures = {name: done[name] for name in ("generation", "processed", "carried_over", "parked")}
+        self.tell_event(context, event, group=self.group, **figures)
+        return done
 
 
 class RetireOperator(RebuildOperator):

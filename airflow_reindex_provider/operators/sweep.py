@@ -10,7 +10,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_reindex_provider.control.carried import SWEEP
 from airflow_reindex_provider.core.errors import TooManyDeletesError
-from airflow_reindex_provider.core.model import Mode
+from airflow_reindex_provider.core.model import Counts, Mode
 from airflow_reindex_provider.core.progress import Progress
 from airflow_reindex_provider.core.published import BUSY_KEY, SWEEP_KEY, SWEEP_PLAN_KEY
 from airflow_reindex_provider.core.sweeping.allowing import allow
@@ -24,6 +24,7 @@ from airflow_reindex_provider.core.sweeping.records import (
     SweepReport,
 )
 from airflow_reindex_provider.core.sweeping.repairing import RepairResult
+from airflow_reindex_provider.events import Event
 from airflow_reindex_provider.operators.base import (
     StreamOperator,
     close_progress,
@@ -225,11 +226,13 @@ class RepairKeysOperator(SweepOperator):
 
 class SweepReportOperator(SweepOperator):
     """Closes a sweep: gives the lease back, and tells its report as the XCom ``reindex_sweep`` and a table in the log. Runs
-    whatever became of the others, and fails where the sweep is not complete.
+    whatever became of the others, and fails where the sweep is not complete; else it is the event ``sweep.completed``.
 
     :param compare_task_id: the mapped comparison. :param repair_task_id: the mapped repair.
     :param allow_task_id: what is between them.
     """
+
+    tells_events = True
 
     def __init__(self, *, compare_task_id: str, allow_task_id: str, repair_task_id: str, **kwargs: Any) -> None:
         kwargs.setdefault("trigger_rule", TriggerRule.ALL_DONE)
@@ -268,6 +271,8 @@ class SweepReportOperator(SweepOperator):
                 f"Stream {plan.stream!r}: the sweep is not complete, {len(compared)} of {len(ranges)} ranges were compared and"
                 f" {len(repaired)} of {len(jobs or ())} repaired. The failed tasks' logs say why; what was repaired is kept."
             )
+        names = ("dry_run", "rows", *Difference, "repairs", *Counts().to_json(), "spared")
+        self.tell_event(context, Event.SWEEP_COMPLETED, **{str(name): report[name] for name in names})
         return report
 
     def _tell(self, compared: Compared, done: RepairResult) -> None:

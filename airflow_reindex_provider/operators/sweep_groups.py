@@ -13,6 +13,7 @@ from airflow_reindex_provider.core.progress import Progress
 from airflow_reindex_provider.core.published import SWEEP_KEY
 from airflow_reindex_provider.core.sweeping.allowing import allow
 from airflow_reindex_provider.core.sweeping.records import Difference
+from airflow_reindex_provider.events import Event
 from airflow_reindex_provider.operators.base import close_progress, is_true, tell
 from airflow_reindex_provider.operators.groups import AllGroupsOperator
 from airflow_reindex_provider.operators.measuring import Measured
@@ -74,6 +75,7 @@ class SweepGroupsReportOperator(AllGroupsOperator):
     names it."""
 
     role = SWEEP
+    tells_events = True
 
     def execute(self, context: Context) -> dict[str, Any]:
         swept, busy = self.by_group(context), self.busy(context)
@@ -108,4 +110,6 @@ class SweepGroupsReportOperator(AllGroupsOperator):
                 f" {', '.join(map(repr, failed))}. The others are swept. The failed tasks' logs say why; what was repaired is"
                 " kept."
             )
+        counts = {name: report[name] for name in names}
+        self.tell_event(context, Event.SWEEP_COMPLETED, dry_run=any(r["dry_run"] for r in results), **counts)
         return report

@@ -6,6 +6,7 @@ They keep all promises of their protocols, so rules, transforms and custom parts
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from threading import Lock
 from typing import Any
@@ -30,7 +31,7 @@ __all__ = [
 
 
 class MemoryCheckpoint:
-    """A checkpoint store with compare-and-set; conforms to ``CheckpointStore``.
+    """A checkpoint store with compare-and-set; conforms to ``ListingStore``.
 
     :ivar texts: what is stored, JSON as in the other stores, by (stream, generation); to be looked at or spoilt.
     """
@@ -65,6 +66,9 @@ class MemoryCheckpoint:
 
     def reset(self, stream: str, generation: str) -> None:
         self.texts.pop((stream, generation), None)
+
+    def kept(self) -> Iterator[Checkpoint]:
+        yield from [self.load(*place) for place in sorted(self.texts)]
 
     def where(self, stream: str, generation: str) -> str:
         return f"It is kept in memory; reset it with reset({stream!r}, {generation!r})."

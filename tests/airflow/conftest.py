@@ -71,6 +71,12 @@ def held(postgres: EmbeddedPostgres) -> Database:
 
 
 @pytest.fixture(scope="session")
+def stalled(postgres: EmbeddedPostgres) -> Database:
+    """The same, for another one: connection `stalled_db`."""
+    return postgres.create_database("stalled", conn_id="stalled_db")
+
+
+@pytest.fixture(scope="session")
 def search(postgres: EmbeddedPostgres) -> Database:
     """The target of the Dags: connection `search_db`. Shared by all tests: each uses names of its own."""
     return postgres.create_database("search", conn_id="search_db")
@@ -102,6 +108,7 @@ def airflow(
     shop: Database,
     late: Database,
     held: Database,
+    stalled: Database,
     search: Database,
     shipments: Path,
     brakes: Path,
@@ -123,7 +130,7 @@ def airflow(
         tmp_path_factory.mktemp("airflow"),
         dag_folders={"examples": _HERE.parents[1] / "dags", "tests": _HERE / "dags"},
         postgres=postgres,
-        env=shop.env | late.env | held.env | search.env | settings | engines,
+        env=shop.env | late.env | held.env | stalled.env | search.env | settings | engines,
     ) as running:
         yield running
 

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import attrs
+from airflow.providers.smtp.notifications.smtp import SmtpNotifier
 from airflow.sdk import DAG, Asset, CronDataIntervalTimetable, ExceptionRetryPolicy, Param, RetryAction, RetryRule, task
 
 from airflow_reindex_provider import (
@@ -19,6 +20,7 @@ from airflow_reindex_provider import (
     FunctionEmbedder,
     IndexBatchOperator,
     LangChainEmbedder,
+    MaintenanceDag,
     OpenAIEmbedder,
     OpenSearchTarget,
     Parent,
@@ -34,6 +36,8 @@ from airflow_reindex_provider import (
     TableCheckpoint,
     Through,
     VariableCheckpoint,
+    Watch,
+    WatchDag,
     WordLlamaEmbedder,
 )
 from airflow_reindex_provider.core.embedding.embedder import Identity, Limits
@@ -272,6 +276,7 @@ EVERY = {
     "start_date": datetime(2026, 1, 1, tzinfo=UTC),
     "catchup": True,
     "pool": "narrow",
+    "tell_failures": True,
     "task_args": {
         "retries": 5,
         "retry_policy": PATIENT,
@@ -315,6 +320,43 @@ for name in ("grouped", "full"):
         max_wait=timedelta(0),
         **EVERY,
     )
+
+MaintenanceDag(
+    streams=list(STREAMS.values()),
+    dag_id="maintain",
+    schedule="@weekly",
+    retain=2,
+    older_than=timedelta(days=3),
+    tombstones_older_than=timedelta(days=9),
+    owners={CONN: "shop_owner"},
+    gone=["old", "older"],
+    start_date=datetime(2026, 1, 1, tzinfo=UTC),
+    catchup=True,
+    task_args=EVERY["task_args"],
+    params={"more": Param("value", type="string")},
+    tags={"some", "tags", "in", "a", "set"},
+)
+
+WatchDag(
+    watched=[
+        Watch(
+            STREAMS["full"],
+            fresh_within=timedelta(minutes=1),
+            longest_run=timedelta(hours=1),
+            stuck_after=None,
+            most_parked=3,
+            longest_wait=timedelta(hours=3),
+            swept_within=timedelta(days=8),
+            dag_id="reindex_full",
+        )
+    ],
+    notifiers=[SmtpNotifier(to="somebody@example.org", subject="{{ reindex.subject }}")],
+    dag_id="watch",
+    schedule="@hourly",
+    start_date=datetime(2026, 1, 1, tzinfo=UTC),
+    catchup=True,
+    task_args=EVERY["task_args"],
+)
 
 with DAG("by_hand", schedule=CronDataIntervalTimetable("@daily", timezone="UTC"), params=WINDOW_PARAMS):
     stream = STREAMS["full"]

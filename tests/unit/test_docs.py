@@ -263,6 +263,7 @@ def test_progress_record_is_documented() -> None:
         ("docs/rebuild.md", "REBUILD_PARAMS"),
         ("docs/groups.md", "GROUP_REBUILD_PARAMS"),
         ("docs/sweep.md", "SWEEP_PARAMS"),
+        ("docs/maintenance.md", "MAINTENANCE_PARAMS"),
     ],
 )
 def test_trigger_forms_are_documented(page: str, form: str) -> None:

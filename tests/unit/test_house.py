@@ -16,6 +16,7 @@ LAYERS = (
     {"core"},
     {"databases"},
     {"sources", "targets", "checkpoints", "embedders"},
+    {"events"},
     {"stream"},
     {"hooks", "triggers", "control"},
     {"operators"},

@@ -6,6 +6,7 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, TaskDeferred
@@ -63,13 +64,14 @@ def context_of(run_type: str = "scheduled", waited: timedelta = timedelta(0), fo
         dag_id="sweep_items",
         run_id=f"{run_type}__2",
         map_index=-1,
+        try_number=1,
         start_date=datetime.now(UTC) - waited,
         pushed={},
         going_on=[OTHER],
         found=found or {},
     )
     run = SimpleNamespace(run_type=run_type)
-    return {"ti": ti, "dag_run": run, "params": {"promote": "wait"}, "run_id": ti.run_id, "outlet_events": {}}
+    return {"ti": ti, "dag_run": run, "params": {"promote": "wait"}, "run_id": ti.run_id, "outlet_events": MagicMock()}
 
 
 def taken(stream: Stream, context: Any, **options: Any) -> None:
@@ -236,7 +238,7 @@ def test_a_sweep_of_groups_of_which_some_are_held(swept: list, why: list, ends: 
     """Those are left alone and named; the others are swept."""
     names = ("rows", "indexed", "listed", "missing", "stale", "changed", "orphaned", "newer", "repairs", "spared")
     counts = ("created", "updated", "deleted", "noops", "version_conflicts", "failures")
-    done = {"group": "b", "held_by": None, "warnings": [], **dict.fromkeys([*names, *counts], 1)}
+    done = {"group": "b", "held_by": None, "warnings": [], "dry_run": False, **dict.fromkeys([*names, *counts], 1)}
     found = {
         ("sweep", "return_value"): [None, done if "b" in swept else None],
         ("sweep", BUSY_KEY): why,

@@ -2,7 +2,7 @@
 
 from airflow_reindex_provider.core.model.checkpoints import Checkpoint, Parked
 from airflow_reindex_provider.core.model.findings import Finding, Level
-from airflow_reindex_provider.core.model.plans import Batch, BatchResult, Generation, Plan, Size
+from airflow_reindex_provider.core.model.plans import Batch, BatchResult, Generation, Marked, Plan, Size
 from airflow_reindex_provider.core.model.rows import (
     Chunk,
     Counts,
@@ -35,6 +35,7 @@ __all__ = [
     "Key",
     "Level",
     "Look",
+    "Marked",
     "Mode",
     "Outliers",
     "Parked",

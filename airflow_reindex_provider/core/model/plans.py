@@ -128,6 +128,21 @@ class Generation:
 
 
 @dataclass(frozen=True, slots=True)
+class Marked:
+    """Something at a target that carries this package's mark.
+
+    :ivar kind: ``view``, ``generation`` or ``alias``. :ivar stream: whose it says that it is. :ivar name: as the target has it.
+    :ivar bytes: of disk; None where it has none of its own. :ivar stray: whether it stands where nothing of that stream uses it.
+    """
+
+    kind: str
+    stream: str
+    name: str
+    bytes: int | None = None
+    stray: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Size:
     """Of a generation, as far as the engine knows it without reading it. :ivar documents: None where it does not know; those that
     are remembered as deleted may be among them. :ivar estimated: whether that is a guess. :ivar bytes: on its disk."""

@@ -52,8 +52,8 @@ ALTER TABLE {table} ENABLE ALWAYS TRIGGER {update};
 ALTER TABLE {table} ENABLE ALWAYS TRIGGER {truncate};
 """
 # See sources/sql/parts.py for why a document's version is not lowered by it.
-_PURGE = """
-DELETE FROM {losses} AS l WHERE l.{cursor} < {below} AND (
+_OLD = """
+FROM {losses} AS l WHERE l.{cursor} < {below} AND (
   EXISTS (SELECT FROM {losses} AS m WHERE {same_loss} AND (m.{cursor}, m.ctid) > (l.{cursor}, l.ctid))
   OR EXISTS (SELECT FROM {table} AS t WHERE {same_row} AND t.{cursor} >= l.{cursor})
   OR NOT EXISTS (SELECT FROM {owner} AS o WHERE {same_owner}))
@@ -72,8 +72,8 @@ class Losses(Tombstones):
     FUNCTION: ClassVar[str] = _FUNCTION
     INSTALL: ClassVar[str] = _INSTALL
 
-    def purge(self, below: str, keep: Sequence[Key]) -> sql.Composed:
-        """Deletes those below a cursor value without which no version is another; so no document needs its own kept."""
+    def old(self, below: str, keep: Sequence[Key]) -> sql.Composed:
+        """Those below a cursor value without which no version is another; so no document needs its own kept."""
 
         def same(one: str, columns: tuple[str, ...]) -> sql.Composed:
             pairs = zip(columns, self.source.key, strict=True)
@@ -81,7 +81,7 @@ class Losses(Tombstones):
                 sql.SQL("{} = {}").format(sql.Identifier(one, a), sql.Identifier("l", b)) for a, b in pairs
             )
 
-        return sql.SQL(_PURGE).format(
+        return sql.SQL(_OLD).format(
             losses=self._tombstones,
             table=self._table,
             owner=identifier(self.owner),

@@ -17,6 +17,7 @@ from airflow_reindex_provider.core.model import (
     Finding,
     Format,
     Groups,
+    Horizon,
     Key,
     Look,
     Outliers,
@@ -72,6 +73,17 @@ class PostgresSourceSession:
         found = self._describe()
         with self._asking():
             return looking.look(found, self._connection, since, limit)
+
+    def peek(self, since: Position | None) -> bool:
+        statement = self._relations.changes.exists_since(since)
+        with self._asking():
+            row = self._connection.execute(statement).fetchone()
+        return bool(row and row[0])
+
+    def glance(self) -> Horizon:
+        found = self._describe()
+        with self._asking():
+            return horizon.glance(found.description, found.changes, self._connection)
 
     def check(self) -> Iterator[Finding]:
         with self._asking():

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_reindex_provider.core.errors import ConfigurationError, HorizonError
 from airflow_reindex_provider.core.model import Format, Key
@@ -14,6 +14,7 @@ from airflow_reindex_provider.databases.postgres.settings import READER_TAG
 from airflow_reindex_provider.sources.postgres.definition import PostgresDefinition
 
 if TYPE_CHECKING:
+    import psycopg
     from psycopg import sql
 
     from airflow_reindex_provider.sources.postgres.session import PostgresSourceSession
@@ -93,6 +94,10 @@ class PostgresSource(PostgresDefinition):
         """
         return self._execute(lambda tombstones: tombstones.purge(below, keep), conn_id)
 
+    def count_tombstones(self, *, below: str, keep: Sequence[Key] = ()) -> int:
+        """How many :meth:`purge_tombstones` would delete, asked over the source's own connection."""
+        return sum(tombstones.count(below, keep) for tombstones in self._tombstones())
+
     def _execute(self, statement: Callable[[Tombstones], str | sql.Composed], conn_id: str | None) -> int:
         """For all tables in one transaction; returns how many rows changed."""
         from airflow_reindex_provider.sources.postgres.tombstones import execute
@@ -107,14 +112,25 @@ class PostgresSource(PostgresDefinition):
 
     @contextmanager
     def open(self) -> Iterator[PostgresSourceSession]:
+        with self.connect() as connection:
+            yield self.on(connection)
+
+    @property
+    def shares(self) -> str:
+        """See ``core.watching.WatchableSource``, of this and the two that follow."""
+        return f"postgres {self.conn_id}"
+
+    def connect(self) -> AbstractContextManager[psycopg.Connection[Any]]:
+        return connect(self.conn_id, owner=f"Source {self.label}", tag=READER_TAG, read_only=True)
+
+    def on(self, connection: psycopg.Connection[Any]) -> PostgresSourceSession:
         from airflow_reindex_provider.databases.postgres.transactions import at_server
         from airflow_reindex_provider.sources.postgres.session import PostgresSourceSession
 
-        with connect(self.conn_id, owner=f"Source {self.label}", tag=READER_TAG, read_only=True) as connection:
-            if at_server(connection).standby and self.lag is None:
-                # In whatever a session is opened for: a horizon of the primary says nothing of the rows of a standby.
-                raise HorizonError(
-                    f"{self.label} is a standby, which does not know the primary's open transactions: point the connection at the"
-                    " primary, or state lag (a timedelta, or a number of values, after which no change stays invisible)."
-                )
-            yield PostgresSourceSession(self, connection)
+        if at_server(connection).standby and self.lag is None:
+            # In whatever a session is opened for: a horizon of the primary says nothing of the rows of a standby.
+            raise HorizonError(
+                f"{self.label} is a standby, which does not know the primary's open transactions: point the connection at the"
+                " primary, or state lag (a timedelta, or a number of values, after which no change stays invisible)."
+            )
+        return PostgresSourceSession(self, connection)

@@ -134,6 +134,9 @@ class Relation:
     def exists(self, window: Window) -> sql.Composed:
         return sql.SQL("SELECT EXISTS (SELECT FROM {} WHERE {})").format(self.body, self.within(window))
 
+    def exists_since(self, start: Position | None) -> sql.Composed:
+        return sql.SQL("SELECT EXISTS (SELECT FROM {} WHERE {})").format(self.body, self.since(start))
+
     def count(self, window: Window) -> sql.Composed:
         return sql.SQL("SELECT count(*) FROM {} WHERE {}").format(self.body, self.within(window))
 

@@ -236,14 +236,26 @@ class Tombstones:
 
     def purge(self, below: str, keep: Sequence[Key]) -> sql.Composed:
         """Deletes the tombstones below a cursor value, but for these keys."""
-        statement = sql.SQL("DELETE FROM {} WHERE {} < {}").format(
+        return sql.SQL("DELETE {}").format(self.old(below, keep))
+
+    def count(self, below: str, keep: Sequence[Key]) -> int:
+        """How many :meth:`purge` deletes, asked with the source's own connection."""
+        statement = sql.SQL("SELECT count(*) {}").format(self.old(below, keep))
+        with connect(self.source.conn_id, owner=f"Source {self.source.label}", tag=TAG, read_only=True) as connection:
+            row = connection.execute(statement).fetchone()
+        assert row is not None
+        return int(row[0])
+
+    def old(self, below: str, keep: Sequence[Key]) -> sql.Composed:
+        """FROM and WHERE of what :meth:`purge` deletes."""
+        condition = sql.SQL("FROM {} WHERE {} < {}").format(
             self._tombstones, sql.Identifier(self.source.cursor_field), sql.Literal(below)
         )
         if keep:
             texts = (sql.SQL("{}::text").format(sql.Identifier(n)) for n in self.source.key)
             keys = (sql.SQL("({})").format(sql.SQL(", ").join(map(sql.Literal, key))) for key in keep)
-            statement += sql.SQL(" AND ({}) NOT IN ({})").format(sql.SQL(", ").join(texts), sql.SQL(", ").join(keys))
-        return statement
+            condition += sql.SQL(" AND ({}) NOT IN ({})").format(sql.SQL(", ").join(texts), sql.SQL(", ").join(keys))
+        return condition
 
     def _function(self) -> str:
         source = self.source

@@ -18,6 +18,7 @@ from airflow_reindex_provider.core.model import (
     Format,
     Generation,
     Key,
+    Marked,
     Recalled,
     Schema,
     Size,
@@ -27,7 +28,7 @@ from airflow_reindex_provider.databases.postgres.errors import explained
 from airflow_reindex_provider.databases.postgres.listing import KeyList
 from airflow_reindex_provider.databases.postgres.names import split_name
 from airflow_reindex_provider.databases.postgres.transactions import at_server, transaction
-from airflow_reindex_provider.targets.postgres import checking
+from airflow_reindex_provider.targets.postgres import belongings, checking
 from airflow_reindex_provider.targets.postgres.beside import Beside
 from airflow_reindex_provider.targets.postgres.carrying import carry_over, hold_writes
 from airflow_reindex_provider.targets.postgres.checks import build_index
@@ -82,10 +83,9 @@ class PostgresTargetSession:
     # -- generations
 
     def generations(self) -> Sequence[Generation]:
+        named = {"schema": _quoted(self._schema), "name": self._name, "mark": f'%"{MARK}"%'}
         with self._explained():
-            rows = self._connection.execute(
-                _RELATIONS, {"schema": _quoted(self._schema), "name": self._name, "mark": f'%"{MARK}"%'}
-            ).fetchall()
+            rows = self._connection.execute(_RELATIONS, named).fetchall()
         behind_view: list[int] = []
         own: list[tuple[str, int, bool]] = []
         for name, kind, comment, reads, oid in rows:
@@ -187,15 +187,20 @@ class PostgresTargetSession:
                     self._beside.drop(name)
         log.info("Removed %s with %d generations.", self._target.label, len(generations))
 
+    def marked(self) -> Sequence[Marked]:
+        with self._explained():
+            return belongings.listed(self._connection)
+
+    def unmake(self, marked: Marked) -> bool:
+        with self._explained(), self._alone():
+            return belongings.unmade(self._connection, marked, label=self._target.label)
+
     def count(self, generation: str) -> int:
         with self._explained():
-            row = self._connection.execute(
-                sql.SQL("SELECT count(*) FROM {} WHERE NOT {}").format(
-                    self._identifier(generation), sql.Identifier(DELETED)
-                )
-            ).fetchone()
-        assert row is not None
-        return int(row[0])
+            statement = sql.SQL("SELECT count(*) FROM {} WHERE NOT {}")
+            counted = statement.format(self._identifier(generation), sql.Identifier(DELETED))
+            row = self._connection.execute(counted).fetchone()
+        return int(row[0]) if row else 0
 
     def sizes(self) -> Mapping[str, Size]:
         names = [generation.name for generation in self.generations()]

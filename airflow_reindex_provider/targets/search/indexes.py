@@ -125,7 +125,7 @@ class Indexes:
         """None where there is no such generation."""
         answer = self._calls.call("GET", path(generation) + "?flat_settings=true", missing_ok=True)
         # An alias of this name would answer with what it points at.
-        if not answer or (found := answer.get(generation)) is None or (mark := _mark(found)) is None:
+        if not answer or (found := answer.get(generation)) is None or (mark := mark_of(found)) is None:
             return None
         return Held(generation, found["aliases"], found["mappings"], found["settings"], mark)
 
@@ -144,7 +144,7 @@ class Indexes:
         # A data stream answers with the indexes behind it.
         known = {index if found.get("data_stream") == index else name: found for name, found in answer.items()}
         return [
-            Index(name, aliases.get(index), index in aliases or f"{index}_served" in aliases, _mark(found))
+            Index(name, aliases.get(index), index in aliases or f"{index}_served" in aliases, mark_of(found))
             for name, found in sorted(known.items())
             if index in (aliases := found["aliases"]) or name == index or generation.fullmatch(name)
         ]
@@ -159,6 +159,7 @@ def path(*parts: str) -> str:
     return "".join(f"/{quote(part, safe=',*')}" for part in parts)
 
 
-def _mark(found: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    mark = found["mappings"].get("_meta", {}).get(_MARK)
+def mark_of(found: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """What was noted when the index was made, in the engine's answer for it; None where this package did not make it."""
+    mark = found.get("mappings", {}).get("_meta", {}).get(_MARK)
     return mark if isinstance(mark, dict) and "stream" in mark else None

@@ -18,11 +18,12 @@ from airflow_reindex_provider.core.model import (
     Format,
     Generation,
     Key,
+    Marked,
     Position,
     Schema,
     Size,
 )
-from airflow_reindex_provider.targets.search import checking
+from airflow_reindex_provider.targets.search import belongings, checking
 from airflow_reindex_provider.targets.search.conditions import require_as_made, require_writable, warnings
 from airflow_reindex_provider.targets.search.copies import differing, lacking
 from airflow_reindex_provider.targets.search.indexes import Action, Held, Index, Indexes, marked, path
@@ -149,6 +150,12 @@ class SearchTargetSession:
         for index in sorted(self._indexes.own(), key=lambda i: i.live):
             self._calls.call("DELETE", path(index.name), missing_ok=True)
         log.info("Removed %s.", self._target.label)
+
+    def marked(self) -> Sequence[Marked]:
+        return belongings.listed(self._calls, self._target.index, stream=self._stream)
+
+    def unmake(self, marked: Marked) -> bool:
+        return belongings.unmade(self._calls, self._target.index, marked, stream=self._stream)
 
     def count(self, generation: str) -> int:
         self._held(generation)

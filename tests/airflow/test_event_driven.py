@@ -1,0 +1,67 @@
+"""Runs that start when there is something to do, on a real Airflow whose parts are killed."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import psycopg
+from streams_under_test import StreamUnderTest, until
+
+
+def test_no_change_is_lost_whatever_is_killed(stream):
+    """The triggerer, the source's connections and the scheduler, one after the other: what was committed meanwhile is in the
+    index soon after they are back, by runs that the watcher has started, one at a time."""
+    items: StreamUnderTest = stream("watched")
+    airflow = items.airflow
+    airflow.wait_for_dag("reindex_watched")
+    airflow.pause("reindex_watched", False)
+    # Airflow watches the assets of Dags that were not paused when it parsed them, and it parses seldom here.
+    airflow.cli("dags", "reserialize", "--bundle-name", "tests")
+
+    def arrives(what: str) -> None:
+        until(lambda: found(items) == items.table, what)
+        until(lambda: not active(items), f"the end of the runs: {what}")
+
+    items.insert([1])
+    arrives("a first row")
+
+    airflow.kill("triggerer")
+    items.insert([2])
+    airflow.restart("triggerer")
+    arrives("what was committed without a triggerer")
+
+    for id in range(3, 6):
+        items.at_source(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        items.insert([id])
+    arrives("what was committed while the source's connections were lost")
+
+    airflow.kill("scheduler")
+    items.insert([6])
+    airflow.restart("scheduler")
+    arrives("what was committed without a scheduler")
+
+    airflow.pause("reindex_watched")
+    runs = airflow.rest.get("/dags/reindex_watched/dagRuns", limit=100)["dag_runs"]
+    assert sum(run["run_type"] == "asset_triggered" for run in runs) >= 4
+    spans = sorted((run["start_date"], run["end_date"]) for run in runs)
+    assert all(end <= start for (_, end), (start, _) in pairwise(spans))
+    # No flood: an event of the watcher for each of the changes, and one more at the most for each that was killed.
+    events = airflow.rest.get("/assets/events", limit=100, order_by="-timestamp")["asset_events"]
+    told = [event for event in events if event["uri"].startswith("reindex-changes://watched")]
+    assert len(told) <= 6 + 3
+
+
+def found(items: StreamUnderTest) -> dict[int, str]:
+    """What a search finds; nothing before the first load has ended."""
+    try:
+        return items.index
+    except psycopg.errors.UndefinedTable:
+        return {}
+
+
+def active(items: StreamUnderTest) -> list[dict]:
+    runs = items.airflow.rest.get("/dags/reindex_watched/dagRuns", limit=100)["dag_runs"]
+    return [run for run in runs if run["state"] in ("queued", "running")]
