@@ -18,7 +18,7 @@ from tests.benchmarks import data
 from tests.benchmarks.contest import say
 from tests.benchmarks.figures import HEADER, Figure
 
-GROUPS = ("pg", "sweep", "search", "cli", "page", "file", "freshness")
+GROUPS = ("pg", "sweep", "search", "cli", "page", "file", "freshness", "splitting")
 
 
 def main() -> int:
@@ -45,7 +45,7 @@ def main() -> int:
 
 
 def _measure(groups: Sequence[str]) -> list[Figure]:
-    from tests.benchmarks import cli, freshness, page, pg, search, streams_file, sweep
+    from tests.benchmarks import cli, freshness, page, pg, search, splitting, streams_file, sweep
 
     figures: list[Figure] = []
     if "pg" in groups:
