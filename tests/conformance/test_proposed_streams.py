@@ -57,7 +57,7 @@ def index(stream: Stream) -> int:
 
 
 def test_a_film_rental_shop(database: Database, init: Init) -> None:
-    """Keys of one and of two columns, the triggers' column as cursor; a table without one is told apart, with the SQL it needs."""
+    """Keys of one and of two columns, the triggers' column as cursor; a table without one has the SQL that it needs."""
     load(database, "film-rental.sql")
     path = init()
     streams = enabled(path)
