@@ -41,7 +41,32 @@ ORDER BY n.nspname, c.relname
 _ZONE = "SELECT reset_val FROM pg_settings WHERE name = 'TimeZone'"
 _TIMES = ("timestamp with time zone", "timestamp without time zone", "date")
 # The names that frameworks and people give to the time of the last change, the surest first.
-_CHANGED = ["updated_at", "updated", "last_updated", "last_update", "update_time", "updated_on", "updated_date", "date_updated", "modified_at", "modified", "last_modified", "modified_on", "modification_time", "date_modified", "modified_date", "changed_at", "changed", "last_changed", "mtime", "updatedat", "modifiedat", "lastupdated", "lastmodified", "write_date"]
+_CHANGED = (
+    "updated_at",
+    "updated",
+    "last_updated",
+    "last_update",
+    "update_time",
+    "updated_on",
+    "updated_date",
+    "date_updated",
+    "modified_at",
+    "modified",
+    "last_modified",
+    "modified_on",
+    "modification_time",
+    "date_modified",
+    "modified_date",
+    "changed_at",
+    "changed",
+    "last_changed",
+    "mtime",
+    "updatedat",
+    "modifiedat",
+    "lastupdated",
+    "lastmodified",
+    "write_date",
+)
 _GONE = re.compile(
     r"^(deleted_at|deleted|is_deleted|removed_at|removed|is_removed|deleted_on|date_deleted|archived_at)$", re.I
 )
