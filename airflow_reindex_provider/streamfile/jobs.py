@@ -75,13 +75,37 @@ OneParam = Annotated[Any, BeforeValidator(_param), WithJsonSchema({})]
 OneAsset = Annotated[Any, BeforeValidator(_asset), WithJsonSchema({"type": ["string", "object"]})]
 
 
+@dataclass(frozen=True)
+class OnChanges:
+    """A schedule that is made once there is the stream. :ivar arguments: of ``changes_of``."""
+
+    arguments: dict[str, Any]
+
+
+class Changes(Said):
+    """Runs once a change is safe to read."""
+
+    poll_interval: Duration | None = Field(None, description="Between two looks of the watcher; default 2s.")
+    at_most_every: Duration | None = Field(None, description="Between two runs that it starts; default 10s.")
+    at_least_every: Union[Duration, Cron, None] = Field(  # noqa: UP007
+        None, description="A run then as well, whatever it has seen; default @hourly."
+    )
+
+    def made(self) -> OnChanges:
+        return OnChanges(self.arguments())
+
+
 class Scheduled(Said):
     """A schedule that is neither cron nor a duration."""
+
+    changes: Changes | None = Field(None, description="A run once a change is safe to read: {} for its defaults.")
 
     assets: list[OneAsset] | None = Field(None, description="Assets whose update starts a run: names, or name and uri.")
     python: Named | None = Field(None, description="A Python object: whatever a Dag's schedule may be.")
 
     def made(self) -> Any:
+        if self.changes is not None:
+            return self.changes.made()
         return self.assets if self.python is None else self.python
 
 
@@ -197,7 +221,12 @@ class Job:
         return cls(job, arguments.get("dag_id") or f"{job}_{stream}", arguments)
 
     def make(self, stream: Any) -> Any:
-        return job_class(self.job)(stream, auto_register=False, **self.arguments)
+        arguments = dict(self.arguments)
+        if isinstance(on := arguments.get("schedule"), OnChanges):
+            from airflow_reindex_provider.dags.changed import changes_of
+
+            arguments["schedule"] = changes_of(stream, **on.arguments)
+        return job_class(self.job)(stream, auto_register=False, **arguments)
 
 
 def _in_zone(job: str, schedule: Any, zone: str) -> Any:

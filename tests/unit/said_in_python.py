@@ -30,6 +30,7 @@ from airflow_reindex_provider import (
     Through,
     VariableCheckpoint,
     WordLlamaEmbedder,
+    changes_of,
 )
 from airflow_reindex_provider.core.embedding.embedder import Identity, Limits
 
@@ -106,6 +107,7 @@ def engine(made, conn_id):
         chunk_rows=10,
         compress=True,
         timeout_s=5,
+        nested=("reviews",),
     )
 
 
@@ -251,7 +253,14 @@ def dags():
         max_wait=timedelta(0),
         **every(),
     )
-    for stream in (QUERY, ANY_DATABASE, GROUPED, *ENGINES, *EMBEDDED):
+    on_changes = changes_of(
+        EMBEDDED[0],
+        poll_interval=timedelta(seconds=5),
+        at_most_every=timedelta(minutes=1),
+        at_least_every="@daily",
+    )
+    yield ReindexDag(EMBEDDED[0], schedule=on_changes, **every())
+    for stream in (QUERY, ANY_DATABASE, GROUPED, *ENGINES, *EMBEDDED[1:]):
         yield ReindexDag(stream, **every())
     for stream in (GROUPED, *ENGINES, *EMBEDDED):
         yield RebuildDag(stream, **every())
