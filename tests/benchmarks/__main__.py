@@ -18,7 +18,7 @@ from tests.benchmarks import data
 from tests.benchmarks.contest import say
 from tests.benchmarks.figures import HEADER, Figure
 
-GROUPS = ("pg", "sweep", "search", "cli", "page", "file", "freshness", "splitting")
+GROUPS = ("pg", "vectors", "sweep", "search", "cli", "page", "file", "freshness", "splitting")
 
 
 def main() -> int:
@@ -45,12 +45,15 @@ def main() -> int:
 
 
 def _measure(groups: Sequence[str]) -> list[Figure]:
-    from tests.benchmarks import cli, freshness, page, pg, search, splitting, streams_file, sweep
+    from tests.benchmarks import cli, freshness, page, pg, search, splitting, streams_file, sweep, vectors
 
     figures: list[Figure] = []
     if "pg" in groups:
         with data.server(data.ROWS) as database:
             figures += pg.figures(database)
+    if "vectors" in groups:
+        with data.server(0) as database:
+            figures += vectors.figures(database)
     if "sweep" in groups:
         with data.server(0) as database:
             figures += sweep.figures(database)

@@ -12,7 +12,7 @@ does not touch this table, whose index over vectors is what makes an update dear
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import psycopg
@@ -164,14 +164,22 @@ def listed_version(passages: sql.Identifier) -> sql.Composed:
     )
 
 
-def lists_of(document: Document) -> dict[str, list[Any]]:
-    """What its row says of its passages."""
+def lists_of(document: Document) -> dict[str, str]:
+    """What its row says of its passages, as Postgres writes lists."""
     # Equal texts are one passage, at the first of their places.
     own = {passage.hash: passage for passage in reversed(document.passages)}
     ordered = sorted(own.values(), key=lambda passage: passage.place)
     return {
-        HASHES: [passage.hash.hex() for passage in ordered],
-        FIELDS: [passage.field for passage in ordered],
-        STARTS: [passage.start for passage in ordered],
-        ENDS: [passage.end for passage in ordered],
+        HASHES: _list(passage.hash.hex() for passage in ordered),
+        FIELDS: _list(_quoted(passage.field) for passage in ordered),
+        STARTS: _list("NULL" if passage.start is None else str(passage.start) for passage in ordered),
+        ENDS: _list("NULL" if passage.end is None else str(passage.end) for passage in ordered),
     }
+
+
+def _list(values: Iterable[str]) -> str:
+    return "{" + ",".join(values) + "}"
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
