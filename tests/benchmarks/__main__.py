@@ -18,7 +18,7 @@ from tests.benchmarks import data
 from tests.benchmarks.contest import say
 from tests.benchmarks.figures import HEADER, Figure
 
-GROUPS = ("pg", "vectors", "sweep", "search", "cli", "page", "file", "freshness", "splitting")
+GROUPS = ("pg", "children", "vectors", "sweep", "search", "cli", "page", "file", "freshness", "splitting")
 
 
 def main() -> int:

@@ -8,7 +8,7 @@ wanted, Postgres leaves the value out.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from psycopg import sql
 
@@ -25,6 +25,10 @@ LIMIT_MARK = "reindex_limit"
 """Begins what Postgres says of a list that is longer than its author allows."""
 
 
+ALL = sql.SQL("true")
+"""Of a part: each of its rows is shown."""
+
+
 @dataclass(frozen=True, slots=True)
 class Node:
     """A part with what the catalogue makes of it.
@@ -38,7 +42,7 @@ class Node:
     losses: sql.Identifier | None
     values: tuple[tuple[str, sql.Composable], ...]
     nodes: tuple[Node, ...]
-    shown: sql.Composable = field(default_factory=lambda: sql.SQL("true"))
+    shown: sql.Composable
 
     @property
     def row(self) -> str:
@@ -108,16 +112,17 @@ class Node:
             newest = sql.SQL("greatest({}, ({}))").format(newest, self._latest_loss(owner))
         return sql.SQL(
             "CROSS JOIN LATERAL (SELECT CASE WHEN {total} > {limit} THEN to_jsonb(('{mark}(' || {said} || ')' || count(*))::int)"
-            " ELSE coalesce(jsonb_agg(d.doc ORDER BY {keys}) FILTER (WHERE d.shown), '[]') END AS value, {newest} AS latest,"
+            " ELSE coalesce(jsonb_agg(d.doc ORDER BY {keys}) {filter}, '[]') END AS value, {newest} AS latest,"
             " {total} AS n FROM (SELECT {doc} AS doc, {shown} AS shown, {latest} AS latest, {below} AS n, {order}"
             " FROM {row} WHERE {same} LIMIT {more}) AS d) AS {p}"
         ).format(
-            total=sql.SQL("count(*) + coalesce(sum(d.n), 0)"),
+            total=sql.SQL("count(*) + coalesce(sum(d.n), 0)" if self.nodes else "count(*)"),
             limit=sql.Literal(part.max_rows),
             mark=sql.SQL(LIMIT_MARK),
             said=sql.Literal(f"{part.path} has more than max_rows={part.max_rows:,} rows, with what is nested in them"),
             keys=_comma(sql.SQL("d.{}").format(k) for k in keys),
             newest=newest,
+            filter=sql.SQL("FILTER (WHERE d.shown)" if inner or self.shown != ALL else ""),
             doc=inner.value if inner else sql.SQL("to_jsonb(x)"),
             shown=sql.SQL("{} IS NOT NULL").format(inner.value) if inner else self.shown,
             latest=self._latest_of_row(),

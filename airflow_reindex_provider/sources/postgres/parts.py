@@ -18,7 +18,7 @@ from airflow_reindex_provider.databases.postgres.names import identifier, quoted
 from airflow_reindex_provider.databases.postgres.transactions import at_server
 from airflow_reindex_provider.sources.postgres.assumptions import examine
 from airflow_reindex_provider.sources.postgres.bulk import json_value
-from airflow_reindex_provider.sources.postgres.composing import Node
+from airflow_reindex_provider.sources.postgres.composing import ALL, Node
 from airflow_reindex_provider.sources.postgres.definition import PostgresDefinition
 from airflow_reindex_provider.sources.postgres.description import Description, describe
 from airflow_reindex_provider.sources.postgres.losses import Losses
@@ -228,5 +228,5 @@ def _node(described: DescribedPart, number: int, inner: tuple[Node, ...]) -> Nod
             for name in described.names
         ),
         nodes=inner,
-        shown=sql.SQL(" AND ").join(shown) if shown else sql.SQL("true"),
+        shown=sql.SQL(" AND ").join(shown) if shown else ALL,
     )
