@@ -67,6 +67,8 @@ def _measure(groups: Sequence[str]) -> list[Figure]:
         figures += streams_file.figures()
     if "freshness" in groups:
         figures += freshness.figures()
+    if "splitting" in groups:
+        figures += splitting.figures()
     return figures
 
 

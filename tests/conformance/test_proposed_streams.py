@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -138,3 +142,24 @@ def test_nothing_is_written_over(init: Init, database: Database) -> None:
         init()
     assert ended.value.code == 2
     assert path.read_text() == before
+
+
+def test_a_file_is_checked_without_airflow_s_database(database: Database, init: Init) -> None:
+    """The doctor over a file, in a process whose metadata database is nowhere: good streams are looked at, a bad one is told."""
+    load(database, "django-app.sql")
+    path = init()
+    path.write_text(path.read_text() + "  misspelt:\n    source: {tabel: public.misspelt}\n")
+    nowhere = {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": "postgresql+psycopg2://nobody@127.0.0.1:9/nowhere"}
+    done = subprocess.run(
+        [sys.executable, "-m", "airflow", "reindex", "check", "--file", str(path), "--output", "json"],
+        env={**os.environ, **nowhere},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 1, done.stderr
+    found = {checked["stream"]: checked for checked in json.loads(done.stdout)}
+    assert found["shop_article"]["worst"] == "warning"
+    assert any(finding["what"] == "target: index" for finding in found["shop_article"]["findings"])
+    says = [finding["says"] for finding in found["misspelt"]["findings"]]
+    assert any("source.tabel is not known. Did you mean table?" in told for told in says)
