@@ -42,6 +42,7 @@ class ElasticsearchTarget(SearchTarget):
     :param chunk_rows: rows acknowledged at once.
     :param compress: whether bodies travel as gzip. Default: unless the engine runs on the same machine.
     :param timeout_s: how long one request may take before it is sent again.
+    :param passages: what a stream with ``embed`` tells its target; nobody else gives it.
     """
 
     engine_name: ClassVar[str] = "Elasticsearch"
@@ -73,6 +74,10 @@ class ElasticsearchTarget(SearchTarget):
         nodes = calls.call("GET", "/_nodes/_local?filter_path=nodes.*.version")["nodes"]
         for node in nodes.values():
             self.require_version(node["version"], OLDEST)
+
+    @staticmethod
+    def passage_vector(dims: int) -> Mapping[str, Any]:
+        return {"type": "dense_vector", "dims": dims, "index": True, "similarity": "cosine"}
 
     @staticmethod
     def vector_field(dims: int) -> Mapping[str, Any]:

@@ -36,6 +36,7 @@ class OpenSearchTarget(SearchTarget):
     :param chunk_rows: rows acknowledged at once.
     :param compress: whether bodies travel as gzip. Default: unless the engine runs on the same machine.
     :param timeout_s: how long one request may take before it is sent again.
+    :param passages: what a stream with ``embed`` tells its target; nobody else gives it.
     """
 
     engine_name: ClassVar[str] = "OpenSearch"
@@ -74,6 +75,11 @@ class OpenSearchTarget(SearchTarget):
                 f" mend the connection {self.conn_id!r}."
             )
         self.require_version(number, OLDEST)
+
+    @staticmethod
+    def passage_vector(dims: int) -> Mapping[str, Any]:
+        field = {"type": "knn_vector", "dimension": dims}
+        return {**field, "method": {"name": "hnsw", "engine": "lucene", "space_type": "cosinesimil"}}
 
     @staticmethod
     def vector_field(dims: int) -> Mapping[str, Any]:

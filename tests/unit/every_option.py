@@ -130,6 +130,7 @@ SEARCH = {
     "chunk_rows": 10,
     "compress": True,
     "timeout_s": 5,
+    "passages": Recipe(("title",), "a model", 3, "a splitter"),
 }
 
 

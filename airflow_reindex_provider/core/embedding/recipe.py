@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, is_dataclass
 from typing import Any
 
+from airflow_reindex_provider.core.errors import ConfigurationError
 from airflow_reindex_provider.core.stable_text import stable_text
 
 
@@ -30,6 +31,23 @@ class Recipe:
         """In words, what the two do not have in common."""
         mine, others = self.to_json(), other.to_json()
         return "; ".join(f"{name} {mine[name]!r}, not {others[name]!r}" for name in mine if mine[name] != others[name])
+
+
+def require_recipe(found: Recipe | None, wanted: Recipe | None, generation: str, label: str) -> None:
+    """:raises ConfigurationError: the generation has been made with another model, splitter or choice of fields."""
+    if found == wanted:
+        return
+    if wanted is None:
+        what = "has passages with vectors, and the stream has no embed= any more"
+    elif found is None:
+        what = "has no passages, and the stream has embed="
+    else:
+        what = f"was made with {found.unlike(wanted)}"
+    raise ConfigurationError(
+        f"{label}: generation {generation!r} {what}. The two are never mixed in one index. Rebuild the index (RebuildDag): the"
+        " live one serves on until the new one is complete, and texts that stay as they are with the same model are not"
+        " embedded again. Or set the stream back."
+    )
 
 
 def named(splitter: Any) -> str:

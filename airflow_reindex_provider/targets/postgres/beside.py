@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from psycopg import sql
 
-from airflow_reindex_provider.core.embedding.recipe import Recipe
+from airflow_reindex_provider.core.embedding.recipe import Recipe, require_recipe
 from airflow_reindex_provider.core.errors import ConfigurationError
 from airflow_reindex_provider.core.model import Document, Recalled, Schema
 from airflow_reindex_provider.databases.postgres.sqlstates import REFUSALS
@@ -22,7 +22,6 @@ from airflow_reindex_provider.targets.postgres.marks import MARK, mark_of, strea
 from airflow_reindex_provider.targets.postgres.passage_writer import PassageWriter, known
 from airflow_reindex_provider.targets.postgres.passages import (
     recipe_of,
-    require_recipe,
     view_columns,
     view_query,
 )

@@ -111,23 +111,6 @@ def recipe_of(connection: psycopg.Connection[Any], passages: sql.Identifier) -> 
     return Recipe.from_json(found) if isinstance(found, dict) else None
 
 
-def require_recipe(found: Recipe | None, wanted: Recipe | None, generation: str, label: str) -> None:
-    """:raises ConfigurationError: the generation has been made with another model, splitter or choice of fields."""
-    if found == wanted:
-        return
-    if wanted is None:
-        what = "has passages with vectors, and the stream has no embed= any more"
-    elif found is None:
-        what = "has no passages, and the stream has embed="
-    else:
-        what = f"was made with {found.unlike(wanted)}"
-    raise ConfigurationError(
-        f"{label}: generation {generation!r} {what}. The two are never mixed in one index. Rebuild the index (RebuildDag): the"
-        " live one serves on until the new one is complete, and texts that stay as they are with the same model are not"
-        " embedded again. Or set the stream back."
-    )
-
-
 def view_query(table: sql.Identifier, passages: sql.Identifier, primary_key: Sequence[str]) -> sql.Composed:
     """Passages as searches see them: each with the key of its document, its place, its field and its offsets."""
     at = sql.SQL("array_position(d.{}, p.hash)").format(sql.Identifier(HASHES))

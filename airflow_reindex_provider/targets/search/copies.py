@@ -12,6 +12,7 @@ from airflow_reindex_provider.core.model import Document, Key, Rejection, Schema
 from airflow_reindex_provider.targets.search.documents import bulk_lines
 from airflow_reindex_provider.targets.search.indexes import path
 from airflow_reindex_provider.targets.search.mapping import vector_fields
+from airflow_reindex_provider.targets.search.passages import PASSAGES, own
 
 if TYPE_CHECKING:
     from airflow_reindex_provider.targets.search.engine import Calls
@@ -44,6 +45,11 @@ def differing(
             found.append((document.key, refused[0].reason))
             continue
         wanted, source = json.loads(lines[0].splitlines()[1], parse_float=Decimal), held["_source"]
+        if document.passages and _hashes(source) != [passage.hash.hex() for passage in own(document)]:
+            found.append((document.key, PASSAGES))
+            continue
+        # Vectors are told by the hash of what they are of.
+        source.pop(PASSAGES, None) if PASSAGES not in wanted else None
         for name in sorted(wanted.keys() | source.keys()):
             if name not in source and "_source" in mapping:
                 continue
@@ -74,19 +80,29 @@ def lacking(
 
 def _read(calls: Calls, generation: str, keys: Sequence[Key]) -> list[dict[str, Any]]:
     """The documents with all that was written of them."""
+    query = with_vectors(calls, generation)
+    return _get(calls, generation, keys, f"?{query}" if query else "")
+
+
+def with_vectors(calls: Calls, generation: str) -> str:
+    """What a request for documents has to say, for their vectors to be in ``_source``; nothing for most engines."""
     # Elasticsearch from 9.2 on answers without vectors unless it is asked for them; what it is asked with, older ones refuse.
     # An engine that knows the setting knows the question.
     answer = calls.call(
         "GET", path(generation, "_settings", _NO_VECTORS) + "?include_defaults=true&flat_settings=true"
     )[generation]
     known = {**answer.get("defaults", {}), **answer["settings"]}
-    return _get(calls, generation, keys, "?_source_exclude_vectors=false" if _NO_VECTORS in known else "")
+    return "_source_exclude_vectors=false" if _NO_VECTORS in known else ""
 
 
 def _get(calls: Calls, generation: str, keys: Sequence[Key], query: str) -> list[dict[str, Any]]:
     ids = {"ids": [document_id(key) for key in keys]}
     found: list[dict[str, Any]] = calls.call("POST", path(generation, "_mget") + query, ids)["docs"]
     return found
+
+
+def _hashes(source: Mapping[str, Any]) -> list[str]:
+    return [passage["hash"] for passage in source.get(PASSAGES, ())]
 
 
 def _is_vector(mapping: Mapping[str, Any], name: str) -> bool:

@@ -6,10 +6,11 @@ import json
 import re
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
+from airflow_reindex_provider.core.embedding.recipe import Recipe
 from airflow_reindex_provider.core.errors import ConfigurationError
 from airflow_reindex_provider.core.model import Format, Guarantee
 from airflow_reindex_provider.targets.public_name import NamedIndex, PublicName
@@ -31,6 +32,7 @@ class SearchDefinition(NamedIndex):
     chunk_rows: int = 10_000
     compress: bool | None = None
     timeout_s: float = 60.0
+    passages: Recipe | None = None
 
     guarantee: ClassVar[Guarantee] = Guarantee.VERSIONED
     formats: ClassVar[tuple[Format, ...]] = (Format.BULK, Format.ROWS)
@@ -54,6 +56,14 @@ class SearchDefinition(NamedIndex):
     @property
     def public_name(self) -> PublicName:
         return PublicName(self.index, MAX_NAME_BYTES)
+
+    def with_passages(self, recipe: Recipe) -> Self:
+        return replace(self, passages=recipe)
+
+    @staticmethod
+    @abstractmethod
+    def passage_vector(dims: int) -> Mapping[str, Any]:
+        """The field for the vector of a passage, which is near to another one by the cosine of their angle."""
 
     @staticmethod
     @abstractmethod

@@ -110,6 +110,9 @@ def _json(value: Any) -> Any:
             return b64encode(value).decode()
         case timedelta():
             raise TypeError("a timedelta has no form in JSON: give seconds, or a text")
+        case msgspec.Raw():
+            # JSON by now, of our own making.
+            return value
         case Mapping():
             return {_name(key): _json(inner) for key, inner in value.items()}
         case list() | tuple() | set() | frozenset():

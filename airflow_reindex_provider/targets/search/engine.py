@@ -5,9 +5,10 @@ from __future__ import annotations
 import ipaddress
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 from typing import Any, Protocol
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
@@ -114,9 +115,19 @@ class Calls:
         self._conn_id = conn_id
         self._privileges = privileges
 
-    def call(self, method: str, path: str, body: Any = None, *, missing_ok: bool = False) -> Any:
+    def call(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        missing_ok: bool = False,
+        loads: Callable[[str], Any] = partial(json.loads, parse_float=Decimal),
+    ) -> Any:
         """The answer's JSON; None for a 404 where that is no error. Safe to make twice: an engine that is gone or busy is
         asked again for a minute, or for as long as whoever asks has patience.
+
+        :param loads: reads the JSON. Default: without loss, since a document's numbers may be beyond double precision.
 
         :raises ConfigurationError, TransientError: what the engine refuses, or that it does not answer."""
         retrying = Retrying(
@@ -126,9 +137,9 @@ class Calls:
             before_sleep=lambda state: log.info("%s; trying again.", state.outcome and state.outcome.exception()),
             reraise=True,
         )
-        return retrying(self._call, method, path, body, missing_ok=missing_ok)
+        return retrying(self._call, method, path, body, missing_ok=missing_ok, loads=loads)
 
-    def _call(self, method: str, path: str, body: Any, *, missing_ok: bool) -> Any:
+    def _call(self, method: str, path: str, body: Any, *, missing_ok: bool, loads: Callable[[str], Any]) -> Any:
         data = None if body is None else json.dumps(body).encode()
         headers = {"accept": JSON} if data is None else {"accept": JSON, "content-type": JSON}
         try:
@@ -141,8 +152,7 @@ class Calls:
             return None
         if answer.status >= 300:
             raise self.refusal(answer)
-        # A document's numbers may be beyond double precision.
-        return json.loads(answer.text, parse_float=Decimal) if answer.text else {}
+        return loads(answer.text) if answer.text else {}
 
     def refusal(self, answer: Answer) -> Exception:
         """The error for an answer that is none of the good ones."""

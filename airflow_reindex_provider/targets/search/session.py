@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from airflow_reindex_provider.core.embedding.recipe import Recipe, require_recipe
 from airflow_reindex_provider.core.errors import ConfigurationError, GenerationGoneError
 from airflow_reindex_provider.core.findings import tried
 from airflow_reindex_provider.core.keys import Checksum, KeyRange, Listed
@@ -20,15 +21,20 @@ from airflow_reindex_provider.core.model import (
     Key,
     Marked,
     Position,
+    Recalled,
     Schema,
     Size,
 )
+from airflow_reindex_provider.core.protocols import Writer
 from airflow_reindex_provider.targets.search import belongings, checking
 from airflow_reindex_provider.targets.search.conditions import require_as_made, require_writable, warnings
 from airflow_reindex_provider.targets.search.copies import differing, lacking
 from airflow_reindex_provider.targets.search.indexes import Action, Held, Index, Indexes, marked, path
 from airflow_reindex_provider.targets.search.listing import key_fields, pages
 from airflow_reindex_provider.targets.search.mapping import has_vectors, index_mapping, still_fits
+from airflow_reindex_provider.targets.search.passage_writer import PassageWriter
+from airflow_reindex_provider.targets.search.passages import PASSAGES, require_room, with_passages
+from airflow_reindex_provider.targets.search.recalling import Recalling
 from airflow_reindex_provider.targets.search.refusals import remedy
 from airflow_reindex_provider.targets.search.writer import SearchWriter
 
@@ -116,8 +122,11 @@ class SearchTargetSession:
         if here["primary_key"] != there["primary_key"] or not keys:
             return 0
         dropped = here["fields"].keys() - there["fields"].keys()
+        if here.get(PASSAGES) != there.get(PASSAGES):
+            # The next run brings them, from the model of the other one.
+            dropped |= {PASSAGES}
         documents = lacking(self._calls, keys, dropped, from_generation=from_generation, to_generation=to_generation)
-        with self.writer(to_generation, schema, Format.ROWS) as writer:
+        with self._plain_writer(to_generation, schema) as writer:
             # An older deletion gives way to the document's version, a newer one does not.
             counts = writer.write(Chunk(Position(""), Format.ROWS, documents)).counts
         return counts.created + counts.updated
@@ -205,6 +214,7 @@ class SearchTargetSession:
                 f"{label}: generation {generation!r} was made for the primary key ({', '.join(key)}), not"
                 f" ({', '.join(schema.primary_key)}). Rebuild the index."
             )
+        require_recipe(_recipe(mark), self._target.passages, generation, label)
         declared = self._target.given_mappings().get("properties", {})
         for name, kind in held.items():
             if name not in at_source:
@@ -224,7 +234,15 @@ class SearchTargetSession:
         return list(warnings(self._held(generation), label=self._target.label))
 
     @contextmanager
-    def writer(self, generation: str, schema: Schema, format: Format) -> Iterator[SearchWriter]:
+    def writer(self, generation: str, schema: Schema, format: Format) -> Iterator[Writer]:
+        with self._plain_writer(generation, schema) as writer:
+            if self._target.passages is None:
+                yield writer
+            else:
+                yield PassageWriter(writer, self._recalling(generation))
+
+    @contextmanager
+    def _plain_writer(self, generation: str, schema: Schema) -> Iterator[SearchWriter]:
         target = self._target
         require_writable(self._held(generation), stated=target.given_settings(), label=target.label)
         engine, compress = self._calls.engine, target.compress
@@ -240,6 +258,17 @@ class SearchTargetSession:
             yield writer
         finally:
             writer.stop()
+
+    def recall(self, generation: str, documents: Sequence[Document], schema: Schema) -> Recalled:
+        """Nothing is known to the engine itself: a document is written whole, and its vectors are sent again."""
+        return self._recalling(generation).recall(documents)
+
+    def _recalling(self, generation: str) -> Recalling:
+        recipe = self._target.passages
+        assert recipe is not None
+        live = [i for i in self._indexes.own() if i.live and i.name != generation]
+        lenders = [i.name for i in live if (found := _recipe(i.mark or {})) is not None and found.model == recipe.model]
+        return Recalling(self._calls, [generation, *lenders])
 
     # -- keys, for a sweep
 
@@ -268,14 +297,20 @@ class SearchTargetSession:
 
     def _make(self, name: str, schema: Schema, aliases: Mapping[str, Any]) -> None:
         target = self._target
+        given = target.given_mappings()
         try:
-            mapping = index_mapping(schema, target.given_mappings(), target.vector_field, target.nested)
+            mapping = index_mapping(schema, given, target.vector_field, target.nested)
         except ConfigurationError as error:
             raise ConfigurationError(f"{target.label}: {error}") from None
+        recipe = target.passages
+        if recipe is not None:
+            require_room(recipe, schema, given, target.label)
+            mapping = with_passages(mapping, target.passage_vector(recipe.dimensions))
         mark: dict[str, Any] = {
             "stream": self._stream,
             "fields": {f.name: f.type for f in schema.fields},
             "primary_key": list(schema.primary_key),
+            **({} if recipe is None else {PASSAGES: recipe.to_json()}),
         }
         knn = {"index.knn": True} if has_vectors(mapping) else {}
         aliases = {f"{name}_write": {"is_hidden": True}, **aliases}
@@ -309,3 +344,8 @@ class SearchTargetSession:
         assert index.mark is not None
         if restore := index.mark.get("restore"):
             self._calls.call("PUT", path(index.name, "_settings"), restore)
+
+
+def _recipe(mark: Mapping[str, Any]) -> Recipe | None:
+    """What the passages of a generation are made by; None where it has none."""
+    return Recipe.from_json(mark[PASSAGES]) if PASSAGES in mark else None

@@ -1,0 +1,54 @@
+"""Writes documents with their passages: vectors that were not sent along are taken from the index."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, cast
+
+from airflow_reindex_provider.core.errors import VectorsGoneError
+from airflow_reindex_provider.core.model import Chunk, Counts, Document, Rejection, WriteResult
+from airflow_reindex_provider.targets.search.passages import PASSAGES, nested, own
+
+if TYPE_CHECKING:
+    from airflow_reindex_provider.targets.search.recalling import Recalling
+    from airflow_reindex_provider.targets.search.writer import SearchWriter
+
+
+class PassageWriter:
+    """See :class:`~airflow_reindex_provider.core.embedding.target.PassageTarget`."""
+
+    def __init__(self, writer: SearchWriter, recalling: Recalling) -> None:
+        self._writer = writer
+        self._recalling = recalling
+
+    def write(self, chunk: Chunk) -> WriteResult:
+        documents = cast("Sequence[Document]", chunk.payload)
+        vectors = dict(chunk.vectors)
+        lacking = [d for d in documents if any(passage.hash not in vectors for passage in d.passages)]
+        overtaken: frozenset[tuple[str, ...]] = frozenset()
+        if lacking:
+            recalled = self._recalling.recall(lacking, given=vectors.keys())
+            vectors |= recalled.vectors
+            # The engine would refuse them; there is nothing to make them whole with before.
+            overtaken = recalled.overtaken
+            gone = {p.hash for d in lacking if d.key not in overtaken for p in d.passages} - vectors.keys()
+            if gone:
+                raise VectorsGoneError(frozenset(gone))
+        whole: list[Document] = []
+        refused: list[Rejection] = []
+        conflicts = 0
+        for document in documents:
+            if document.fields is not None and PASSAGES in document.fields:
+                reason = f"it has a field {PASSAGES!r} of its own, where embed= puts its passages; give it another name"
+                refused.append(Rejection(document.key, reason))
+            elif document.fields is None or not document.passages:
+                whole.append(document)
+            elif document.key in overtaken:
+                conflicts += 1
+            else:
+                fields = {**document.fields, PASSAGES: nested(own(document), vectors)}
+                whole.append(replace(document, fields=fields, passages=()))
+        written = self._writer.write(replace(chunk, payload=whole, vectors={}))
+        counts = written.counts + Counts(version_conflicts=conflicts, failures=len(refused))
+        return WriteResult(counts, (*refused, *written.rejected))
