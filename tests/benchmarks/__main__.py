@@ -45,12 +45,15 @@ def main() -> int:
 
 
 def _measure(groups: Sequence[str]) -> list[Figure]:
-    from tests.benchmarks import cli, freshness, page, pg, search, splitting, streams_file, sweep, vectors
+    from tests.benchmarks import children, cli, freshness, page, pg, search, splitting, streams_file, sweep, vectors
 
     figures: list[Figure] = []
     if "pg" in groups:
         with data.server(data.ROWS) as database:
             figures += pg.figures(database)
+    if "children" in groups:
+        with data.server(0) as database:
+            figures += children.figures(database)
     if "vectors" in groups:
         with data.server(0) as database:
             figures += vectors.figures(database)
