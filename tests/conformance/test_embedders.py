@@ -16,9 +16,9 @@ from typing import Any
 
 import httpx
 import pytest
-from conftest import unavailable
 from embedding_server import DIMENSIONS, MODEL, EmbeddingServer, Fault, vector_of
 from langchain_core.embeddings import Embeddings
+from services import unavailable
 
 from airflow_reindex_provider.core.embedding.embedder import Embedder, Vector
 from airflow_reindex_provider.core.embedding.requests import Requests

@@ -21,8 +21,7 @@ from airflow_reindex_provider.sources.postgres import PostgresSource
 from airflow_reindex_provider.stream import Stream
 from airflow_reindex_provider.targets.elasticsearch import ElasticsearchTarget
 from airflow_reindex_provider.targets.opensearch import OpenSearchTarget
-from airflow_reindex_provider.targets.postgres import PostgresTarget
-from airflow_reindex_provider.targets.postgres import session as session_module
+from airflow_reindex_provider.targets.postgres import PostgresTarget, sizes
 from airflow_reindex_provider.testing.memory import MemoryCheckpoint, MemorySource, MemoryTarget
 from airflow_reindex_provider.testing.postgres import Database
 from airflow_reindex_provider.testing.rebuilds import Rebuilder
@@ -105,7 +104,7 @@ def test_a_cursor_that_says_nothing_of_time(kind: CursorType | None, database: D
 
 def test_a_large_table_is_estimated(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """Counting it would read it; the planner's figure is told as what it is, once there is one."""
-    monkeypatch.setattr(session_module, "_COUNTED_BYTES", 0)
+    monkeypatch.setattr(sizes, "_COUNTED_BYTES", 0)
     stream = stream_on(database)
     runner(stream).run()
     with stream.target.open("products") as session:
