@@ -118,7 +118,7 @@ def airflow(
     """A running Airflow; starting it takes half a minute. Its logs stay in pytest's temporary folder."""
     settings = {
         "REINDEX_TEST_BRAKES": str(brakes),
-        "AIRFLOW_CONN_INVOICES_DB": f"sqlite://{shipments}",
+        "AIRFLOW_CONN_SHIPMENTS_DB": f"sqlite://{shipments}",
         # The Dag files do not change; parsing them again and again would cost more than all of the runs.
         "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "600",
         "AIRFLOW__METRICS__STATSD_ON": "True",
