@@ -1,4 +1,4 @@
-"""A table in any database that Airflow has a hook for, here SQLite: kept true in Postgres, swept for rows deleted outright."""
+"""A table in any database that Airflow has a hook for: kept true in Postgres, swept for rows deleted outright."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ CREATE DATABASE search;
 \connect search
 
 GRANT USAGE, CREATE ON SCHEMA public TO search_writer;
+CREATE EXTENSION vector;
 
 \connect shop
 
@@ -98,6 +99,19 @@ CREATE TABLE public.depots (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     street text NOT NULL,
     places integer NOT NULL,
+    updated_at timestamptz NOT NULL DEFAULT now()
+);
+CREATE TABLE public.articles (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    title text NOT NULL,
+    body text NOT NULL,
+    updated_at timestamptz NOT NULL DEFAULT now()
+);
+CREATE TABLE public.shipments (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    total numeric(9,2) NOT NULL,
+    updated_at timestamp NOT NULL DEFAULT (now() AT TIME ZONE 'UTC')
+);
 CREATE TABLE public.artists (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     name text NOT NULL,
@@ -176,6 +190,18 @@ FROM generate_series(1, 300) AS n;
 INSERT INTO public.depots (street, places, updated_at)
 SELECT format('street no. %s', n), n % 70, now() - n * interval '9 hours'
 FROM generate_series(1, 150) AS n;
+
+INSERT INTO public.articles (title, body, updated_at)
+SELECT format('%s no. %s', title, n), format('%s Article no. %s of the series.', body, n), now() - n * interval '7 hours'
+FROM generate_series(1, 150) AS n,
+     LATERAL (SELECT (ARRAY['Wool hats', 'Sandals', 'Kettles'])[1 + n % 3] AS title,
+                     (ARRAY['They keep your head warm in winter.', 'For the beach and hot days.',
+                            'They boil water for tea in a minute.'])[1 + n % 3] AS body) AS words;
+
+INSERT INTO public.shipments (total, updated_at)
+SELECT n % 300 / 4.0, now() AT TIME ZONE 'UTC' - n * interval '5 hours'
+FROM generate_series(1, 250) AS n;
+
 INSERT INTO public.artists (name, country, updated_at)
 SELECT format('the %s', n), (ARRAY['Finland', 'Japan', 'Peru'])[1 + n % 3], now() - n * interval '20 hours'
 FROM generate_series(1, 100) AS n;
@@ -200,6 +226,7 @@ CREATE TRIGGER touch BEFORE UPDATE ON public.recipes FOR EACH ROW EXECUTE FUNCTI
 CREATE TRIGGER touch BEFORE UPDATE ON public.tickets FOR EACH ROW EXECUTE FUNCTION touch();
 CREATE TRIGGER touch BEFORE UPDATE ON public.suppliers FOR EACH ROW EXECUTE FUNCTION touch();
 CREATE TRIGGER touch BEFORE UPDATE ON public.depots FOR EACH ROW EXECUTE FUNCTION touch();
+CREATE TRIGGER touch BEFORE UPDATE ON public.articles FOR EACH ROW EXECUTE FUNCTION touch();
 CREATE TRIGGER touch BEFORE UPDATE ON public.artists FOR EACH ROW EXECUTE FUNCTION touch();
 CREATE TRIGGER touch BEFORE UPDATE ON public.albums FOR EACH ROW EXECUTE FUNCTION touch();
 CREATE TRIGGER touch BEFORE UPDATE ON public.tracks FOR EACH ROW EXECUTE FUNCTION touch();
@@ -219,6 +246,8 @@ CREATE INDEX ON public.recipes (updated_at, id);
 CREATE INDEX ON public.tickets (updated_at, id);
 CREATE INDEX ON public.suppliers (updated_at, id);
 CREATE INDEX ON public.depots (updated_at, id);
+CREATE INDEX ON public.articles (updated_at, id);
+CREATE INDEX ON public.shipments (updated_at, id);
 CREATE INDEX ON public.artists (updated_at, id);
 CREATE INDEX ON public.albums (updated_at, id);
 CREATE INDEX ON public.albums (artist_id);

@@ -41,6 +41,7 @@ EXAMPLES = [
 CELERY_APP = "airflow.providers.celery.executors.celery_executor.app"
 CONNECTIONS = {
     "AIRFLOW_CONN_SHOP_DB": ("postgres", "shop", None),
+    "AIRFLOW_CONN_SHIPMENTS_DB": ("postgres", "shop", None),
     "AIRFLOW_CONN_SEARCH_DB": ("postgres", "shop", None),
     "AIRFLOW_CONN_OPENSEARCH": ("opensearch", "opensearch", 9200),
     "AIRFLOW_CONN_ELASTICSEARCH": ("elasticsearch", "elasticsearch", 9200),
