@@ -61,7 +61,7 @@ PLACES: dict[str, Place] = {
     "before the swap": (rebuilds, "promote", 1, "before"),
     "swap: writes to the live one wait": (postgres_session, "hold_writes", 1, "after"),
     "swap: documents are carried over": (PostgresTargetSession, "_mark", 2, "before"),
-    "swap: the view is another one, not committed": (postgres_swap, "_replace", 1, "after"),
+    "swap: the view is another one, not committed": (postgres_swap, "point_view", 1, "after"),
     "swapped, nothing read since": (rebuilds, "promote", 1, "after"),
     "before retiring": (Rebuilder, "retire", 1, "before"),
     "retire: dropped, its checkpoint not forgotten": (TableCheckpoint, "reset", 1, "before"),
