@@ -39,6 +39,10 @@ class RoughEmbedder(CountingEmbedder):
         self._out_of_order = 0
         self.weather = (0.0, 0.0)
 
+    def begin_try(self, seed: float) -> None:
+        """Of a process that is forked, which else had the weather of the one before it, request for request."""
+        self._random = random.Random(seed)
+
     def embed(self, texts: Sequence[str]) -> Answer:
         throttles, breaks = self.weather
         with self._lock:
@@ -71,17 +75,17 @@ def test_storm(database: Database, tmp_path: Path, seed: int, monkeypatch: pytes
     for n in range(ROWS):
         articles.put(n, f"Title {n}", body(dice, n))
     model.weather = (0.1, 0.004)
-    until_done(dice, runner.run, kills=1)
+    until_done(dice, model, runner.run, kills=1)
     articles.require_true()
     for _ in range(2):
         change(dice, articles)
         model.weather = (0.1, 0.01)
-        until_done(dice, runner.run, kills=dice.randint(0, 1))
+        until_done(dice, model, runner.run, kills=dice.randint(0, 1))
         model.weather = (0.0, 0.0)
         runner.run()
         articles.require_true()
     rebuilder = Rebuilder(run=runner)
-    until_done(dice, lambda: rebuilder.rebuild("20260601t000000"), kills=2)
+    until_done(dice, model, lambda: rebuilder.rebuild("20260601t000000"), kills=2)
     change(dice, articles)
     runner.run()
     articles.require_true()
@@ -105,9 +109,10 @@ def change(dice: random.Random, articles: Articles) -> None:
     articles.execute("UPDATE article SET price = price + 1, changed = clock_timestamp() WHERE id % 50 = 7")
 
 
-def until_done(dice: random.Random, work: Callable[[], object], *, kills: int) -> None:
+def until_done(dice: random.Random, model: RoughEmbedder, work: Callable[[], object], *, kills: int) -> None:
     """In processes of their own: some are killed, some end with an error of the model; then the next one goes on."""
     for _ in range(200):
+        model.begin_try(dice.random())
         with forked(work) as process:
             if kills:
                 kills -= 1

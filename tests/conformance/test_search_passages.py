@@ -36,7 +36,9 @@ NAMES = sorted(_TARGETS)
 def require_vectors(engine: SearchEngine) -> SearchEngine:
     """The older OpenSearch that tests run has no k-NN plugin."""
     if engine.name == "opensearch":
-        plugins = engine.call("GET", "/_nodes/_local/plugins?filter_path=nodes.*.plugins.name").get("nodes", {}).values()
+        plugins = (
+            engine.call("GET", "/_nodes/_local/plugins?filter_path=nodes.*.plugins.name").get("nodes", {}).values()
+        )
         if not any(plugin["name"] == "opensearch-knn" for node in plugins for plugin in node.get("plugins", ())):
             pytest.skip("this OpenSearch has no k-NN plugin")
     return engine
