@@ -17,8 +17,8 @@ from airflow_reindex_provider.core.errors import ConfigurationError
 from airflow_reindex_provider.core.model import Rejection
 from airflow_reindex_provider.sources.postgres import PostgresSource
 from airflow_reindex_provider.stream import Stream
-from airflow_reindex_provider.targets.opensearch import OpenSearchTarget
 from airflow_reindex_provider.targets.postgres import PostgresTarget
+from airflow_reindex_provider.testing.memory import MemoryTarget
 from airflow_reindex_provider.testing.postgres import Database
 from airflow_reindex_provider.testing.rebuilds import Rebuilder
 from airflow_reindex_provider.testing.runs import Runner
@@ -204,7 +204,7 @@ def test_a_target_without_passages_is_refused() -> None:
         Stream(
             name="articles",
             source=PostgresSource("shop_db", table="article", primary_key="id", cursor_field="changed"),
-            target=OpenSearchTarget("search", index="articles"),
+            target=MemoryTarget(),
             embed=Embed(("title",), model=CountingEmbedder()),
         )
 
