@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -55,6 +55,16 @@ class Tasks:
         }
 
 
+def of_ours(author: dict[str, Any], form: Mapping[str, Param] | None = None) -> dict[str, Any]:
+    """Arguments of a Dag of ours, the author's over them: one run at a time, a tag, and the fields of its form."""
+    return {
+        "max_active_runs": 1,
+        **author,
+        "tags": {"reindex", *author.get("tags", ())},
+        "params": {**(form or {}), **author.get("params", {})},
+    }
+
+
 class StreamDag(DAG):
     """A Dag for one stream, with its tasks in it; it registers itself.
 
@@ -90,15 +100,12 @@ class StreamDag(DAG):
         make_tasks: Callable[[Tasks], object],
         **kwargs: Any,
     ) -> None:
-        kwargs.setdefault("max_active_runs", 1)
         super().__init__(
             dag_id=dag_id or f"{prefix}_{stream.name}",
             schedule=schedule,
             start_date=start_date,
             catchup=catchup,
-            tags={"reindex", *kwargs.pop("tags", ())},
-            params={**form, **kwargs.pop("params", {})},
-            **kwargs,
+            **of_ours(kwargs, form),
         )
         with self:
             tasks = Tasks(stream=stream, max_active=max_active, pool=pool, task_args=task_args)

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from airflow.sdk import DAG, Asset
 
 from airflow_reindex_provider.core.cleaning.records import DEFAULT_AGE
-from airflow_reindex_provider.dags.common import FIRST_DAY
+from airflow_reindex_provider.dags.common import FIRST_DAY, of_ours
 from airflow_reindex_provider.dags.forms import MAINTENANCE_PARAMS
 from airflow_reindex_provider.events import Event, event_asset
 from airflow_reindex_provider.operators.maintenance import DropOrphansOperator, FindOrphansOperator
@@ -59,16 +59,13 @@ class MaintenanceDag(DAG):
         task_args: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        kwargs.setdefault("max_active_runs", 1)
         kwargs.setdefault("description", f"Drops what nothing needs any more, of {len(streams)} streams")
         super().__init__(
             dag_id=dag_id,
             schedule=schedule,
             start_date=start_date,
             catchup=catchup,
-            tags={"reindex", *kwargs.pop("tags", ())},
-            params={**MAINTENANCE_PARAMS, **kwargs.pop("params", {})},
-            **kwargs,
+            **of_ours(kwargs, MAINTENANCE_PARAMS),
         )
         named = "{{ (params.get('gone') or []) | join(',') }}"
         of_all: dict[str, Any] = {

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import DAG
 
-from airflow_reindex_provider.dags.common import FIRST_DAY
+from airflow_reindex_provider.dags.common import FIRST_DAY, of_ours
 from airflow_reindex_provider.operators.watch import Watch, WatchOperator
 
 if TYPE_CHECKING:
@@ -40,15 +40,13 @@ class WatchDag(DAG):
         task_args: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        kwargs.setdefault("max_active_runs", 1)
         kwargs.setdefault("description", f"Watches {len(watched)} streams")
         super().__init__(
             dag_id=dag_id,
             schedule=schedule,
             start_date=start_date,
             catchup=catchup,
-            tags={"reindex", *kwargs.pop("tags", ())},
-            **kwargs,
+            **of_ours(kwargs),
         )
         with self:
             WatchOperator(task_id="watch", watched=watched, notifiers=notifiers, **(task_args or {}))

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
-from airflow_reindex_provider.core.embedding.embedder import Answer, Identity, Limits, Vector
+from airflow_reindex_provider.core.embedding.embedder import Answer, Vector
 from airflow_reindex_provider.core.errors import ConfigurationError
-from airflow_reindex_provider.core.stable_text import stable_text
 from airflow_reindex_provider.embedders.failures import named
+from airflow_reindex_provider.embedders.named import NamedModel
 from airflow_reindex_provider.embedders.vectors import vector_of
 
 
-@dataclass(frozen=True, kw_only=True)
-class FunctionEmbedder:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class FunctionEmbedder(NamedModel):
     """A function of yours makes the vectors.
 
     :param function: gets a list of texts and gives a vector for each, in their order: sequences of numbers, or rows of a NumPy
@@ -27,29 +27,11 @@ class FunctionEmbedder:
     :param texts_per_request: at the most; default 64.
     """
 
+    PROVIDER: ClassVar[str] = "function"
+    KIND: ClassVar[str] = "the function of model"
+
     function: Callable[[list[str]], Sequence[Any]]
-    model: str
-    dimensions: int
     query_function: Callable[[list[str]], Sequence[Any]] | None = None
-    texts_per_request: int = 64
-
-    def __post_init__(self) -> None:
-        require_sizes(self.label, self.dimensions, self.texts_per_request)
-
-    def __repr__(self) -> str:
-        return stable_text(self)
-
-    @property
-    def identity(self) -> Identity:
-        return Identity("function", self.model, self.dimensions)
-
-    @property
-    def limits(self) -> Limits:
-        return Limits(self.texts_per_request)
-
-    @property
-    def label(self) -> str:
-        return f"the function of model {self.model!r}"
 
     @contextmanager
     def open(self) -> Iterator[FunctionSession]:
@@ -84,9 +66,3 @@ class FunctionSession:
         except TypeError:
             raise ConfigurationError(f"{self._label} gave a {type(rows).__name__}, not a list of vectors.") from None
         return [vector_of(row, self._label) for row in found]
-
-
-def require_sizes(label: str, dimensions: int, texts_per_request: int) -> None:
-    """:raises ConfigurationError: one of them is none."""
-    if dimensions < 1 or texts_per_request < 1:
-        raise ConfigurationError(f"{label}: dimensions and texts_per_request start at 1.")

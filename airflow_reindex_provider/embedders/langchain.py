@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
-from airflow_reindex_provider.core.embedding.embedder import Identity, Limits
-from airflow_reindex_provider.core.stable_text import stable_text
-from airflow_reindex_provider.embedders.function import FunctionSession, require_sizes
+from airflow_reindex_provider.embedders.function import FunctionSession
+from airflow_reindex_provider.embedders.named import NamedModel
 
 
 class Embeddings(Protocol):
@@ -20,8 +19,8 @@ class Embeddings(Protocol):
     def embed_query(self, text: str) -> list[float]: ...
 
 
-@dataclass(frozen=True, kw_only=True)
-class LangChainEmbedder:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class LangChainEmbedder(NamedModel):
     """LangChain's ``Embeddings``, of whatever provider it has a package for.
 
     :param make: makes it, once in each task, such as ``lambda: CohereEmbeddings(model="embed-v4.0")`` or a method of a hook. Turn
@@ -31,28 +30,10 @@ class LangChainEmbedder:
     :param texts_per_request: at the most; default 64. Give what the provider takes at once.
     """
 
+    PROVIDER: ClassVar[str] = "langchain"
+    KIND: ClassVar[str] = "LangChain's model"
+
     make: Callable[[], Embeddings]
-    model: str
-    dimensions: int
-    texts_per_request: int = 64
-
-    def __post_init__(self) -> None:
-        require_sizes(self.label, self.dimensions, self.texts_per_request)
-
-    def __repr__(self) -> str:
-        return stable_text(self)
-
-    @property
-    def identity(self) -> Identity:
-        return Identity("langchain", self.model, self.dimensions)
-
-    @property
-    def limits(self) -> Limits:
-        return Limits(self.texts_per_request)
-
-    @property
-    def label(self) -> str:
-        return f"LangChain's model {self.model!r}"
 
     @contextmanager
     def open(self) -> Iterator[FunctionSession]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_reindex_provider.core.embedding.embedder import Answer, Identity, Limits, Vector
 from airflow_reindex_provider.core.errors import ConfigurationError, TransientError
 from airflow_reindex_provider.embedders.failures import named
-from airflow_reindex_provider.embedders.function import require_sizes
+from airflow_reindex_provider.embedders.named import require_sizes
 from airflow_reindex_provider.embedders.vectors import vector_of, vector_of_base64
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, fields
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from airflow.sdk import BaseOperator, Variable
 from airflow.sdk.exceptions import AirflowFailException
@@ -112,10 +112,10 @@ class WatchOperator(BaseOperator):
             return []
         # Rendering its templates changes a notifier for good.
         fresh = copy.copy(notifier)
-        said: dict[str, Any] = {**context, "reindex": message(broken_, well)}
+        said = cast("Context", {**context, "reindex": message(broken_, well)})
         try:
-            fresh.render_template_fields(said)  # type: ignore[arg-type]  # a context with one thing more
-            fresh.notify(said)  # type: ignore[arg-type]  # as above
+            fresh.render_template_fields(said)
+            fresh.notify(said)
         except Exception as error:
             return [f"{type(notifier).__name__} could not be called: {type(error).__name__}: {error}"]
         ledger.told(number, broken_, well)

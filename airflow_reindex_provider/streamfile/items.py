@@ -25,13 +25,8 @@ _WORDS = (
     (_INT, re.compile(r"[-+]?[0-9]+"), list("-+0123456789")),
     (_FLOAT, re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?"), list("-+.0123456789")),
 )
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
-
-class _Resolving(_Loader):  # type: ignore[misc]  # its C form is known when it runs
-    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012, as PyYAML declares it
-
-
+# Of its C form, where PyYAML was built with it; and with no words but those above.
+_Resolving: Any = type("_Resolving", (getattr(yaml, "CSafeLoader", yaml.SafeLoader),), {"yaml_implicit_resolvers": {}})
 for _tag, _pattern, _first in _WORDS:
     _Resolving.add_implicit_resolver(_tag, re.compile(f"(?:{_pattern.pattern})$"), _first)
 

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
-from typing import Annotated, Any, Union
+from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, StrictBool, StrictStr, WithJsonSchema, create_model
 
@@ -87,7 +87,7 @@ class Changes(Said):
 
     poll_interval: Duration | None = Field(None, description="Between two looks of the watcher; default 2s.")
     at_most_every: Duration | None = Field(None, description="Between two runs that it starts; default 10s.")
-    at_least_every: Union[Duration, Cron, None] = Field(  # noqa: UP007
+    at_least_every: Duration | Cron | None = Field(
         None, description="A run then as well, whatever it has seen; default @hourly."
     )
 
@@ -118,13 +118,13 @@ def _schedule(value: Any) -> Any:
     return _cron(value)
 
 
-Schedule = Annotated[Union[Duration, Cron, Scheduled, None], BeforeValidator(_schedule)]  # noqa: UP007
+Schedule = Annotated[Duration | Cron | Scheduled | None, BeforeValidator(_schedule)]
 _SPECIAL: dict[str, Any] = {
     "schedule": Schedule,
     "params": dict[str, OneParam],
     "user_defined_macros": dict[str, Named],
     "user_defined_filters": dict[str, Named],
-    "deadline": Union[Named, list[Named]],  # noqa: UP007
+    "deadline": Named | list[Named],
     "template_undefined": Named,
     "tags": list[StrictStr],
     "allowed_run_types": list[StrictStr],
@@ -141,7 +141,7 @@ def _loose(name: str, annotation: Any, module: str) -> Any:
         return _SPECIAL[name]
     text = str(annotation)
     if re.search(r"Callback|Hook\b", text):
-        return Union[Called, list[Called]]  # noqa: UP007
+        return Called | list[Called]
     try:
         return said(text, module, _unknown)
     except Unsayable:

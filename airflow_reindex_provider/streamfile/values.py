@@ -86,7 +86,7 @@ _TYPES: dict[str, Any] = {
     "None": None,
     "str": StrictStr,
     "int": StrictInt,
-    "float": Union[StrictInt, StrictFloat],  # noqa: UP007, `|` does not join what is annotated
+    "float": StrictInt | StrictFloat,
     "bool": StrictBool,
     "Any": Any,
     "timedelta": Duration,
@@ -102,7 +102,7 @@ _TYPES: dict[str, Any] = {
     "Iterable": list,
     "Literal": Literal,
     "Union": Union,
-    "Names": Union[StrictStr, tuple[StrictStr, ...]],  # noqa: UP007
+    "Names": StrictStr | tuple[StrictStr, ...],
     "Transform": Called,
     "Splitter": Called,
     "Callable": Called,

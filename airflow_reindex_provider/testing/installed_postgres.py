@@ -4,13 +4,12 @@ the embedded one comes without. For tests."""
 from __future__ import annotations
 
 import os
-import pwd
 import shutil
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
+from airflow_reindex_provider.testing.installed import install, server_user
 from airflow_reindex_provider.testing.postgres import EmbeddedPostgres
 
 _VARIABLE = "REINDEX_POSTGRES_BIN"
@@ -45,24 +44,16 @@ class InstalledPostgres(EmbeddedPostgres):
 
     def _make_cluster(self) -> tuple[Path, str | None]:
         programs = find_programs()
-        user = _owner()
+        user = server_user("postgres", remedy=_REMEDY)
         if user is not None:
             shutil.chown(self.data_dir, user)
-        made = subprocess.run(
+        install(
             [
                 *(programs / "initdb", "--pgdata", self.data_dir, "--username", "postgres", "--auth", "trust"),
                 *("--no-sync", "--encoding", "UTF8", "--locale", "C.UTF-8"),
             ],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            cwd="/",
             user=user,
-            check=False,
         )
-        if made.returncode != 0:
-            raise RuntimeError(f"{programs / 'initdb'} failed:\n{made.stdout[-2000:]}")
         return programs, user
 
     def _demand_contrib(self) -> None:
@@ -89,13 +80,3 @@ def find_programs() -> Path:
     if found := shutil.which("initdb"):
         return Path(found).resolve().parent
     raise RuntimeError(f"There is no PostgreSQL on this machine. {_REMEDY}")
-
-
-def _owner() -> str | None:
-    """Whom the server runs as where we are root, which it refuses."""
-    if os.geteuid() != 0:
-        return None
-    try:
-        return pwd.getpwnam("postgres").pw_name
-    except KeyError:
-        raise RuntimeError(f"There is no user postgres, whom root could start the server as. {_REMEDY}") from None

@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import pwd
 import shutil
-import subprocess
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,6 +14,7 @@ from typing import Any, Self
 from urllib.parse import urlencode
 
 from airflow_reindex_provider.testing.folders import make_folder
+from airflow_reindex_provider.testing.installed import install, server_user
 from airflow_reindex_provider.testing.processes import ProcessSet, free_port, tail
 
 _VARIABLE = "REINDEX_MARIADB_BIN"
@@ -99,7 +98,7 @@ class InstalledMariaDB:
     def __enter__(self) -> Self:
         server, installer = find_mariadb()
         folder = make_folder("reindex-mariadb-", durable=False)
-        user = _owner()
+        user = server_user("mysql", "nobody", remedy=_REMEDY)
         with contextlib.ExitStack() as stack:
             stack.callback(shutil.rmtree, folder, ignore_errors=True)
             processes = stack.enter_context(ProcessSet(folders=[folder]))
@@ -175,11 +174,11 @@ def find_mariadb() -> tuple[Path, Path]:
     return Path(server), Path(installer)
 
 
-def _install(installer: Path, data: Path, folder: Path, user: int | None) -> None:
+def _install(installer: Path, data: Path, folder: Path, user: str | None) -> None:
     for place in (folder, data):
         place.mkdir(exist_ok=True)
         if user is not None:
-            os.chown(place, user, -1)
+            shutil.chown(place, user)
     script = folder / "first.sql"
     # Read by a server without tables of rights: they have to be read before one can be set.
     script.write_text(
@@ -187,28 +186,10 @@ def _install(installer: Path, data: Path, folder: Path, user: int | None) -> Non
         f"CREATE OR REPLACE USER `root`@`127.0.0.1` IDENTIFIED BY '{_PASSWORD}';\n"
         "GRANT ALL ON *.* TO `root`@`127.0.0.1` WITH GRANT OPTION;\n"
     )
-    made = subprocess.run(
+    install(
         [
-            *(str(installer), "--no-defaults", f"--datadir={data}", f"--extra-file={script}", "--skip-test-db"),
+            *(installer, "--no-defaults", f"--datadir={data}", f"--extra-file={script}", "--skip-test-db"),
             *("--auth-root-authentication-method=normal", "--innodb-log-file-size=64M"),
         ],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        cwd="/",
         user=user,
-        check=False,
     )
-    if made.returncode != 0:
-        raise RuntimeError(f"{installer} failed:\n{made.stdout[-2000:]}")
-
-
-def _owner() -> int | None:
-    """Whom the server runs as where we are root, which it refuses."""
-    if os.geteuid() != 0:
-        return None
-    for name in ("mysql", "nobody"):
-        with contextlib.suppress(KeyError):
-            return pwd.getpwnam(name).pw_uid
-    raise RuntimeError(f"There is no user mysql, whom root could start the server as. {_REMEDY}")

@@ -67,7 +67,7 @@ class ProcessSet:
         return {**base, _MARK: self.mark, "SPT_NOENV": "1"}
 
     def start(
-        self, name: str, command: Sequence[str], *, env: Mapping[str, str], log: Path, user: int | None = None
+        self, name: str, command: Sequence[str], *, env: Mapping[str, str], log: Path, user: int | str | None = None
     ) -> None:
         """Start a process that is meant to live as long as the set. Its output goes to the end of `log`.
 

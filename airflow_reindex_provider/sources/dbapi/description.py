@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, suppress
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -156,14 +156,11 @@ def _ordinal_day(value: date) -> int:
 def _key(source: TableDefinition, table: sa.FromClause, name: str, kind: str | None, dialect: sa.Dialect) -> KeyColumn:
     column = table.c[name]
     if kind in _INTEGERS:
-        number = lambda text: sa.literal(int(text), sa.BigInteger())  # noqa: E731, one of several ways to bind
-        return KeyColumn(column, number, column, str, column, number)
+        return _one_text(column, lambda text: sa.literal(int(text), sa.BigInteger()))
     if kind == "uuid":
-        bound = lambda text: sa.literal(UUID(text), column.type)  # noqa: E731
-        return KeyColumn(column, bound, column, str, column, bound)
+        return _one_text(column, lambda text: sa.literal(UUID(text), column.type))
     if kind == "date" and dialect.name != "sqlite":
-        day = lambda text: sa.literal(date.fromisoformat(text), sa.Date())  # noqa: E731
-        return KeyColumn(column, day, column, str, column, day)
+        return _one_text(column, lambda text: sa.literal(date.fromisoformat(text), sa.Date()))
     if kind != "text":
         raise ConfigurationError(
             f"{source.label}: primary_key column {name!r} is a {column.type}. A key is made of whole numbers, texts, uuids or"
@@ -174,25 +171,34 @@ def _key(source: TableDefinition, table: sa.FromClause, name: str, kind: str | N
     return KeyColumn(column, sa.literal, column, str, order, order_bind)
 
 
+def _one_text(column: sa.ColumnElement[Any], bind: Callable[[str], sa.ColumnElement[Any]]) -> KeyColumn:
+    """Of a type whose equal values have one text, and whose order is that of the database."""
+    return KeyColumn(column, bind, column, str, column, bind)
+
+
 def _keys_and_index(
     source: TableDefinition, inspector: sa.Inspector, found: Columns, name: str, schema: str | None
 ) -> tuple[bool, bool]:
     """Whether the key is unique and never NULL by the database's own word, and whether an index leads through changes."""
+    primary: set[str] = set()
     unique: list[set[str | None]] = []
-    indexes: list[list[str | None]] = []
-    # A view has none of all this, which dialects say in different ways.
-    with suppress(sa.exc.NoSuchTableError, NotImplementedError):
-        unique.append(set(inspector.get_pk_constraint(name, schema=schema)["constrained_columns"]))
+    indexes: list[Any] = []
+    with _as_known():
+        primary.update(inspector.get_pk_constraint(name, schema=schema)["constrained_columns"])
+    with _as_known():
         unique += [set(c["column_names"]) for c in inspector.get_unique_constraints(name, schema=schema)]
-        for index in inspector.get_indexes(name, schema=schema):
-            indexes.append(list(index["column_names"]))
-            if index["unique"]:
-                unique.append(set(index["column_names"]))
+    with _as_known():
+        indexes += inspector.get_indexes(name, schema=schema)
     key = set(source.key)
-    primary = unique[0] if unique else set()
+    unique += [set(primary), *(set(index["column_names"]) for index in indexes if index["unique"])]
     not_null = all(not found[n]["nullable"] or n in primary for n in key)
-    leads = any(columns[:1] == [source.cursor_field] for columns in indexes)
+    leads = any(index["column_names"][:1] == [source.cursor_field] for index in indexes)
     return not_null and any(columns and columns <= key for columns in unique), leads
+
+
+def _as_known() -> AbstractContextManager[None]:
+    """A view has no keys and no indexes, which dialects say in different ways; and some cannot tell one of these kinds."""
+    return suppress(sa.exc.NoSuchTableError, NotImplementedError)
 
 
 def _no_index(source: TableDefinition) -> Iterator[str]:

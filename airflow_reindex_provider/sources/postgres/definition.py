@@ -10,6 +10,7 @@ from typing import Any, Self, cast
 from airflow_reindex_provider.core.errors import ConfigurationError
 from airflow_reindex_provider.databases.postgres.names import split_name
 from airflow_reindex_provider.sources.sql.children import Child, Parent, children_of
+from airflow_reindex_provider.sources.sql.definition import key_of, require_lag
 from airflow_reindex_provider.sources.sql.parts import Part, parts_of
 
 _MAX_TOMBSTONES_BYTES = 63 - len("_truncate")
@@ -37,15 +38,12 @@ class PostgresDefinition:
     cursor_timezone: str | None = None
 
     def __post_init__(self) -> None:
-        key = (self.primary_key,) if isinstance(self.primary_key, str) else tuple(self.primary_key)
-        object.__setattr__(self, "primary_key", key)
         if self.columns is not None:
             object.__setattr__(self, "columns", tuple(self.columns))
         object.__setattr__(self, "children", children_of(self.children))
         if (self.table is None) == (self.query is None):
             raise ConfigurationError(f"PostgresSource on {self.conn_id!r}: give either table or query.")
-        if not key or not all(key) or len(set(key)) < len(key):
-            raise ConfigurationError(f"{self.label}: primary_key needs one or several different columns, not {key!r}.")
+        object.__setattr__(self, "primary_key", key_of(self.label, self.primary_key))
         if self.query is not None:
             # What psql wants at the end of a statement; the query becomes a part of another.
             object.__setattr__(self, "query", self.query.rstrip("; \t\r\n"))
@@ -59,8 +57,7 @@ class PostgresDefinition:
         for part in (p for top in self.parts for p in top.walk()):
             split_name(part.table)
             _require_room(self.label, part.losses)
-        if isinstance(self.lag, timedelta) and self.lag < timedelta(0):
-            raise ConfigurationError(f"{self.label}: lag cannot be negative.")
+        require_lag(self.label, self.lag)
         if self.group is not None and self.group_by is None:
             raise ConfigurationError(
                 f"{self.label}: group={self.group!r} needs group_by, the column that it is a value of."

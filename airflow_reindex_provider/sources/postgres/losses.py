@@ -15,42 +15,17 @@ from psycopg import sql
 
 from airflow_reindex_provider.core.model import Key
 from airflow_reindex_provider.databases.postgres.names import identifier
-from airflow_reindex_provider.sources.postgres.tombstones import Tombstones
+from airflow_reindex_provider.sources.postgres.tombstones import BEGIN, END, MAKE_TABLE, MAKE_TRIGGERS, Tombstones
 
 if TYPE_CHECKING:
     from airflow_reindex_provider.sources.postgres.catalog import Catalogue
 
-_FUNCTION = """
-BEGIN
-  IF TG_OP = 'TRUNCATE' THEN
-    IF current_setting('transaction_isolation') <> 'read committed' THEN
-      RAISE EXCEPTION 'TRUNCATE of % is recorded in READ COMMITTED transactions only: this one may not see all rows',
-        TG_TABLE_NAME;
-    END IF;
+_RECORD = """\
     INSERT INTO {tombstones} ({key}, {cursor}) SELECT DISTINCT {key}, {stamp} FROM {table} AS t WHERE ({key}) IS NOT NULL;
   ELSIF ({old_key}) IS NOT NULL THEN
     INSERT INTO {tombstones} ({key}, {cursor}) VALUES ({old_key}, {stamp});
-  END IF;
-  RETURN NULL;
-END
 """
-_INSTALL = """
-SET LOCAL lock_timeout = {lock_timeout};
-CREATE TABLE IF NOT EXISTS {tombstones} AS SELECT {key}, {cursor} FROM {table} WITH NO DATA;
-ALTER TABLE {tombstones} {not_null};
-CREATE INDEX IF NOT EXISTS {key_index} ON {tombstones} ({key}, {cursor});
-CREATE INDEX IF NOT EXISTS {order_index} ON {tombstones} ({cursor}, {key});
-GRANT SELECT ON {tombstones} TO {reader};
-CREATE OR REPLACE FUNCTION {tombstones}() RETURNS trigger LANGUAGE plpgsql
-SECURITY DEFINER SET search_path = '' SET row_security = off AS {function};
-REVOKE ALL ON FUNCTION {tombstones}() FROM PUBLIC;
-CREATE OR REPLACE TRIGGER {delete} AFTER DELETE ON {table} FOR EACH ROW EXECUTE FUNCTION {tombstones}();
-CREATE OR REPLACE TRIGGER {update} AFTER UPDATE ON {table} FOR EACH ROW WHEN ({moved}) EXECUTE FUNCTION {tombstones}();
-CREATE OR REPLACE TRIGGER {truncate} BEFORE TRUNCATE ON {table} FOR EACH STATEMENT EXECUTE FUNCTION {tombstones}();
-ALTER TABLE {table} ENABLE ALWAYS TRIGGER {delete};
-ALTER TABLE {table} ENABLE ALWAYS TRIGGER {update};
-ALTER TABLE {table} ENABLE ALWAYS TRIGGER {truncate};
-"""
+_INDEX = "CREATE INDEX IF NOT EXISTS {key_index} ON {tombstones} ({key}, {cursor});\n"
 # See sources/sql/parts.py for why a document's version is not lowered by it.
 _OLD = """
 FROM {losses} AS l WHERE l.{cursor} < {below} AND (
@@ -69,8 +44,8 @@ class Losses(Tombstones):
     owner: str
     to: tuple[str, ...]
 
-    FUNCTION: ClassVar[str] = _FUNCTION
-    INSTALL: ClassVar[str] = _INSTALL
+    FUNCTION: ClassVar[str] = BEGIN + _RECORD + END
+    INSTALL: ClassVar[str] = MAKE_TABLE + _INDEX + MAKE_TRIGGERS
 
     def old(self, below: str, keep: Sequence[Key]) -> sql.Composed:
         """Those below a cursor value without which no version is another; so no document needs its own kept."""

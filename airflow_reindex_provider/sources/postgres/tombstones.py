@@ -31,30 +31,27 @@ TAG = "airflow_reindex_tombstones"
 EVENTS = ("delete", "update", "truncate")
 LOCK_TIMEOUT = "10s"
 
-_FUNCTION = """
+# The parts that a table of tombstones and one of losses have in common.
+BEGIN = """
 BEGIN
   IF TG_OP = 'TRUNCATE' THEN
     IF current_setting('transaction_isolation') <> 'read committed' THEN
       RAISE EXCEPTION 'TRUNCATE of % is recorded in READ COMMITTED transactions only: this one may not see all rows',
         TG_TABLE_NAME;
     END IF;
-    INSERT INTO {tombstones} AS t ({key}, {cursor}) SELECT {key}, {stamp} FROM {table}
-    ON CONFLICT ({places}) DO UPDATE SET {cursor} = greatest(t.{cursor}, excluded.{cursor});
-  ELSE
-    INSERT INTO {tombstones} AS t ({key}, {cursor}) VALUES ({old_key}, {stamp})
-    ON CONFLICT ({places}) DO UPDATE SET {cursor} = greatest(t.{cursor}, excluded.{cursor});
-  END IF;
+"""
+END = """  END IF;
   RETURN NULL;
 END
 """
-# ENABLE ALWAYS: a replica's sessions, and what a subscription applies, fire no other triggers. The function writes as its
-# owner, so whoever may delete a row needs no further right.
-_INSTALL = """
+MAKE_TABLE = """
 SET LOCAL lock_timeout = {lock_timeout};
 CREATE TABLE IF NOT EXISTS {tombstones} AS SELECT {key}, {cursor} FROM {table} WITH NO DATA;
 ALTER TABLE {tombstones} {not_null};
-{stale}CREATE UNIQUE INDEX IF NOT EXISTS {key_index} ON {tombstones} ({places});
-CREATE INDEX IF NOT EXISTS {order_index} ON {tombstones} ({cursor}, {key});
+"""
+# ENABLE ALWAYS: a replica's sessions, and what a subscription applies, fire no other triggers. The function writes as its
+# owner, so whoever may delete a row needs no further right.
+MAKE_TRIGGERS = """CREATE INDEX IF NOT EXISTS {order_index} ON {tombstones} ({cursor}, {key});
 GRANT SELECT ON {tombstones} TO {reader};
 CREATE OR REPLACE FUNCTION {tombstones}() RETURNS trigger LANGUAGE plpgsql
 SECURITY DEFINER SET search_path = '' SET row_security = off AS {function};
@@ -66,6 +63,13 @@ ALTER TABLE {table} ENABLE ALWAYS TRIGGER {delete};
 ALTER TABLE {table} ENABLE ALWAYS TRIGGER {update};
 ALTER TABLE {table} ENABLE ALWAYS TRIGGER {truncate};
 """
+_RECORD = """    INSERT INTO {tombstones} AS t ({key}, {cursor}) SELECT {key}, {stamp} FROM {table}
+    ON CONFLICT ({places}) DO UPDATE SET {cursor} = greatest(t.{cursor}, excluded.{cursor});
+  ELSE
+    INSERT INTO {tombstones} AS t ({key}, {cursor}) VALUES ({old_key}, {stamp})
+    ON CONFLICT ({places}) DO UPDATE SET {cursor} = greatest(t.{cursor}, excluded.{cursor});
+"""
+_INDEX = "{stale}CREATE UNIQUE INDEX IF NOT EXISTS {key_index} ON {tombstones} ({places});\n"
 _REMOVE = """
 SET LOCAL lock_timeout = {lock_timeout};
 DROP TRIGGER IF EXISTS {delete} ON {table};
@@ -87,8 +91,8 @@ class Tombstones:
     reader: str
     """The role that reads the source."""
 
-    FUNCTION: ClassVar[str] = _FUNCTION
-    INSTALL: ClassVar[str] = _INSTALL
+    FUNCTION: ClassVar[str] = BEGIN + _RECORD + END
+    INSTALL: ClassVar[str] = MAKE_TABLE + _INDEX + MAKE_TRIGGERS
 
     @classmethod
     def of(cls, source: PostgresDefinition, catalogue: Catalogue, cursor_type: CursorType, reader: str) -> Tombstones:

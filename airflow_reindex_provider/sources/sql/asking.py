@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -31,7 +31,7 @@ class Asking:
     def first(self, statement: sa.Executable) -> Row | None:
         return next(iter(self.all(statement)), None)
 
-    def pieces(self, statement: sa.Executable, *, rows: int = FETCHED_ROWS) -> Iterator[list[Row]]:
+    def pieces(self, statement: sa.Executable, *, rows: int = FETCHED_ROWS) -> Generator[list[Row]]:
         """The rows in lists of at most so many, in one statement, as the server sends them where the driver can take them so."""
         with self.explained(), self._ended():
             options = {"stream_results": True, "max_row_buffer": rows}

@@ -26,17 +26,12 @@ class TableDefinition:
     cursor_timezone: str | None = None
 
     def __post_init__(self) -> None:
-        key = (self.primary_key,) if isinstance(self.primary_key, str) else tuple(self.primary_key)
-        object.__setattr__(self, "primary_key", key)
+        object.__setattr__(self, "primary_key", key_of(self.label, self.primary_key))
         if self.columns is not None:
             object.__setattr__(self, "columns", tuple(self.columns))
-        if not key or not all(key) or len(set(key)) < len(key):
-            raise ConfigurationError(f"{self.label}: primary_key needs one or several different columns, not {key!r}.")
         if not all(self.split_table()[1:]) or len(self.split_table()) > 2:
             raise ConfigurationError(f"{self.label}: table is a name, or a schema's and a table's with a dot between.")
-        zero = timedelta(0) if isinstance(self.lag, timedelta) else 0
-        if self.lag is not None and self.lag < zero:  # type: ignore[operator]  # both are of one kind
-            raise ConfigurationError(f"{self.label}: lag cannot be negative.")
+        require_lag(self.label, self.lag)
 
     @property
     def key(self) -> tuple[str, ...]:
@@ -58,3 +53,17 @@ class TableDefinition:
     @classmethod
     def deserialize(cls, value: Mapping[str, Any]) -> Self:
         return cls(**value)
+
+
+def key_of(label: str, primary_key: str | tuple[str, ...]) -> tuple[str, ...]:
+    """The columns that an author names. :raises ConfigurationError: none, or one of them twice."""
+    key = (primary_key,) if isinstance(primary_key, str) else tuple(primary_key)
+    if not key or not all(key) or len(set(key)) < len(key):
+        raise ConfigurationError(f"{label}: primary_key needs one or several different columns, not {key!r}.")
+    return key
+
+
+def require_lag(label: str, lag: timedelta | int | None) -> None:
+    """:raises ConfigurationError: it is negative."""
+    if lag is not None and (lag < timedelta(0) if isinstance(lag, timedelta) else lag < 0):
+        raise ConfigurationError(f"{label}: lag cannot be negative.")

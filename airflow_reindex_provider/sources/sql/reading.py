@@ -73,7 +73,7 @@ class Reading:
             # What the driver or SQLAlchemy cannot make a value of: a year 0, say, or a number in a column of times.
             raise _NotOfTheServerError from error
         finally:
-            pieces.close()  # type: ignore[attr-defined]  # it is a generator
+            pieces.close()
         return rows, None
 
     def _position(self, row: Sequence[Any]) -> Position:

@@ -1,0 +1,48 @@
+"""What embedders share whose model is known by the name that its author gives it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from airflow_reindex_provider.core.embedding.embedder import Identity, Limits
+from airflow_reindex_provider.core.errors import ConfigurationError
+from airflow_reindex_provider.core.stable_text import stable_text
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class NamedModel:
+    """See :class:`FunctionEmbedder` and :class:`LangChainEmbedder`, which document the fields.
+
+    :cvar PROVIDER: in the identity. :cvar KIND: of a model, for messages."""
+
+    PROVIDER: ClassVar[str]
+    KIND: ClassVar[str]
+
+    model: str
+    dimensions: int
+    texts_per_request: int = 64
+
+    def __post_init__(self) -> None:
+        require_sizes(self.label, self.dimensions, self.texts_per_request)
+
+    def __repr__(self) -> str:
+        return stable_text(self)
+
+    @property
+    def identity(self) -> Identity:
+        return Identity(self.PROVIDER, self.model, self.dimensions)
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(self.texts_per_request)
+
+    @property
+    def label(self) -> str:
+        return f"{self.KIND} {self.model!r}"
+
+
+def require_sizes(label: str, dimensions: int, texts_per_request: int) -> None:
+    """:raises ConfigurationError: one of them is none."""
+    if dimensions < 1 or texts_per_request < 1:
+        raise ConfigurationError(f"{label}: dimensions and texts_per_request start at 1.")
