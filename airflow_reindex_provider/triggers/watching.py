@@ -6,6 +6,7 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncIterator
+from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -73,7 +74,7 @@ class StreamChangesTrigger(BaseEventTrigger):
         async with shared_connection(source) as shared:
             while True:
                 try:
-                    found = await shared.ask(source, lambda session, since=told: safe_changes(session, since))  # type: ignore[misc]  # a default argument is the value of this turn
+                    found = await shared.ask(source, partial(safe_changes, since=told))
                     failures = 0
                 except ConfigurationError as error:
                     self.log.error("Stream %r is not watched, since somebody has to act: %s", self.stream, error)
