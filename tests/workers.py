@@ -147,8 +147,8 @@ def _tell_slowest_files(terminalreporter: pytest.TerminalReporter, most: int) ->
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """What ``-n auto`` means: two for each processor, since tests wait for servers as long as they work."""
-    return min(2 * (os.cpu_count() or 1), _MOST)
+    """What ``-n auto`` means: one more than there are processors, since tests wait for servers, too."""
+    return min((os.cpu_count() or 1) + 1, _MOST)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -174,6 +174,13 @@ class ParkedOutOfHand(Cleaned):
         source = MemorySource(columns={"id": "text", "state": "integer"}, now_us=100)
         return replace(cleaning, source=source.open, rules=Rules(retain, timedelta(0)))
 
+    @precondition(lambda self: self.checkpoint().parked)
+    @rule()
+    def clean_up_at_once(self) -> None:
+        """So that one is met while something is parked: else it is found by luck alone."""
+        self.look_for_orphans(retain=None)
+        self.drop_orphans(which=len(self.found) - 1, retain=None, breaks=False)
+
 
 def test_the_promises_hold_beside_clean_ups() -> None:
     """No order of events breaks promises 1 to 6."""
