@@ -33,6 +33,18 @@ RUN_DURATION = Metric("reindex.run.duration", Kind.TIMER, "from the start of a r
 BATCH_DURATION = Metric("reindex.batch.duration", Kind.TIMER, "of a batch that is complete, over all its tries")
 RETRIES = Metric("reindex.retries", Kind.COUNTER, "tasks that have failed and are tried again")
 FAILURES = Metric("reindex.failures", Kind.COUNTER, "tasks that have failed for good")
+SENT = Metric(
+    "reindex.sent",
+    Kind.COUNTER,
+    "bytes that the target has taken, as they travel; those that had to be sent again included",
+)
+PUSH_BACKS = Metric(
+    "reindex.push_backs",
+    Kind.COUNTER,
+    "times that it had no room (429, 503) or gave no answer, and was left alone",
+    ("by",),
+)
+BACK_OFF = Metric("reindex.back_off", Kind.TIMER, "of the pauses that this made, chunk by chunk", ("by",))
 FRESHNESS = Metric(
     "reindex.freshness", Kind.GAUGE, "seconds: how old the oldest unread change may be, as a run is closed"
 )
@@ -54,6 +66,9 @@ METRICS = (
     BATCH_DURATION,
     RETRIES,
     FAILURES,
+    SENT,
+    PUSH_BACKS,
+    BACK_OFF,
     FRESHNESS,
     HELD,
     PARKED,

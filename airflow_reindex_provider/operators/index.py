@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from airflow_reindex_provider.core.model import Batch, BatchResult
+from airflow_reindex_provider.core.observing import Observer
 from airflow_reindex_provider.core.progress import Progress
 from airflow_reindex_provider.core.protocols import ResumeLog, SourceSession, TargetSession
 from airflow_reindex_provider.core.running.indexing import index_batch
@@ -49,6 +50,7 @@ def index_into(
     resume: ResumeLog,
     should_stop: Callable[[], bool],
     pace: Callable[[int], None],
+    observer: Observer,
 ) -> BatchResult:
     """One batch of the stream, as the stream says."""
     return index_batch(
@@ -64,6 +66,7 @@ def index_into(
         embed=stream.embed,
         should_stop=should_stop,
         pace=pace,
+        observer=observer,
     )
 
 
@@ -94,6 +97,7 @@ class IndexBatchOperator(StreamOperator):
     def index(self, context: Context, batch: Batch) -> dict[str, Any]:
         """One batch, and what became of it."""
         stream = self.stream_of(batch.group)
+        measured = Measured(self.stream, batch.mode)
         name_instance(context, batch.label)
         with (
             stream.source.open() as source,
@@ -109,8 +113,9 @@ class IndexBatchOperator(StreamOperator):
                 resume=_TaskStateResumeLog(context["task_state_store"]),
                 should_stop=self.should_stop,
                 pace=self.pace(context),
+                observer=measured,
             )
-        Measured(self.stream, batch.mode).batch(result.elapsed_s)
+        measured.batch(result.elapsed_s)
         self.log.info(
             "Batch %d/%d of stream %r: %s in %d chunks, %.1f s.",
             batch.number + 1,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.observability import stats
 
 from airflow_reindex_provider.core.metrics import (
+    BACK_OFF,
     BATCH_DURATION,
     BYTES,
     DIFFERENCES,
@@ -20,13 +21,16 @@ from airflow_reindex_provider.core.metrics import (
     HELD,
     LIVE,
     PARKED,
+    PUSH_BACKS,
     RETRIES,
     RUN_DURATION,
     RUNS,
+    SENT,
     Kind,
     Metric,
 )
 from airflow_reindex_provider.core.model import Counts, Plan
+from airflow_reindex_provider.core.observing import Side, Traffic
 from airflow_reindex_provider.core.progress import utc_now
 from airflow_reindex_provider.core.sweeping.records import Difference
 
@@ -41,7 +45,7 @@ _MEASURED_KEY = "reindex_measured"
 
 
 class Measured:
-    """What is measured of one stream in one kind of run.
+    """What is measured of one stream in one kind of run. An ``Observer`` of its work.
 
     :param mode: ``incremental``, ``backfill``, ``rebuild`` or ``sweep``."""
 
@@ -72,6 +76,13 @@ class Measured:
 
     def batch(self, elapsed_s: float) -> None:
         self._emit(BATCH_DURATION, elapsed_s * 1000)
+
+    def traffic(self, side: Side, grown: Traffic) -> None:
+        if side is Side.TARGET and grown.bytes:
+            self._emit(SENT, grown.bytes)
+        if grown.push_backs:
+            self._emit(PUSH_BACKS, grown.push_backs, by=side)
+            self._emit(BACK_OFF, grown.paused_s * 1000, by=side)
 
     def standing(self, record: Mapping[str, Any]) -> None:
         """As a run is closed. :param record: see ``control.standing``."""

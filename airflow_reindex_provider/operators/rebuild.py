@@ -222,6 +222,7 @@ class RebuildOperator(OfGroupOperator):
                     resume=_NoResume(),
                     should_stop=self.should_stop,
                     pace=lambda documents: keeper.keep(),
+                    observer=Measured(self.stream, Mode.REBUILD),
                 )
 
             caught = catch_up(

@@ -218,6 +218,7 @@ class RepairKeysOperator(SweepOperator):
             job,
             progress=self.progress(context, plan, job.range, job.repairs),
             should_stop=self.should_stop_keeping(self.keeper(context)),
+            observer=Measured(self.stream, Mode.SWEEP),
         )
         for rejection in result.rejected:
             self.log.warning("Refused: key %s: %s", "/".join(rejection.key), rejection.reason)

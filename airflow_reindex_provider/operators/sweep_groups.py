@@ -61,6 +61,7 @@ class SweepGroupOperator(PlanSweepOperator):
                         job,
                         progress=Progress(shown_as(plan, job.repairs), str(Mode.SWEEP), _Unseen()),
                         should_stop=should_stop,
+                        observer=Measured(self.stream, Mode.SWEEP),
                     )
                     for job in jobs
                 ]

@@ -8,6 +8,7 @@ from typing import Any
 
 from airflow_reindex_provider.core.errors import IndexingStoppedError
 from airflow_reindex_provider.core.model import Batch, Counts, Mode, Position, Window
+from airflow_reindex_provider.core.observing import Observer
 from airflow_reindex_provider.core.progress import Progress, Status
 from airflow_reindex_provider.core.sweeping.comparing import opened
 from airflow_reindex_provider.core.sweeping.records import Difference, RepairJob, SweepPlan, SweepRange, SweepReport
@@ -50,7 +51,13 @@ def compare_range(
 
 
 def repair_range(
-    stream: Stream, plan: SweepPlan, job: RepairJob, *, progress: Progress, should_stop: Callable[[], bool]
+    stream: Stream,
+    plan: SweepPlan,
+    job: RepairJob,
+    *,
+    progress: Progress,
+    should_stop: Callable[[], bool],
+    observer: Observer,
 ) -> RepairResult:
     with opened(plan, source=stream.source, target=stream.target, transform=stream.transform) as comparison:
         return Repair(
@@ -63,6 +70,7 @@ def repair_range(
             transform=stream.transform,
             embed=stream.embed,
             should_stop=should_stop,
+            observer=observer,
         ).run(job)
 
 

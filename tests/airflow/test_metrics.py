@@ -39,6 +39,10 @@ def test_a_run_and_one_that_fails(stream, metrics: StatsdListener):
     assert values["reindex.generations"] == [(1, None)]
     assert values["reindex.parked"] == [(0, None)]
     assert len(values["reindex.batch.duration"]) == len(values["reindex.run.duration"]) == 1
+    # Nothing of it is compressed: the texts of its seven rows, and a little more.
+    ((sent, _),) = values["reindex.sent"]
+    assert 7 * len("some") < sent < 7000
+    assert not values.keys() & {"reindex.push_backs", "reindex.back_off"}
     # Not all of the margin of two seconds: the plan begins a little before the horizon is taken.
     assert 0 < values["reindex.horizon.held"][0][0] < 60
     assert 2 <= values["reindex.freshness"][0][0] < 120

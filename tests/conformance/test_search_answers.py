@@ -18,6 +18,7 @@ from stand_in_engine import Reply, Request, StandIn, about, error, stand_in, suc
 
 from airflow_reindex_provider.core.errors import ConfigurationError, TransientError
 from airflow_reindex_provider.core.model import Chunk, Counts, Format, Position, WriteResult
+from airflow_reindex_provider.core.observing import Traffic
 from airflow_reindex_provider.targets.elasticsearch import ElasticsearchTarget
 from airflow_reindex_provider.targets.opensearch import OpenSearchTarget
 from airflow_reindex_provider.targets.search.engine import Calls
@@ -125,12 +126,14 @@ def test_compressed_bodies(engine: StandIn, target: SearchTarget, clock: Clock):
     """With compression, the same documents arrive as gzip, and are far fewer bytes."""
     documents = [document(str(n), "words " * 100) for n in range(100)]
     with target.connect() as client:
-        make_writer(client, target, clock, compress=True).write(chunk(*documents))
+        written = make_writer(client, target, clock, compress=True)
+        written.write(chunk(*documents))
 
     (request,) = engine.requests
     assert request.headers["content-encoding"] == "gzip"
     assert request.body == b"".join(documents)
     assert int(request.headers["content-length"]) < len(request.body) / 10
+    assert written.traffic == Traffic(int(request.headers["content-length"]))
 
 
 def test_bodies_grow_while_time_is_flat(engine: StandIn, writer: SearchWriter):
@@ -171,6 +174,8 @@ def test_a_busy_engine_is_given_time(
     assert all(after <= before * 0.8 for before, after in pairwise(sizes) if after > LEAST_BYTES)
     assert all(0.25 * 2**n <= wait <= 0.5 * 2**n for n, wait in enumerate(clock.waits))
     assert len(clock.waits) == 5
+    assert (writer.traffic.push_backs, writer.traffic.paused_s) == (5, pytest.approx(sum(clock.waits)))
+    assert writer.traffic.bytes == sum(len(request.body) for request in engine.requests)
     (line,) = [r.getMessage() for r in caplog.records if "pushes back" in r.getMessage()][:1]
     assert str(status) in line
     assert "queue is full" in line

@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from airflow_reindex_provider.core.metrics import (
+    BACK_OFF,
     BATCH_DURATION,
     BYTES,
     DIFFERENCES,
@@ -24,9 +25,11 @@ from airflow_reindex_provider.core.metrics import (
     HELD,
     LIVE,
     PARKED,
+    PUSH_BACKS,
     RETRIES,
     RUN_DURATION,
     RUNS,
+    SENT,
     Kind,
     Metric,
 )
@@ -100,6 +103,16 @@ ALERTS = (
         over="1h",
     ),
     Alert(
+        "ReindexPushedBack",
+        PUSH_BACKS,
+        100,
+        "0m",
+        "ticket",
+        "The target, or the model, has asked for a pause again and again.",
+        "Its own metrics say what it lacks; fewer tasks at a time, in a pool, ask less of it.",
+        over="1h",
+    ),
+    Alert(
         "ReindexParked",
         PARKED,
         0,
@@ -132,6 +145,9 @@ PANELS: tuple[tuple[str, Metric], ...] = (
     ("Documents that are served", LIVE),
     ("Generations", GENERATIONS),
     ("Differences that sweeps find", DIFFERENCES),
+    ("Bytes that the target has taken", SENT),
+    ("Pauses that the target or the model has asked for", PUSH_BACKS),
+    ("How long those pauses are", BACK_OFF),
     ("Bytes on the target's disk", BYTES),
 )
 
@@ -227,7 +243,7 @@ def _shown(metric: Metric, tags: str) -> str:
 def _unit(metric: Metric) -> str:
     if metric.kind is Kind.TIMER or metric in (FRESHNESS, HELD):
         return _SECONDS
-    return _BYTES if metric is BYTES else _NUMBER
+    return _BYTES if metric in (BYTES, SENT) else _NUMBER
 
 
 def expressions(board: str, alerts: str) -> Iterator[str]:

@@ -211,9 +211,11 @@ def test_without_retry_after_the_delays_grow() -> None:
         if len(times) <= 6:
             raise ThrottledError("429")
 
-    found, _ = answers(Model(throttle), ["text"])
+    found, requests = answers(Model(throttle), ["text"])
     assert found == [vector_of("text")]
     assert times[6] - times[5] >= 0.75 * 0.001 * 2**5
+    assert requests.meter.traffic.push_backs == 6
+    assert 0.75 * 0.001 * 2**5 <= requests.meter.traffic.paused_s <= times[6] - times[0]
 
 
 @pytest.mark.parametrize("wait_s", [LONGEST_WAIT_S + 1, 86_400.0])

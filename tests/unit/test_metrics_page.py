@@ -9,6 +9,7 @@ from monitoring_files import ALERTS, DASHBOARD, PANELS, RULES, dashboard, expres
 
 from airflow_reindex_provider.core.metrics import COMMON_TAGS, METRICS
 from airflow_reindex_provider.core.model import Counts
+from airflow_reindex_provider.core.observing import Side
 from airflow_reindex_provider.core.sweeping.records import Difference
 
 PAGE = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
@@ -20,7 +21,7 @@ def test_every_metric_is_on_the_page() -> None:
 
 
 def test_so_is_every_value_of_a_tag() -> None:
-    for value in (*Counts().to_json(), *Difference):
+    for value in (*Counts().to_json(), *Difference, *Side):
         assert f"`{value}`" in PAGE
 
 

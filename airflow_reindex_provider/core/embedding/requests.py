@@ -20,6 +20,7 @@ from typing import Self
 from airflow_reindex_provider.core.embedding.answers import checked
 from airflow_reindex_provider.core.embedding.embedder import Embedder, EmbedderSession, TokenizingEmbedder, Vector
 from airflow_reindex_provider.core.errors import TextRefusedError, ThrottledError, TransientError
+from airflow_reindex_provider.core.observing import Meter
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +68,8 @@ class Requests:
         self._throttles = 0
         self._failed: Exception | None = None
         self._closed = False
+        self.meter = Meter()
+        """Of answers that asked to be left alone."""
         self.requests = 0
         """Sent to the model, whatever it answered."""
         self.answered = 0
@@ -224,6 +227,7 @@ class Requests:
                 self._throttled_since = self._throttled_since or now
             wait = error.retry_after_s if error.retry_after_s is not None else self._delay(self._throttles)
             since = self._throttled_since or now
+            self.meter.pushed_back(now + wait - max(self._not_before, now))
             if now + wait - since <= LONGEST_WAIT_S:
                 self._not_before = max(self._not_before, now + wait)
                 if not self._closed:

@@ -29,6 +29,7 @@ from airflow_reindex_provider.core.model import (
     Schema,
     WriteResult,
 )
+from airflow_reindex_provider.core.observing import Traffic
 from airflow_reindex_provider.core.protocols import Writer
 
 _UNIT_BYTES = 4 * 1024 * 1024
@@ -111,6 +112,11 @@ class Embedding:
         if asked is None:
             return PassageCounts()
         return PassageCounts(embedded=asked.answered, requests=asked.requests, tokens=asked.tokens)
+
+    @property
+    def traffic(self) -> Traffic:
+        """How often, and how long, the model has sent requests away."""
+        return Traffic() if self._requests is None else self._requests.meter.traffic
 
     @property
     def counts(self) -> PassageCounts:

@@ -35,6 +35,7 @@ from airflow_reindex_provider.core.model import (
     WriteResult,
 )
 from airflow_reindex_provider.core.model.packed import packed, size, unpacked
+from airflow_reindex_provider.core.observing import Growth, Observer, Side, Unobserved
 from airflow_reindex_provider.core.parking import MAX_REASON_CHARS
 from airflow_reindex_provider.core.progress import Progress, Status
 from airflow_reindex_provider.core.protocols import (
@@ -145,6 +146,7 @@ def index_batch(
     embed: Embed | None = None,
     should_stop: Callable[[], bool] = lambda: False,
     pace: Callable[[int], None] = lambda documents: None,
+    observer: Observer = Unobserved(),
     clock: Callable[[], float] = time.monotonic,
 ) -> BatchResult:
     """Write every row of the batch into its generation, going on after what an earlier try had acknowledged.
@@ -158,6 +160,7 @@ def index_batch(
     :param resume: cleared at the end, so that a task cleared by hand does all of its work again.
     :param should_stop: looked at between chunks, and while the source has none yet.
     :param pace: told after each chunk how many documents it had; may wait, see ``core.running.throttle``.
+    :param observer: is told after each chunk what has gone over the wire, and at the end, whatever that is.
     :raises IndexingStoppedError: asked to stop.
     :raises TooManyFailuresError: more than ``max_failures`` documents of the batch were refused.
     """
@@ -187,6 +190,7 @@ def index_batch(
             raise IndexingStoppedError(f"Stopped after {done.counts.processed:,} rows; a retry goes on from there.")
 
     embedding: Embedding | None = None
+    grown: list[Growth] = []
 
     def tell_passages() -> None:
         assert embedding is not None
@@ -215,7 +219,9 @@ def index_batch(
                         waiting=stop_if_asked,
                     )
                 )
+                grown.append(Growth(observer, Side.MODEL, embedding))
             writer = stack.enter_context(target.writer(batch.generation, schema, format))
+            grown.append(Growth(observer, Side.TARGET, writer))
             writes = stack.enter_context(
                 _writes(reading, writer, format, transform, embedding, cancel=source.cancel, waiting=stop_if_asked)
             )
@@ -228,6 +234,8 @@ def index_batch(
                     log.warning("Refused and parked: key %s: %s", "/".join(refused.key), refused.reason)
                 # Noted before it is shown: a try that takes over never begins below figures that people have seen.
                 progress.add(result.counts, before_report=note)
+                for growth in grown:
+                    growth.tell()
                 if len(done.rejected) > max_failures or done.key_bytes > parking.MAX_BYTES:
                     raise TooManyFailuresError(_too_many(batch, done.rejected, max_failures))
                 stop_if_asked()
@@ -240,6 +248,9 @@ def index_batch(
         stopped = isinstance(error, IndexingStoppedError | GenerationGoneError)
         progress.finish(Status.CANCELLED if stopped else Status.FAILED, str(error)[:MAX_REASON_CHARS])
         raise
+    finally:
+        for growth in grown:
+            growth.tell()
     progress.finish(Status.COMPLETED)
     resume.clear()
     return BatchResult(

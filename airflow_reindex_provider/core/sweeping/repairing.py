@@ -25,6 +25,7 @@ from airflow_reindex_provider.core.model import (
     Window,
 )
 from airflow_reindex_provider.core.model.packed import packed, unpacked
+from airflow_reindex_provider.core.observing import Growth, Observer, Side, Unobserved
 from airflow_reindex_provider.core.progress import Progress, Status
 from airflow_reindex_provider.core.running.indexing import index_batch
 from airflow_reindex_provider.core.sweeping.allowing import deletion_version, require_absent, respelled
@@ -89,6 +90,7 @@ class Repair:
     transform: Transform | None = None
     embed: Embed | None = None
     should_stop: Callable[[], bool] = lambda: False
+    observer: Observer = field(default_factory=Unobserved)
 
     def run(self, job: RepairJob) -> RepairResult:
         """:raises SourceIncompleteError: an orphan is in the source after all. :raises TooManyDeletesError: there are more
@@ -172,6 +174,7 @@ class Repair:
             resume=_NothingToResume(),
             transform=self.transform,
             embed=self.embed,
+            observer=self.observer,
         )
         return RepairResult(result.counts, 0, result.rejected)
 
@@ -189,7 +192,11 @@ class Repair:
             result += self._index(tuple(dict.fromkeys(old_texts.values())))
             deletions += [Document(key, orphans[key], None) for key in old_texts]
         with self.comparison.target.writer(self.plan.generation, self.comparison.schema, Format.ROWS) as writer:
-            written = writer.write(Chunk(Position(self.plan.bound), Format.ROWS, deletions))
+            growth = Growth(self.observer, Side.TARGET, writer)
+            try:
+                written = writer.write(Chunk(Position(self.plan.bound), Format.ROWS, deletions))
+            finally:
+                growth.tell()
         return result + RepairResult(written.counts, 0, written.rejected)
 
 

@@ -14,6 +14,7 @@ from psycopg import sql
 from airflow_reindex_provider.core.embedding.recipe import Recipe, require_recipe
 from airflow_reindex_provider.core.errors import ConfigurationError
 from airflow_reindex_provider.core.model import Document, Recalled, Schema
+from airflow_reindex_provider.core.observing import Meter
 from airflow_reindex_provider.databases.postgres.sqlstates import REFUSALS
 from airflow_reindex_provider.databases.postgres.transactions import transaction
 from airflow_reindex_provider.targets.postgres.checks import build_index
@@ -135,7 +136,9 @@ class Beside:
 
     # -- writing
 
-    def writer(self, generation: str, live: Callable[[], str | None]) -> Callable[[sql.Composed], PassageWriter] | None:
+    def writer(
+        self, generation: str, live: Callable[[], str | None]
+    ) -> Callable[[sql.Composed, Meter], PassageWriter] | None:
         recipe = self._target.passages
         if recipe is None:
             return None
@@ -203,6 +206,6 @@ class Beside:
 
 
 def _writer(
-    table: sql.Identifier, accepted: sql.Composed, *, dimensions: int, lenders: Sequence[sql.Identifier]
+    table: sql.Identifier, accepted: sql.Composed, meter: Meter, *, dimensions: int, lenders: Sequence[sql.Identifier]
 ) -> PassageWriter:
-    return PassageWriter(table, accepted=accepted, dimensions=dimensions, lenders=lenders)
+    return PassageWriter(table, accepted=accepted, dimensions=dimensions, lenders=lenders, meter=meter)

@@ -13,6 +13,7 @@ from psycopg import sql
 
 from airflow_reindex_provider.core.embedding.embedder import Vector
 from airflow_reindex_provider.core.errors import ConfigurationError, VectorsGoneError
+from airflow_reindex_provider.core.observing import Meter
 from airflow_reindex_provider.databases.postgres import binary_copy
 from airflow_reindex_provider.targets.postgres.passages import DOCUMENT, HASHES, vector_type
 from airflow_reindex_provider.targets.postgres.staging import copy_in
@@ -31,6 +32,7 @@ class PassageWriter:
 
     :param table: of the passages. :param accepted: what follows FROM to read the rows ``t`` that were staged and are held now.
     :param lenders: tables of passages from which those of equal hash are taken.
+    :param meter: counts what is sent.
     """
 
     def __init__(
@@ -40,7 +42,9 @@ class PassageWriter:
         accepted: sql.Composed,
         dimensions: int,
         lenders: Sequence[sql.Identifier],
+        meter: Meter,
     ) -> None:
+        self._meter = meter
         self._lenders = lenders
         self._halves = vector_type(dimensions).startswith("halfvec")
         names = {
@@ -75,7 +79,7 @@ class PassageWriter:
         lacking = [(number, hash.bytes) for number, hash in connection.execute(self._lacking)]
         given = [(number, hash) for number, hash in lacking if hash in vectors]
         if given:
-            copy_in(connection, self._copy, self._stream(given, texts, vectors))
+            copy_in(connection, self._copy, self._stream(given, texts, vectors), meter=self._meter)
         lent = [(number, hash) for number, hash in lacking if hash not in vectors]
         for lender in self._lenders:
             if lent:

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg
 from psycopg import errors, sql
+from psycopg.copy import LibpqWriter
 
 from airflow_reindex_provider.core.model import Document, Key, Rejection
+from airflow_reindex_provider.core.observing import Meter
 from airflow_reindex_provider.databases.postgres import binary_copy
 from airflow_reindex_provider.databases.postgres.sqlstates import REFUSALS, remedy_of
 from airflow_reindex_provider.databases.postgres.transactions import transaction
@@ -19,6 +21,7 @@ from airflow_reindex_provider.targets.postgres.statements import DELETED, VERSIO
 
 if TYPE_CHECKING:
     from psycopg import Connection
+    from psycopg.abc import Buffer
 
 TABLE = sql.Identifier("pg_temp", "reindex_staging")
 _BINARY = sql.SQL("COPY {} FROM STDIN (FORMAT binary)").format(TABLE)
@@ -35,9 +38,11 @@ class Staged:
 
 
 class Staging:
-    """:param columns: of the staging table, beside version and deletion, with their types on the way."""
+    """:param columns: of the staging table, beside version and deletion, with their types on the way.
+    :param meter: counts what is sent."""
 
-    def __init__(self, columns: Mapping[str, str], primary_key: Sequence[str]) -> None:
+    def __init__(self, columns: Mapping[str, str], primary_key: Sequence[str], meter: Meter) -> None:
+        self._meter = meter
         self._names = tuple(columns)
         self._key = primary_key
         self._key_texts = sql.SQL(", ").join(sql.SQL("{}::text").format(sql.Identifier(n)) for n in primary_key)
@@ -60,9 +65,9 @@ class Staging:
         """A binary COPY."""
         return self._fill(
             connection,
-            lambda: copy_in(connection, _BINARY, pieces),
+            lambda: copy_in(connection, _BINARY, pieces, meter=self._meter),
             lambda: binary_copy.rows_of(pieces),
-            lambda part: copy_in(connection, _BINARY, binary_copy.stream_of(part)),
+            lambda part: copy_in(connection, _BINARY, binary_copy.stream_of(part), meter=self._meter),
             lambda cells: self._key_in(connection, cells),
             lambda cells, error: _reason(error),
         )
@@ -74,7 +79,7 @@ class Staging:
         row_of: Callable[[Document], tuple[Any, ...]],
     ) -> Staged:
         def copy(documents: Sequence[Document]) -> int:
-            with connection.cursor() as cursor, cursor.copy(_TEXT) as copy:
+            with connection.cursor() as cursor, cursor.copy(_TEXT, writer=_Counted(cursor, self._meter)) as copy:
                 for document in documents:
                     copy.write_row(row_of(document))
             return len(documents)
@@ -131,20 +136,32 @@ class Staging:
         try:
             with connection.transaction(force_rollback=True):
                 connection.execute(sql.SQL("TRUNCATE {}").format(TABLE))
-                copy_in(connection, _BINARY, binary_copy.stream_of([(version, deleted, *keys)]))
+                copy_in(connection, _BINARY, binary_copy.stream_of([(version, deleted, *keys)]), meter=self._meter)
                 (key,) = connection.execute(sql.SQL("SELECT {} FROM {}").format(self._key_texts, TABLE)).fetchall()
                 return tuple(key)
         except psycopg.Error:
             return tuple((keys[self._names.index(name)] or b"").decode(errors="backslashreplace") for name in self._key)
 
 
-def copy_in(connection: Connection[Any], statement: sql.Composed, pieces: Iterable[bytes]) -> int:
+def copy_in(connection: Connection[Any], statement: sql.Composed, pieces: Iterable[bytes], *, meter: Meter) -> int:
     """How many rows there were."""
     with connection.cursor() as cursor:
-        with cursor.copy(statement) as copy:
+        with cursor.copy(statement, writer=_Counted(cursor, meter)) as copy:
             for piece in pieces:
                 copy.write(piece)
         return cursor.rowcount
+
+
+class _Counted(LibpqWriter):
+    """Into the connection, and onto a meter."""
+
+    def __init__(self, cursor: psycopg.Cursor[Any], meter: Meter) -> None:
+        super().__init__(cursor)
+        self._meter = meter
+
+    def write(self, data: Buffer) -> None:
+        super().write(data)
+        self._meter.sent(len(data))
 
 
 def _reason(error: psycopg.Error) -> str:

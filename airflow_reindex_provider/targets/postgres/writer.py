@@ -21,6 +21,7 @@ from psycopg.adapt import PyFormat, Transformer
 
 from airflow_reindex_provider.core.embedding.embedder import Vector
 from airflow_reindex_provider.core.model import Chunk, Counts, Document, Format, Key, Rejection, WriteResult
+from airflow_reindex_provider.core.observing import Meter, Traffic
 from airflow_reindex_provider.databases.postgres.sqlstates import REFUSALS
 from airflow_reindex_provider.databases.postgres.transactions import begin, transaction
 from airflow_reindex_provider.targets.postgres.passage_writer import PassageWriter
@@ -61,16 +62,17 @@ class PostgresWriter:
         primary_key: Sequence[str],
         has_deletes: bool,
         loose: Collection[str] = (),
-        passages: Callable[[sql.Composed], PassageWriter] | None = None,
+        passages: Callable[[sql.Composed, Meter], PassageWriter] | None = None,
     ) -> None:
         self._connections = connections
         self._table = table
         self._columns = columns
         self._key = primary_key
-        self._staging = Staging(staged, primary_key)
+        self._meter = Meter()
+        self._staging = Staging(staged, primary_key, self._meter)
         self._order = tuple(columns)
         self._statements = Statements.of(table, columns, staged, primary_key, has_deletes=has_deletes, loose=loose)
-        self._passages = passages(self._statements.accepted) if passages is not None else None
+        self._passages = passages(self._statements.accepted, self._meter) if passages is not None else None
         self._all_new = False
         # A deletion must lose its contents on the way, and a cast needs a statement.
         self._straight = (
@@ -84,6 +86,10 @@ class PostgresWriter:
         for connection in connections:
             self._staging.make_room(connection)
             self._free.put(connection)
+
+    @property
+    def traffic(self) -> Traffic:
+        return self._meter.traffic
 
     def write(self, chunk: Chunk) -> WriteResult:
         if chunk.format is Format.PG_COPY:
@@ -159,7 +165,7 @@ class PostgresWriter:
             try:
                 # Into an index that holds one of the keys nothing is copied at all, so it cannot write over anything.
                 with connection.transaction():
-                    created = copy_in(connection, self._straight, pieces)
+                    created = copy_in(connection, self._straight, pieces, meter=self._meter)
                 result = WriteResult(Counts(created=created))
             except _NOT_ALL_NEW:
                 staged = self._staging.of_pieces(connection, pieces)

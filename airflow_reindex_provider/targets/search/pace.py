@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+from airflow_reindex_provider.core.observing import Meter
+
 log = logging.getLogger(__name__)
 
 FIRST_BYTES = 1024 * 1024
@@ -25,12 +27,20 @@ class Pace:
     """Grows bodies while the time for a byte stays flat; halves them, and makes everybody wait, when the engine asks for it.
 
     :param wait: sleeps for some seconds, or less where the work is to stop. :param clock: monotonic, in seconds.
+    :param meter: counts the push backs.
     """
 
-    def __init__(self, wait: Callable[[float], object], clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        wait: Callable[[float], object],
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        meter: Meter | None = None,
+    ) -> None:
         self.body_bytes = FIRST_BYTES
         self._wait = wait
         self._clock = clock
+        self._meter = meter or Meter()
         self._lock = threading.Lock()
         self._most = MOST_BYTES
         self._best: float | None = None
@@ -68,7 +78,9 @@ class Pace:
         delay = max(delay, _seconds(retry_after))
         with self._lock:
             self.body_bytes = max(min(self.body_bytes, sent) // 2, LEAST_BYTES)
-            self._not_before = max(self._not_before, self._clock() + delay)
+            until = self._clock() + delay
+            self._meter.pushed_back(until - max(self._not_before, self._clock()))
+            self._not_before = max(self._not_before, until)
             if self._clock() - self._logged >= _LOG_EVERY_S:
                 self._logged = self._clock()
                 log.warning(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 from airflow_reindex_provider.core.errors import VectorsGoneError
 from airflow_reindex_provider.core.model import Chunk, Counts, Document, Rejection, WriteResult
+from airflow_reindex_provider.core.observing import Traffic
 from airflow_reindex_provider.targets.search.passages import PASSAGES, nested, own
 
 if TYPE_CHECKING:
@@ -21,6 +22,10 @@ class PassageWriter:
     def __init__(self, writer: SearchWriter, recalling: Recalling) -> None:
         self._writer = writer
         self._recalling = recalling
+
+    @property
+    def traffic(self) -> Traffic:
+        return self._writer.traffic
 
     def write(self, chunk: Chunk) -> WriteResult:
         documents = cast("Sequence[Document]", chunk.payload)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, cast
 
 from airflow_reindex_provider.core.errors import GenerationGoneError, TransientError
 from airflow_reindex_provider.core.model import Chunk, Counts, Document, Format, Rejection, Schema, WriteResult
+from airflow_reindex_provider.core.observing import Meter, Traffic
 from airflow_reindex_provider.targets.search.answers import (
     FILTER,
     Outcome,
@@ -98,7 +99,12 @@ class SearchWriter:
         self._clock = clock
         self._stopped = threading.Event()
         self._held = _Held()
-        self.pace = Pace(wait or self._pause, clock)
+        self._meter = Meter()
+        self.pace = Pace(wait or self._pause, clock, meter=self._meter)
+
+    @property
+    def traffic(self) -> Traffic:
+        return self._meter.traffic
 
     def write(self, chunk: Chunk) -> WriteResult:
         return self.stage(chunk)()
@@ -190,9 +196,11 @@ class SearchWriter:
         if self._compress:
             gzip = zlib.compressobj(1, wbits=31)
             data = gzip.compress(body) + gzip.flush()
-        return self._calls.engine.request(
+        answer = self._calls.engine.request(
             "POST", self._path, body=data, headers=self._headers, timeout_s=self._timeout_s
         )
+        self._meter.sent(len(data))
+        return answer
 
     def _outcome(self, body: bytes, answer: Answer) -> Outcome | None:
         """None where the engine refused the body as a whole because of what is in it."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from airflow_reindex_provider.core.model import Counts, Format, WriteResult
+from airflow_reindex_provider.core.observing import Metered
 from airflow_reindex_provider.testing.target_suite.index import STREAM, Index, IndexSuite, doc, gone, published
 
 
@@ -16,6 +19,20 @@ class WritingSuite(IndexSuite):
 
         assert result == WriteResult(Counts(created=2))
         assert index.published() == {("1",): "one", ('it\'s "2"',): "zwei \\ \n\t é 😀"}
+
+    def test_what_is_sent_is_counted(self, index: Index, format: Format) -> None:
+        """A writer that says how many bytes the target has taken counts on with each chunk, and nothing that is not sent."""
+        with index.target.open(STREAM) as session:
+            name = session.create_first(index.target.generation_name("20260101t000000"), index.schema())
+            with session.writer(name, index.schema(), format) as writer:
+                if not isinstance(writer, Metered):
+                    pytest.skip("this target's writer does not say what it sends")
+                sent = [writer.traffic.bytes]
+                for number in range(2):
+                    writer.write(index.chunk([doc(str(number), 1, "some words")], format))
+                    sent.append(writer.traffic.bytes)
+
+        assert sent[0] == 0 < sent[1] < sent[2]
 
     def test_counts_say_what_happened(self, index: Index, format: Format) -> None:
         """Created, updated, deleted, and noop for the deletion of what never was; their sum is the number written."""
