@@ -85,21 +85,24 @@ def checkpoint_command(args: Namespace) -> None:
 
 @showing
 def generations_command(args: Namespace) -> None:
-    if (status := _standing(args.stream)).has_groups:
-        _show_groups(status, args.output)
-        return
-    generations = status.generations
+    status = _standing(args.stream)
+    generations, looked = status.generations, status.freshness.looked or {}
+    since = looked.get("generations") or {}
     rows = [
         {
+            **({"group": generation["group"]} if "group" in generation else {}),
             "generation": generation["name"],
             "state": "live" if generation["live"] else "served before" if generation["served"] else "never served",
             "made at": moment(generation["made_at"]),
             "documents": ("about " if generation["documents_estimated"] else "") + count(generation["documents"]),
             "size": size(generation["bytes"]),
+            **({"changes since": count(since.get(generation["name"]))} if since else {}),
         }
         for generation in generations
     ]
     show(list(generations), rows, args.output)
+    if since:
+        tell(f"Changes since, which a roll-back reads again first: as looked at {moment(looked['at'])} UTC.")
 
 
 def look_at_all(*, state: str | None = None, match: str | None = None) -> list[StreamStatus]:
@@ -117,9 +120,7 @@ def _standing(stream: str) -> StreamStatus:
     """With what closing tasks have published of it. Says how old that is."""
     with database() as session:
         status = status_of(session, stream, newest_runs=RECENT)
-    if status.has_groups:
-        tell(f"Stream {stream!r} has groups: of each, what the last run said that met it.")
-    elif status.standing_at is None:
+    if status.standing_at is None:
         tell(f"No run of {stream!r} has said yet how it stands: `airflow reindex refresh {stream}` asks for it.")
     else:
         tell(f"As of {moment(status.standing_at)} UTC; `airflow reindex refresh {stream}` looks again.")
@@ -163,6 +164,7 @@ def _looked(looked: Mapping[str, Any] | None) -> dict[str, Any]:
 
 
 def _show_groups(status: StreamStatus, output: str) -> None:
+    tell(f"Stream {status.name!r} has groups: of each, what the last run said that met it.")
     show(status.groups or {}, _groups(status), output)
 
 

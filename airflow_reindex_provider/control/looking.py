@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow_reindex_provider.control.places import reads_from
+from airflow_reindex_provider.control.places import reads_from, served_before
 from airflow_reindex_provider.control.words import counted
 from airflow_reindex_provider.core.errors import ConfigurationError
 from airflow_reindex_provider.core.model import Look, Position
@@ -20,11 +20,13 @@ def look(stream: Stream) -> dict[str, Any]:
 
     ``at`` (the source's clock), ``waiting`` (changes, recorded deletions included), ``oldest_s`` (age of the oldest of them; 0
     where none waits, None where the cursor is not made of time), ``oldest_at``, ``ahead`` (rows stamped ahead of the clock),
-    ``counted_to`` (how far these two were counted), ``since`` (the checkpoint; None where all rows are to be read), ``horizon``
-    and ``held_by`` (what holds it back, or why it cannot be seen), and ``lines``, for people. Times are ISO 8601 in UTC. Parked
-    documents are not among what waits.
+    ``counted_to`` (how far these were counted), ``since`` (the checkpoint; None where all rows are to be read), ``horizon`` and
+    ``held_by`` (what holds it back, or why it cannot be seen), ``generations`` (of each that was served before, by name: how many
+    changes a roll-back to it would read again), and ``lines``, for people. Times are ISO 8601 in UTC. Parked documents are not
+    among what waits.
 
     A stream with groups is as fresh as the group that is furthest behind: since its checkpoint, the changes of all groups count.
+    Its ``generations`` are not looked at.
 
     :raises ConfigurationError: the source cannot tell, or something of the stream is wrong. :raises TransientError: a side of it
         does not answer.
@@ -38,6 +40,8 @@ def look(stream: Stream) -> dict[str, Any]:
             schema = source.schema()
             since = Position(schema.cursor_type.bound(stream.first_cursor, schema.cursor_timezone))
         seen = source.look(since, limit=MOST_COUNTED)
+        before = {} if stream.has_groups else served_before(stream)
+        again = {name: source.look(reached, limit=MOST_COUNTED).waiting for name, reached in before.items()}
     oldest_s = None if seen.oldest_at is None else max((seen.at - seen.oldest_at).total_seconds(), 0.0)
     return {
         "at": seen.at.isoformat(timespec="milliseconds"),
@@ -49,6 +53,7 @@ def look(stream: Stream) -> dict[str, Any]:
         "since": str(since) if since else None,
         "horizon": seen.horizon.cursor,
         "held_by": seen.horizon.held_by,
+        "generations": again,
         "lines": _lines(seen, oldest_s),
     }
 

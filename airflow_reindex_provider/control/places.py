@@ -49,6 +49,16 @@ def checkpoint_of(stream: Stream) -> Checkpoint:
     return stream.checkpoint.load(stream.name, generation)
 
 
+def served_before(stream: Stream) -> dict[str, Position]:
+    """The generations that a roll-back can serve again, by name, each with where it would read on from.
+
+    :param stream: without groups, or of one group."""
+    with stream.target.open(stream.name) as target:
+        names = [generation.name for generation in target.generations() if generation.served and not generation.live]
+    found = {name: stream.checkpoint.load(stream.name, name).position for name in names}
+    return {name: position for name, position in found.items() if position is not None}
+
+
 def _of(stream: Stream) -> tuple[Position | None, str]:
     with stream.target.open(stream.name) as target:
         generation = current_generation(target)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 from airflow_reindex_provider.core.cursors import CursorType
+from airflow_reindex_provider.core.errors import ReindexError
 from airflow_reindex_provider.core.generations import made_at
+from airflow_reindex_provider.core.groups import known_groups
 from airflow_reindex_provider.core.leases import current
 from airflow_reindex_provider.core.model import Checkpoint, Generation, Position, Size
 from airflow_reindex_provider.core.progress import utc_now
 from airflow_reindex_provider.core.protocols import MeasuredTarget
-from airflow_reindex_provider.core.running.settling_groups import GroupOutcomes
 from airflow_reindex_provider.stream import Stream
+
+log = logging.getLogger(__name__)
 
 MOST_PARKED = 100
 """Parked documents that are told with their reasons, those that are tried next first; all of them are counted."""
@@ -30,8 +34,14 @@ def standing(stream: Stream, cursor_type: CursorType | None = None) -> dict[str,
     ``fresh_until`` (ISO 8601, UTC) is the time before which every change is in the live index, or in a generation that was
     served, parked documents apart; None where the cursor is not made of time, or nothing was indexed yet.
 
+    Of a stream with groups each is looked at: generations and parked documents have their ``group``; ``documents`` are those of
+    all, and ``fresh_until`` is of the one furthest behind, both None where one of them does not say; checkpoint and lease are
+    each one's own.
+
     :param cursor_type: of the stream's cursor, as a plan knows it; None leaves ``fresh_until`` out.
     """
+    if stream.has_groups:
+        return _of_groups(stream, cursor_type)
     with stream.target.open(stream.name) as target:
         generations = target.generations()
         sizes = target.sizes() if isinstance(target, MeasuredTarget) else {}
@@ -60,30 +70,35 @@ def standing(stream: Stream, cursor_type: CursorType | None = None) -> dict[str,
     }
 
 
-def standing_of_groups(stream: Stream, run: GroupOutcomes) -> dict[str, Any]:
-    """The same record of a stream with groups, from how a run has left each of them, without a look at every target: parked
-    documents of all, each with its ``group``, and ``fresh_until`` of the one furthest behind; None where the run has failed for a
-    group, so that nobody knows how far that one is. The rest is each one's own."""
-    times = [_time_of(stream, outcome.plan.cursor_type, outcome.checkpoint_after) for outcome in run.outcomes]
-    known = [time for time in times if time is not None]
-    all_known = bool(known) and len(known) == len(run.plans.plans) and not run.failures
-    parked: list[dict[str, Any]] = []
-    for outcome in run.outcomes:
-        if outcome.parked and len(parked) < MOST_PARKED:
-            group = str(outcome.plan.group)
-            own = stream.of_group(group)
-            kept = own.checkpoint.load(own.name, outcome.plan.generation).parked
-            parked += [{**document.to_json(), "group": group} for document in kept]
+def _of_groups(stream: Stream, cursor_type: CursorType | None) -> dict[str, Any]:
+    told = {value: _of_group(stream, value, cursor_type) for value in known_groups(stream.name, stream.checkpoint)}
+    known = {value: record for value, record in told.items() if record is not None}
+    times = [record["fresh_until"] for record in known.values()]
+    documents = [record["documents"] for record in known.values()]
+    parked = [{**one, "group": value} for value, record in known.items() for one in record["parked"]["documents"]]
     parked.sort(key=lambda document: (document["next_try_at"], document["group"], document["key"]))
+    all_told = bool(told) and len(known) == len(told)
     return {
         **_whose(stream),
-        "generations": [],
-        "documents": None,
+        "generations": [{**one, "group": value} for value, record in known.items() for one in record["generations"]],
+        "documents": sum(documents) if all_told and None not in documents else None,
         "checkpoint": None,
-        "fresh_until": min(known).isoformat() if all_known else None,
-        "parked": {"count": sum(outcome.parked for outcome in run.outcomes), "documents": parked[:MOST_PARKED]},
+        "fresh_until": min(times, key=datetime.fromisoformat) if all_told and None not in times else None,
+        "parked": {
+            "count": sum(record["parked"]["count"] for record in known.values()),
+            "documents": parked[:MOST_PARKED],
+        },
         "lease": None,
     }
+
+
+def _of_group(stream: Stream, value: str, cursor_type: CursorType | None) -> dict[str, Any] | None:
+    """None where it does not say: the others do."""
+    try:
+        return standing(stream.of_group(value), cursor_type)
+    except ReindexError as error:
+        log.warning("How group %r of stream %r stands is not known: %s", value, stream.name, error)
+        return None
 
 
 def _whose(stream: Stream) -> dict[str, Any]:

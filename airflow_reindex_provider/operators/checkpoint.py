@@ -20,7 +20,7 @@ from airflow_reindex_provider.events import Event, with_names
 from airflow_reindex_provider.operators.acting import asked_of
 from airflow_reindex_provider.operators.base import StreamOperator, close_progress, results_of
 from airflow_reindex_provider.operators.measuring import Measured
-from airflow_reindex_provider.operators.publishing import publish_standing, publish_standing_of_groups
+from airflow_reindex_provider.operators.publishing import publish_standing
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -94,10 +94,8 @@ class CheckpointOperator(StreamOperator):
         report = outcome.to_json()
         ti.xcom_push(key=OUTCOME_KEY, value=report)
         mode = Mode(report["mode"])
-        if isinstance(outcome, GroupOutcomes):
-            standing = publish_standing_of_groups(context, stream, outcome, mode)
-        else:
-            standing = publish_standing(context, stream, outcome.plan.cursor_type, mode)
+        plans = outcome.plans.plans if isinstance(outcome, GroupOutcomes) else (outcome.plan,)
+        standing = publish_standing(context, stream, plans[0].cursor_type if plans else None, mode)
         Measured(stream, mode).run(context, report)
         if isinstance(outcome, GroupOutcomes):
             require_all(outcome)

@@ -91,7 +91,6 @@ class Measured:
         self._emit(PARKED, record["parked"]["count"])
         generations = record["generations"]
         if not generations:
-            # Of a stream with groups each has its own.
             return
         self._emit(GENERATIONS, len(generations))
         self._emit(BYTES, sum(generation["bytes"] or 0 for generation in generations))

@@ -4,13 +4,13 @@ way of the work: what cannot be published is a line in the log."""
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from airflow_reindex_provider.control.standing import standing, standing_of_groups
+from airflow_reindex_provider.control.standing import standing
 from airflow_reindex_provider.core.errors import ReindexError
 from airflow_reindex_provider.core.progress import utc_now
-from airflow_reindex_provider.core.published import FAILURE_KEY, STANDING_KEY
+from airflow_reindex_provider.core.published import FAILURE_KEY, GROUP_KEY, STANDING_KEY
 from airflow_reindex_provider.operators.measuring import Measured
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from airflow_reindex_provider.core.cursors import CursorType
     from airflow_reindex_provider.core.model import Mode
-    from airflow_reindex_provider.core.running.settling_groups import GroupOutcomes
     from airflow_reindex_provider.stream import Stream
 
 log = logging.getLogger(__name__)
@@ -29,32 +28,30 @@ _MOST_CHARS = 2000
 def publish_standing(
     context: Context, stream: Stream, cursor_type: CursorType | None, mode: Mode
 ) -> dict[str, Any] | None:
-    """The XCom ``reindex_standing``, and what is measured of it; of a stream with groups its runs tell, which have met them all.
+    """The XCom ``reindex_standing``, and what is measured of it.
 
     :param cursor_type: where a plan has it; None asks the source.
     :returns: what was published; None where it was not."""
-    if stream.has_groups:
-        return None
-    return _publish_standing(context, stream, mode, lambda: standing(stream, cursor_type or _cursor_type(stream)))
+    record = _published(context, stream, cursor_type, STANDING_KEY, {})
+    if record is not None:
+        Measured(stream, mode).standing(record)
+    return record
 
 
-def publish_standing_of_groups(
-    context: Context, stream: Stream, run: GroupOutcomes, mode: Mode
-) -> dict[str, Any] | None:
-    """The same of a stream with groups, as a run has left them."""
-    return _publish_standing(context, stream, mode, lambda: standing_of_groups(stream, run))
+def publish_group(context: Context, own: Stream, cursor_type: CursorType | None, group: str) -> None:
+    """The XCom ``reindex_group``: how one group of a stream stands. :param own: the group's stream."""
+    _published(context, own, cursor_type, GROUP_KEY, {"group": group})
 
 
-def _publish_standing(
-    context: Context, stream: Stream, mode: Mode, make: Callable[[], dict[str, Any]]
+def _published(
+    context: Context, stream: Stream, cursor_type: CursorType | None, key: str, more: Mapping[str, Any]
 ) -> dict[str, Any] | None:
     try:
-        record = make()
-        context["ti"].xcom_push(key=STANDING_KEY, value=record)
+        record = {**standing(stream, cursor_type or _cursor_type(stream)), **more}
+        context["ti"].xcom_push(key=key, value=record)
     except Exception as error:
         log.warning("How stream %r stands was not published: %s", stream.name, error)
         return None
-    Measured(stream, mode).standing(record)
     return record
 
 

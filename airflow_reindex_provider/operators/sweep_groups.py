@@ -17,6 +17,7 @@ from airflow_reindex_provider.events import Event
 from airflow_reindex_provider.operators.base import close_progress, is_true, tell
 from airflow_reindex_provider.operators.groups import AllGroupsOperator
 from airflow_reindex_provider.operators.measuring import Measured
+from airflow_reindex_provider.operators.publishing import publish_standing
 from airflow_reindex_provider.operators.sweep import PlanSweepOperator
 from airflow_reindex_provider.operators.sweeping import compare_range, repair_range, shown, shown_as, sums
 
@@ -97,6 +98,7 @@ class SweepGroupsReportOperator(AllGroupsOperator):
             "busy": busy,
         }
         context["ti"].xcom_push(key=SWEEP_KEY, value=report)
+        publish_standing(context, self.stream, None, Mode.SWEEP)
         Measured(self.stream, Mode.SWEEP).run(context, report)
         for group, why in busy.items():
             self.log.warning("Group %r is left alone: %s", group, why)

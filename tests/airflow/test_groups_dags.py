@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from command_line import CommandLine
 from streams_under_test import TIMEOUT_S, Run, StreamUnderTest
 
 from airflow_reindex_provider.testing.postgres import Database
@@ -39,7 +40,7 @@ def generations(search: Database) -> dict[str, str]:
         return dict(connection.execute(query).fetchall())
 
 
-def test_groups_are_indexed_rebuilt_and_swept_on_their_own(stream, search: Database):
+def test_groups_are_indexed_rebuilt_and_swept_on_their_own(stream, search: Database, cli: CommandLine):
     """Groups appear, rows move, and a failure stays with its group: in a run, in a rebuild that serves each on its own, and in
     one that serves none before all are ready; so it does in a sweep. A value that looks like a template is a value."""
     items: StreamUnderTest = stream("tenants")
@@ -53,6 +54,9 @@ def test_groups_are_indexed_rebuilt_and_swept_on_their_own(stream, search: Datab
     first = ended(items, "reindex_tenants")
     assert first.sums["created"] == 300
     assert [len(first.xcom("extract")), len(first.sums["groups"])] == [9, 3]
+    told = first.xcom("checkpoint", "reindex_standing")
+    assert {one["group"]: one["documents"] for one in told["generations"]} == dict.fromkeys(VALUES, 100)
+    assert told["documents"] == 300
     names = {"tenants_acme", *(n for n in served(search) if n.startswith(("tenants_acme__", "tenants_b__")))}
     assert len(names) == 3
     assert all(len(ids) == 100 for ids in served(search).values())
@@ -90,6 +94,10 @@ def test_groups_are_indexed_rebuilt_and_swept_on_their_own(stream, search: Datab
     assert [done.states["serve.promote", n] for n in (0, 1)] == ["success", "success"]
     last = generations(search)
     assert {name for name in last if last[name] != after[name]} == {"tenants_acme", *(n for n in last if "_b__" in n)}
+
+    known = cli.reindex("generations", "tenants", "-o", "json").json
+    assert {one["group"] for one in known} == {*VALUES, "taken"}
+    assert {one["name"] for one in known if one["group"] == "acme" and one["live"]} == {last["tenants_acme"]}
 
     back = ended(items, "rebuild_tenants", groups=["acme"], rollback_to="previous")
     assert back.states["serve.promote", -1] == "skipped"

@@ -19,6 +19,7 @@ from airflow_reindex_provider.targets.postgres import PostgresTarget
 from airflow_reindex_provider.testing.groups import GroupRunner
 from airflow_reindex_provider.testing.memory import MemoryCheckpoint, MemorySource, MemoryTarget
 from airflow_reindex_provider.testing.postgres import Database
+from airflow_reindex_provider.testing.rebuilds import Rebuilder
 from airflow_reindex_provider.testing.runs import Runner
 
 pytestmark = pytest.mark.versions
@@ -102,6 +103,24 @@ def test_a_look_writes_nothing(database: Database) -> None:
     assert stream.checkpoint.texts == {}  # type: ignore[attr-defined]
     with database.connect() as db:
         assert db.execute("SELECT count(*) FROM pg_class WHERE relname LIKE 'items%index%'").fetchone() == (0,)
+
+
+def test_what_a_roll_back_would_read_again(database: Database) -> None:
+    """Each row that has changed since the generation was served, once: not what the runs between have indexed."""
+    stream = stream_on(database)
+    insert(database, range(10), _PAST)
+    run(stream)
+    (first,) = [name for _, name in stream.checkpoint.texts if name.startswith("items")]  # type: ignore[attr-defined]
+    assert look(stream)["generations"] == {}
+    Rebuilder(
+        run=Runner(source=stream.source, target=stream.target, stream=stream.name, store=stream.checkpoint)
+    ).rebuild("20270101t000000")
+    insert(database, range(20, 23), "clock_timestamp()")
+    for _ in range(2):
+        with database.connect() as db:
+            db.execute("UPDATE items SET v = clock_timestamp() WHERE id = 1")
+        run(stream)
+    assert look(stream)["generations"] == {first: 4}
 
 
 def test_a_stream_that_starts_late(database: Database) -> None:

@@ -9,19 +9,17 @@ from typing import Any
 
 import pytest
 
-from airflow_reindex_provider.control.standing import MOST_PARKED, standing, standing_of_groups
+from airflow_reindex_provider.control.standing import MOST_PARKED, standing
 from airflow_reindex_provider.core.cursors import CursorType
-from airflow_reindex_provider.core.groups import GroupPlans
 from airflow_reindex_provider.core.leases import acquire
-from airflow_reindex_provider.core.model import Checkpoint, Counts, Mode, Parked, Plan, Position
+from airflow_reindex_provider.core.model import Parked, Position
 from airflow_reindex_provider.core.progress import utc_now
-from airflow_reindex_provider.core.running.settling import Outcome
-from airflow_reindex_provider.core.running.settling_groups import GroupOutcomes
 from airflow_reindex_provider.sources.postgres import PostgresSource
 from airflow_reindex_provider.stream import Stream
 from airflow_reindex_provider.targets.elasticsearch import ElasticsearchTarget
 from airflow_reindex_provider.targets.opensearch import OpenSearchTarget
 from airflow_reindex_provider.targets.postgres import PostgresTarget, sizes
+from airflow_reindex_provider.testing.groups import GroupRunner
 from airflow_reindex_provider.testing.memory import MemoryCheckpoint, MemorySource, MemoryTarget
 from airflow_reindex_provider.testing.postgres import Database
 from airflow_reindex_provider.testing.rebuilds import Rebuilder
@@ -30,7 +28,6 @@ from airflow_reindex_provider.testing.runs import Runner
 pytestmark = pytest.mark.versions
 
 KIND = CursorType.TIMESTAMPTZ
-_PLAN = Plan("tickets", Mode.INCREMENTAL, "g1", None, KIND, None)
 
 
 def stream_on(database: Database) -> Stream:
@@ -158,36 +155,45 @@ def test_in_a_search_engine(engine: str, database: Database, request: pytest.Fix
     assert found["documents"] == 8
 
 
-def test_a_stream_with_groups_is_as_fresh_as_the_one_furthest_behind() -> None:
-    """And its parked documents are those of all groups, with the group of each."""
-    stream = Stream(
-        name="tickets",
-        source=PostgresSource("shop", table="public.tickets", primary_key="id", cursor_field="v", group_by="tenant"),
-        target=PostgresTarget("search", index="public.tickets_{group}"),
-        checkpoint=MemoryCheckpoint(),
-    )
+def with_groups(database: Database) -> Stream:
+    with database.connect() as db:
+        db.execute(
+            "CREATE TABLE tickets (id int PRIMARY KEY, tenant text, v timestamptz DEFAULT now() - interval '1 h')"
+        )
+        db.execute(
+            "INSERT INTO tickets SELECT n, CASE WHEN n > 6 THEN 'zeta' ELSE 'acme' END FROM generate_series(1, 8) n"
+        )
+    source = PostgresSource(database.conn_id, table="tickets", primary_key="id", cursor_field="v", group_by="tenant")
+    target = PostgresTarget(database.conn_id, index="tickets_{group}")
+    return Stream(name="tickets", source=source, target=target, checkpoint=MemoryCheckpoint())
+
+
+def test_a_stream_with_groups_tells_of_each(database: Database) -> None:
+    """Generations and parked documents with their group; as fresh as the one furthest behind, if all say where."""
+    stream = with_groups(database)
+    assert (standing(stream, KIND)["generations"], standing(stream, KIND)["fresh_until"]) == ([], None)
+    run = GroupRunner(stream=stream, store=stream.checkpoint)  # type: ignore[arg-type]
+    run.run()
+    Rebuilder(run=run.of_group("acme")).rebuild("20270101t000000")
     acme = stream.of_group("acme")
+    kept = stream.checkpoint.load(acme.name, "tickets_acme_20270101t000000")
     waits = Parked(("7",), "too long", 2, "2026-01-01T00:00:00+00:00", "2026-01-02T00:00:00+00:00")
-    stream.checkpoint.save(Checkpoint(acme.name, "g1", parked=(waits,)))
-    plans = [
-        replace(_PLAN, stream=f"tickets.{group}", group=group, generation=generation)
-        for group, generation in (("acme", "g1"), ("zeta", "g2"))
+    stream.checkpoint.save(replace(kept, position=Position("2026-01-01 10:00:00+00"), parked=(waits,)))
+
+    found = json.loads(json.dumps(standing(stream, KIND)))
+
+    assert [(one["group"], one["live"], one["documents"]) for one in found["generations"]] == [
+        ("acme", False, 6),
+        ("acme", True, 6),
+        ("zeta", True, 2),
     ]
-    left = (
-        Outcome(plans[0], Counts(), 0, None, Position("2026-01-01 10:00:00+00"), 1),
-        Outcome(plans[1], Counts(), 0, None, Position("2026-01-01 09:00:00+00", ("3",)), 0),
-    )
-    run = GroupOutcomes(GroupPlans("tickets", Mode.INCREMENTAL, tuple(plans), {}), left, {})
-
-    found = standing_of_groups(stream, run)
-
-    assert found["fresh_until"] == "2026-01-01T09:00:00+00:00"
+    assert (found["documents"], found["fresh_until"]) == (8, "2026-01-01T10:00:00+00:00")
     assert found["parked"] == {"count": 1, "documents": [{**waits.to_json(), "group": "acme"}]}
-    assert found.keys() == standing(in_memory(), KIND).keys()
-    # One that failed, was dropped meanwhile or has no cursor yet may be further behind than all others.
-    for unknown in (
-        replace(run, failures={"late": "no such table"}),
-        replace(run, outcomes=left[:1]),
-        replace(run, outcomes=(left[0], replace(left[1], checkpoint_after=None))),
-    ):
-        assert standing_of_groups(stream, unknown)["fresh_until"] is None
+    assert found.keys() == standing(acme, KIND).keys()
+
+    with database.connect() as db:
+        db.execute("DROP VIEW tickets_zeta")
+        db.execute("CREATE TABLE tickets_zeta (id int)")
+    unknown = standing(stream, KIND)
+    assert (unknown["fresh_until"], unknown["documents"]) == (None, None)
+    assert unknown["parked"]["count"] == 1

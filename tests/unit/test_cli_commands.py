@@ -148,6 +148,16 @@ def test_how_a_stream_is(metadata, cli):
     generations = cli("generations", "items").out
     assert all(text in generations for text in ("about 1,200", "1.5 MB", "live", "served before", "999 B"))
     assert cli("generations", "items", "-o", "json").json == STANDING["generations"]
+    assert "changes since" not in generations
+    looked = {
+        "stream": "items",
+        "at": "2026-11-21T17:27:00.000+00:00",
+        "generations": {STANDING["generations"][0]["name"]: 4},
+    }
+    metadata.run("reindex_items", xcoms={("extract", -1, "reindex_action"): looked}, conf={"action": "look"})
+    since = cli("generations", "items", "-o", "plain")
+    assert [line.split()[-1] for line in since.out.splitlines()] == ["since", "4", "-"]
+    assert "a roll-back reads again first" in since.err
 
 
 def test_what_was_asked_for_in_vain_says_nothing_of_the_stream(metadata, cli):
@@ -388,7 +398,8 @@ def test_only_changes_are_printed_where_no_bar_can_be(metadata, cli, monkeypatch
 
 
 def test_groups_are_told_one_by_one(metadata, cli):
-    """Of a stream with groups there is no checkpoint and no generation but those of its groups; parked documents say whose."""
+    """Of a stream with groups there is no checkpoint and no generation but those of its groups; generations and parked documents
+    say whose. A group that was rebuilt since shows what its rebuild has left."""
     stream = Stream(
         name="items",
         source=PostgresSource(
@@ -396,7 +407,7 @@ def test_groups_are_told_one_by_one(metadata, cli):
         ),
         target=PostgresTarget("search_db", index="public.items_{group}"),
     )
-    metadata.parse(ReindexDag(stream))
+    metadata.parse(ReindexDag(stream), RebuildDag(stream))
     group = {"generation": "items_a_1", "status": "completed", "processed": 3, "parked": 1}
     groups = {
         "a": group | {"checkpoint_after": {"cursor": "2026-11-21 17:25:00+00", "key": ["7"]}},
@@ -404,8 +415,9 @@ def test_groups_are_told_one_by_one(metadata, cli):
     }
     outcome = {"stream": "items", "total": 6, "processed": 6, "parked": 2, "groups": groups}
     document = STANDING["parked"]["documents"][0] | {"group": "b"}
+    old, live = STANDING["generations"]
     standing = STANDING | {
-        "generations": [],
+        "generations": [old | {"group": "a", "live": True}, live | {"group": "b"}],
         "checkpoint": None,
         "documents": None,
         "parked": {"count": 2, "documents": [document]},
@@ -415,14 +427,24 @@ def test_groups_are_told_one_by_one(metadata, cli):
     parked = cli("parked", "list", "items", "-o", "plain")
     assert parked.out.splitlines()[1].startswith('b        ["7", "a/b"]')
     assert "1 of 2 are shown" in parked.err
-    for words in (("checkpoint", "show"), ("generations",)):
-        said = cli(*words, "items", "-o", "plain")
-        assert [line.split()[:3] for line in said.out.splitlines()[1:]] == [
-            ["b", "failed", "items_b_1"],
-            ["a", "completed", "items_a_1"],
-        ]
-        assert "has groups" in said.err
-        assert cli(*words, "items", "-o", "json").json == groups
+    said = cli("checkpoint", "show", "items", "-o", "plain")
+    assert [line.split()[:3] for line in said.out.splitlines()[1:]] == [
+        ["b", "failed", "items_b_1"],
+        ["a", "completed", "items_a_1"],
+    ]
+    assert "has groups" in said.err
+    assert cli("checkpoint", "show", "items", "-o", "json").json == groups
+    assert cli("generations", "items", "-o", "json").json == standing["generations"]
+    rebuilt = {"stream": "items.a", "group": "a", "at": "2026-11-21T18:00:00.000+00:00", "generations": [old, live]}
+    stale = rebuilt | {"stream": "items.b", "group": "b", "at": "2026-11-21T17:00:00.000+00:00"}
+    swapped = {("serve.retire", 0, "reindex_group"): rebuilt, ("serve.retire", 1, "reindex_group"): stale}
+    metadata.run("rebuild_items", xcoms=swapped)
+    shown = cli("generations", "items", "-o", "plain").out.splitlines()[1:]
+    assert [line.split()[:3] for line in shown] == [
+        ["a", old["name"], "served"],
+        ["a", live["name"], "live"],
+        ["b", live["name"], "live"],
+    ]
     assert "2026-11-21 17:25:00+00" in cli("status", "items").out
 
 

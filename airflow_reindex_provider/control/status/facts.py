@@ -19,6 +19,7 @@ from sqlalchemy import Integer, bindparam, func, select
 from airflow_reindex_provider.core.published import (
     ACTION_KEY,
     FAILURE_KEY,
+    GROUP_KEY,
     OUTCOME_KEY,
     PLAN_KEY,
     PROGRESS_KEY,
@@ -29,7 +30,7 @@ from airflow_reindex_provider.core.published import (
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
-OF_RUNS = (PLAN_KEY, OUTCOME_KEY, SWEEP_KEY, STANDING_KEY, FAILURE_KEY, ACTION_KEY)
+OF_RUNS = (PLAN_KEY, OUTCOME_KEY, SWEEP_KEY, STANDING_KEY, GROUP_KEY, FAILURE_KEY, ACTION_KEY)
 """What is read of every run that is looked at; progress is read of those alone that are shown with their batches."""
 
 

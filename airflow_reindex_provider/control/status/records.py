@@ -114,8 +114,9 @@ class StreamStatus:
     """One stream. What is None is not known: nothing has been published of it yet.
 
     :ivar run: the one under way; of several the one that waits for a person, else the last to have begun.
-    :ivar standing_at: when ``checkpoint``, ``generations``, ``documents`` and ``parked`` were taken. :ivar recent: the last runs,
-        newest first. :ivar groups: of a stream with groups, by value, what its last run said of each."""
+    :ivar standing_at: when ``checkpoint``, ``generations``, ``documents`` and ``parked`` were taken. :ivar generations: of a
+        stream with groups those of each, with its ``group``. :ivar recent: the last runs, newest first. :ivar groups: of a stream
+        with groups, by value, what its last run said of each."""
 
     name: str
     source: str

@@ -21,7 +21,7 @@ from airflow_reindex_provider.control.status.records import (
 from airflow_reindex_provider.control.status.runs import ROLLBACK, belongs, newest, run_status
 from airflow_reindex_provider.control.status.scheduler import scheduler_status
 from airflow_reindex_provider.core.progress import utc_now
-from airflow_reindex_provider.core.published import ACTION_KEY, OUTCOME_KEY, PLAN_KEY, STANDING_KEY
+from airflow_reindex_provider.core.published import ACTION_KEY, GROUP_KEY, OUTCOME_KEY, PLAN_KEY, STANDING_KEY
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -151,7 +151,7 @@ def _status(
         parked=standing.get("parked")
         or ({"count": outcome["parked"], "documents": []} if "parked" in outcome else None),
         checkpoint=standing.get("checkpoint"),
-        generations=tuple(standing.get("generations") or ()),
+        generations=_generations(facts, sharing, entry.name, standing),
         groups=outcome.get("groups"),
         lease=standing.get("lease"),
         standing_at=datetime.fromisoformat(standing["at"]) if standing else None,
@@ -195,6 +195,26 @@ def _latest(
         if isinstance(published.value, dict) and belongs(stream, sharing[run.dag_id], published.value)
     ]
     return max(found, key=lambda p: p.at).value if found else None
+
+
+def _generations(
+    facts: Sequence[RunFacts], sharing: Mapping[str, Sequence[str]], stream: str, standing: Mapping[str, Any]
+) -> tuple[dict[str, Any], ...]:
+    """As the last record has them; of a group whose part of a rebuild was closed since then, as they were after that."""
+    taken = standing.get("at") or ""
+    later = sorted(
+        (
+            published.value
+            for run in facts
+            for published in run.of_key(GROUP_KEY)
+            if belongs(stream, sharing[run.dag_id], published.value) and published.value["at"] > taken
+        ),
+        key=lambda value: value["at"],
+    )
+    newest = {value["group"]: value["generations"] for value in later}
+    kept = [one for one in standing.get("generations") or () if one.get("group") not in newest]
+    told = [{**one, "group": group} for group, generations in newest.items() for one in generations]
+    return tuple(sorted((*kept, *told), key=lambda one: one["group"]) if told else kept)
 
 
 def _freshness(

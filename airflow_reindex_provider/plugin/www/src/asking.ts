@@ -1,6 +1,6 @@
 /** What will happen, in the words in which a person is asked before it does. */
 
-import type { Act, Stream } from "./types";
+import type { Act, Generation, Stream } from "./types";
 import { count, moment, plural } from "./words";
 
 export type Asked = {
@@ -66,7 +66,7 @@ function sentence(act: Act, stream: Stream, fixed: Record<string, unknown>): str
         " meanwhile, and the generation before is kept to roll back to."
       );
     case "rollback":
-      return rollbackSentence(stream, fixed.rollback_to);
+      return rollbackSentence(stream, fixed);
     case "parked-retry":
       return `The next run tries ${named(stream, fixed)} again${fixed.keys ? "; the others wait for their turn" : ""}.`;
     case "parked-drop":
@@ -88,13 +88,39 @@ function named(stream: Stream, fixed: Record<string, unknown>): string {
   return `all ${count(stream.parked?.count ?? 0)} parked documents`;
 }
 
-function rollbackSentence(stream: Stream, name: unknown): string {
-  const to = stream.generations.find((generation) => generation.name === name);
+/** What a roll-back of this generation alone is started with: a group goes back to the one before, and to no other. */
+export const rollbackTo = (one: Generation): Record<string, unknown> =>
+  one.group === undefined ? { rollback_to: one.name } : { rollback_to: "previous", groups: [one.group] };
+
+/** Of a stream or of its group, the one that was served before the live one. */
+export function previous(stream: Stream, group: string | undefined): Generation | undefined {
+  const own = stream.generations.filter((one) => one.group === group);
+  const live = own.find((one) => one.live);
+  return own.filter((one) => one.served && !one.live && (!live || one.name < live.name)).at(-1);
+}
+
+function rollbackSentence(stream: Stream, fixed: Record<string, unknown>): string {
+  const groups = Array.isArray(fixed.groups) ? (fixed.groups as string[]) : [];
+  const to =
+    groups.length === 1
+      ? previous(stream, groups[0])
+      : stream.generations.find((generation) => generation.name === fixed.rollback_to);
   if (!to) return "Brings a generation that was served before up to date, and swaps the index back to it.";
   const made = to.made_at ? `of ${moment(to.made_at)}` : to.name;
   const since = to.fresh_until ? moment(to.fresh_until) : "it was served";
-  return (
-    `Swaps ${stream.target} back to the generation ${made} (${to.name}). What has changed since ${since} is read again` +
-    " first, so that nothing is lost."
-  );
+  const what = to.group === undefined ? stream.target : `group ${to.group} of ${stream.target}`;
+  return `Swaps ${what} back to the generation ${made} (${to.name}). ${readAgain(stream, to, since)}`;
+}
+
+/** Only the source knows how many there are: what the runs since then have indexed counts some rows twice, and not those that wait. */
+function readAgain(stream: Stream, to: Generation, since: string): string {
+  const looked = stream.freshness.looked;
+  const changes = looked?.generations?.[to.name];
+  if (changes === undefined || !looked?.at) {
+    const how = stream.has_groups ? "" : ' "Look now" says how many changes that are.';
+    return `What has changed since ${since} is read again first, so that nothing is lost.${how}`;
+  }
+  const more = looked.counted_to && changes >= looked.counted_to ? "At least " : "";
+  const are = changes === 1 ? "is" : "are";
+  return `${more}${plural(changes, "change")} since then (${since}) ${are} read again first; counted at ${moment(looked.at)}.`;
 }

@@ -56,7 +56,10 @@ export type Look = {
   waiting?: number | null;
   oldest_s?: number | null;
   ahead?: number | null;
+  counted_to?: number;
   held_by?: string | null;
+  /** Of each generation that was served before: how many changes a roll-back to it would read again. */
+  generations?: Record<string, number>;
 };
 
 export type ParkedDocument = {
@@ -70,6 +73,8 @@ export type ParkedDocument = {
 };
 
 export type Generation = {
+  /** Of a stream with groups: the value of the one that it belongs to. */
+  group?: string;
   name: string;
   live: boolean;
   served: boolean;

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 
-import { asked } from "../src/asking";
+import { asked, previous, rollbackTo } from "../src/asking";
 import { argumentsOf, fieldsOf } from "../src/fields";
 import { anAct, aStream } from "./records";
 
@@ -21,6 +21,39 @@ describe("what is asked before an act", () => {
     expect(says).toContain("search_db:search.products back to the generation of 21 Nov");
     expect(says).toContain(one.name);
     expect(says).toContain("What has changed since 23 Nov");
+    expect(says).toContain('"Look now" says how many');
+
+    const counted = (changes: number) => {
+      const looked = { at: made_at, counted_to: 100_000, generations: { [one.name]: changes } };
+      const stream = aStream({ generations: [one], freshness: { at_most_s: 1, fresh_until: null, looked } });
+      return asked(anAct("rollback"), stream, { rollback_to: one.name }).says;
+    };
+    expect(counted(4)).toContain("4 changes since then (23 Nov");
+    expect(counted(4)).toContain("are read again first; counted at 21 Nov");
+    expect(counted(1)).toContain("1 change since then");
+    expect(counted(100_000)).toContain("At least 100,000 changes since then");
+  });
+
+  it("rolls one group back to the generation that it served before", () => {
+    const one = (group: string, day: string, live: boolean) => ({
+      group,
+      name: `tickets_${group}_202611${day}t000000`,
+      live,
+      served: day !== "20",
+      made_at: null,
+      documents: 1,
+      documents_estimated: false,
+      bytes: 1,
+    });
+    const before = one("acme", "19", false);
+    const generations = [one("acme", "18", false), before, one("acme", "20", false), one("acme", "21", true)];
+    const stream = aStream({ has_groups: true, generations: [...generations, one("zeta", "21", true)] });
+    expect(previous(stream, "acme")).toBe(before);
+    expect(previous(stream, "zeta")).toBeUndefined();
+    expect(rollbackTo(before)).toEqual({ rollback_to: "previous", groups: ["acme"] });
+    const says = asked(anAct("rollback"), stream, rollbackTo(before)).says;
+    expect(says).toContain("Swaps group acme of search_db:search.products back to");
+    expect(says).toContain(before.name);
   });
 
   it("says how many parked documents it is about", () => {

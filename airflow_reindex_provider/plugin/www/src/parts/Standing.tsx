@@ -4,7 +4,8 @@ import { Badge, Box, Button, Checkbox, Code, Flex, SimpleGrid, Table, Text, Visu
 import { useState } from "react";
 
 import { ActButton, useActing } from "../acting";
-import type { ParkedDocument, Stream } from "../types";
+import { previous, rollbackTo } from "../asking";
+import type { Generation, ParkedDocument, Stream } from "../types";
 import { ago, bytes, count, keyOf, moment, served } from "../words";
 import { Fact, Muted, Section } from "./Section";
 
@@ -101,15 +102,18 @@ const nextTry = (iso: string) => (Date.parse(iso) <= Date.now() ? "with the next
 
 export function Generations({ stream }: { stream: Stream }) {
   if (stream.generations.length === 0) return null;
+  const canGoBackTo = (one: Generation) =>
+    one.group === undefined ? one.served && !one.live : one === previous(stream, one.group);
   return (
     <Section
       aside="The indexes behind the public name; those that were served before can be served again."
       title="Generations"
     >
-      <Table.ScrollArea>
-        <Table.Root aria-label="Generations" size="sm">
+      <Table.ScrollArea maxHeight="22rem">
+        <Table.Root aria-label="Generations" size="sm" stickyHeader>
           <Table.Header>
             <Table.Row>
+              {stream.has_groups ? <Table.ColumnHeader>Group</Table.ColumnHeader> : null}
               <Table.ColumnHeader>Generation</Table.ColumnHeader>
               <Table.ColumnHeader>Made</Table.ColumnHeader>
               <Table.ColumnHeader textAlign="end">Documents</Table.ColumnHeader>
@@ -122,6 +126,7 @@ export function Generations({ stream }: { stream: Stream }) {
           <Table.Body>
             {stream.generations.toReversed().map((one) => (
               <Table.Row data-generation={one.name} key={one.name}>
+                {stream.has_groups ? <Table.Cell>{one.group ?? "–"}</Table.Cell> : null}
                 <Table.Cell overflowWrap="anywhere" whiteSpace="normal">
                   {one.name}
                   <br />
@@ -138,8 +143,8 @@ export function Generations({ stream }: { stream: Stream }) {
                   {bytes(one.bytes)}
                 </Table.Cell>
                 <Table.Cell textAlign="end">
-                  {one.served && !one.live ? (
-                    <ActButton act="rollback" fixed={{ rollback_to: one.name }} label="Roll back to this" size="xs" />
+                  {canGoBackTo(one) ? (
+                    <ActButton act="rollback" fixed={rollbackTo(one)} label="Roll back to this" size="xs" />
                   ) : null}
                 </Table.Cell>
               </Table.Row>
