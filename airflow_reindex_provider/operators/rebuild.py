@@ -352,19 +352,18 @@ class RetireOperator(RebuildOperator):
         self.catch_up_task_id = catch_up_task_id
 
     def execute(self, context: Context) -> dict[str, Any]:
-        stream, keeper = self.own, self.keeper(context)
+        stream, keeper, plan = self.own, self.keeper(context), self.plan(context)
         self._close_progress(context)
         generation = self.pull(context, self.prepare_task_id, GENERATION_KEY)
         dropped: tuple[str, ...] = ()
         with stream.target.open(stream.name) as target:
             # Not what the promoting task says: it may have died after the swap.
             served = any(g.live and g.name == generation for g in target.generations())
-            if served and self.plan(context) is not None:
+            if served and plan is not None:
                 keeper.keep()
                 dropped = retire(stream.name, target=target, store=stream.checkpoint, retain=self.retain)
             kept = [g.name for g in target.generations()]
         keeper.release()
-        plan = self.plan(context)
         cursor_type = plan.cursor_type if plan else None
         if self.group is None:
             publish_standing(context, stream, cursor_type, Mode.REBUILD)
