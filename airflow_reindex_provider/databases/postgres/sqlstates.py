@@ -91,6 +91,8 @@ REMEDIES = {
     " raise it for this role, or lower chunk_rows.",
     "25P04": "transaction_timeout of the role or the database is shorter than a batch (of the source) or a chunk (of the target)"
     " takes: raise it for this role, or lower batch_size or chunk_rows.",
+    "53100": "Make room on the disk of the server, or of the tablespace; what was acknowledged stays, and a retry goes on"
+    " behind it.",
     "53300": "The server has no connection left: raise max_connections, or run fewer batches at once.",
     "53400": "temp_file_limit of the role is too small for this statement: raise it, or work_mem, or create the index that"
     " the warnings of the plan ask for.",
