@@ -4,7 +4,6 @@ way of the work: what cannot be published is a line in the log."""
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow_reindex_provider.control.standing import standing
@@ -26,32 +25,22 @@ _MOST_CHARS = 2000
 
 
 def publish_standing(
-    context: Context, stream: Stream, cursor_type: CursorType | None, mode: Mode
+    context: Context, stream: Stream, cursor_type: CursorType | None, mode: Mode, *, group: str | None = None
 ) -> dict[str, Any] | None:
-    """The XCom ``reindex_standing``, and what is measured of it.
+    """The XCom ``reindex_standing``, and what is measured of it; of one group of a stream ``reindex_group`` instead.
 
-    :param cursor_type: where a plan has it; None asks the source.
+    :param cursor_type: where a plan has it; None asks the source. :param group: value of the group that the stream is of.
     :returns: what was published; None where it was not."""
-    record = _published(context, stream, cursor_type, STANDING_KEY, {})
-    if record is not None:
-        Measured(stream, mode).standing(record)
-    return record
-
-
-def publish_group(context: Context, own: Stream, cursor_type: CursorType | None, group: str) -> None:
-    """The XCom ``reindex_group``: how one group of a stream stands. :param own: the group's stream."""
-    _published(context, own, cursor_type, GROUP_KEY, {"group": group})
-
-
-def _published(
-    context: Context, stream: Stream, cursor_type: CursorType | None, key: str, more: Mapping[str, Any]
-) -> dict[str, Any] | None:
     try:
-        record = {**standing(stream, cursor_type or _cursor_type(stream)), **more}
-        context["ti"].xcom_push(key=key, value=record)
+        record = standing(stream, cursor_type or _cursor_type(stream))
+        if group is not None:
+            record["group"] = group
+        context["ti"].xcom_push(key=STANDING_KEY if group is None else GROUP_KEY, value=record)
     except Exception as error:
         log.warning("How stream %r stands was not published: %s", stream.name, error)
         return None
+    if group is None:
+        Measured(stream, mode).standing(record)
     return record
 
 

@@ -35,7 +35,7 @@ from airflow_reindex_provider.operators.groups import OfGroupOperator
 from airflow_reindex_provider.operators.index import IndexBatchOperator, index_into
 from airflow_reindex_provider.operators.leases import LeasingOperator, skip_if_busy
 from airflow_reindex_provider.operators.measuring import Measured
-from airflow_reindex_provider.operators.publishing import publish_group, publish_standing
+from airflow_reindex_provider.operators.publishing import publish_standing
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -364,12 +364,9 @@ class RetireOperator(RebuildOperator):
                 dropped = retire(stream.name, target=target, store=stream.checkpoint, retain=self.retain)
             kept = [g.name for g in target.generations()]
         keeper.release()
-        cursor_type = plan.cursor_type if plan else None
+        publish_standing(context, stream, plan.cursor_type if plan else None, Mode.REBUILD, group=self.group)
         if self.group is None:
-            publish_standing(context, stream, cursor_type, Mode.REBUILD)
             self._measure(context, served=served)
-        else:
-            publish_group(context, stream, cursor_type, self.group)
         if not served:
             raise AirflowFailException(
                 f"Stream {stream.name!r}: nothing was promoted, and the live generation is as it was; the failed task's log says"
