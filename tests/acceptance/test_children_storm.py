@@ -31,8 +31,10 @@ from airflow_reindex_provider.testing.sweeps import Sweeper
 from tests.conformance.shop import SAID, SHOP, shop_source
 
 SEEDS = range(10)
-SECONDS = 2.0
+KILLS = 5
 WRITERS = 4
+WORK_S = (0.02, 0.6)
+"""When a process is killed, in seconds of processor time: in its first run, or after several."""
 MARGIN = timedelta(milliseconds=20)
 
 ROWS = """
@@ -101,9 +103,14 @@ def runner(target: str, conn_id: str, database: Database) -> Runner:
     )
 
 
-def run_on(target: str, database: Database, env: Mapping[str, str]) -> None:
-    """Runs, one after the other, until somebody kills it."""
+def run_on(target: str, database: Database, env: Mapping[str, str], work_s: float, wait_s: float) -> None:
+    """Runs, one after the other, until it is killed: after so much work of its own, however busy the machine is, and then at
+    whatever it does, or waits for, ``wait_s`` seconds later."""
     os.environ.update(env)
+    signal.signal(signal.SIGPROF, lambda *_: signal.setitimer(signal.ITIMER_REAL, wait_s))
+    # Nobody handles what this one sends: the process ends as by SIGKILL.
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.setitimer(signal.ITIMER_PROF, work_s)
     while True:
         try:
             runner(target, database.conn_id, database).run()
@@ -123,7 +130,7 @@ def write(database: Database, seed: int, stop: threading.Event, errors: list[Bas
                         for _ in range(chance.randint(1, 4)):
                             change(connection, chance)
                         if kind > 0.9:
-                            stop.wait(chance.uniform(0.1, 0.4))
+                            stop.wait(chance.uniform(0.05, 0.2))
                             change(connection, chance)
                 except (psycopg.errors.DeadlockDetected, psycopg.errors.UniqueViolation):
                     continue
@@ -177,14 +184,13 @@ def test_each_document_is_what_one_statement_says(
         ]
         for writer in writers:
             writer.start()
-        deadline, killed, purged = time.monotonic() + SECONDS, 0, 0
-        while time.monotonic() < deadline or killed < 3 or not purged:
-            process = _CONTEXT.Process(target=run_on, args=(target, database, env))
+        killed, purged = 0, 0
+        while killed < KILLS or not purged:
+            moment = chance.uniform(*WORK_S), chance.uniform(0.0001, 0.02)
+            process = _CONTEXT.Process(target=run_on, args=(target, database, env, *moment))
             process.start()
-            process.join(chance.uniform(0.3, 1.2))
-            assert process.pid is not None
-            os.kill(process.pid, signal.SIGKILL)
             process.join()
+            assert process.exitcode == -signal.SIGALRM
             killed += 1
             try:
                 stream = Stream(name=run.stream, source=run.source, target=run.target, checkpoint=run.store)

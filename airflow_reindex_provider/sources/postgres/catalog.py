@@ -1,8 +1,8 @@
-"""What Postgres says of a table, and of the transactions that are open: one statement, no row of the table read."""
+"""What Postgres says of tables, and of the transactions that are open: one statement, no row of a table read."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +34,7 @@ _INDEXES = """(SELECT json_agg(json_build_object(
               FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am m ON m.oid = c.relam
               WHERE i.indrelid = {of} AND i.indisvalid AND i.indpred IS NULL)"""
 
-_TREE = TREE.format(roots="SELECT to_regclass(%(relation)s)::oid, %(cursor)s::name")
+_TREE = TREE.format(roots="SELECT to_regclass(asked.relation)::oid, asked.cursor::name")
 
 # An inherited child may do without; and since PostgreSQL 18 a constraint need not hold for rows from before it.
 _NOT_NULL = """a.attnotnull
@@ -55,13 +55,16 @@ BASE_TYPE = """(
 # now() is taken before the view is scanned, so a transaction that begins meanwhile begins after it. The margin covers
 # the instant between a backend's taking its timestamp and publishing it. Times without a zone go back when a clock does:
 # the least local time of the next three hours, in steps that every zone's changes fall on, is a bound in any zone.
+# To plan it takes a server longer than to execute it, so all tables of a source are asked about at once.
 SURVEY = f"""
+SELECT told.facts FROM unnest(%(relations)s::text[], %(cursors)s::text[], %(tombstones)s::text[])
+WITH ORDINALITY AS asked (relation, cursor, tombstones, place), LATERAL (
 WITH RECURSIVE {ACTIVITY},
 {_TREE},
 children AS (
   SELECT c.oid, n.nspname || '.' || c.relname AS name, ARRAY[n.nspname, c.relname] AS path, c.relkind
   FROM tree JOIN pg_class c USING (oid) JOIN pg_namespace n ON n.oid = c.relnamespace
-  WHERE c.oid <> to_regclass(%(relation)s) AND (NOT c.relispartition OR c.relkind NOT IN ('r', 'p'))
+  WHERE c.oid <> to_regclass(asked.relation) AND (NOT c.relispartition OR c.relkind NOT IN ('r', 'p'))
 ),
 instants AS (
   SELECT now() AS now_at,
@@ -81,7 +84,7 @@ bounds AS (
 )
 SELECT json_build_object(
   'relation', (SELECT json_build_object('schema', n.nspname, 'kind', c.relkind)
-               FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = to_regclass(%(relation)s)),
+               FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = to_regclass(asked.relation)),
   'size', (SELECT json_build_object('rows', sum(c.reltuples), 'bytes', sum(pg_table_size(c.oid)))
            FROM tree JOIN pg_class c USING (oid) WHERE c.reltuples > 0 AND c.relkind <> 'p'),
   'standing', {STANDING},
@@ -99,18 +102,18 @@ SELECT json_build_object(
                 'type', format_type(a.atttypid, NULL), 'declared', format_type(a.atttypid, a.atttypmod)) ORDER BY a.attnum)
               FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid JOIN pg_namespace n ON n.oid = t.typnamespace
               LEFT JOIN LATERAL {BASE_TYPE.format(of="t")} AS b ON true
-              WHERE a.attrelid = to_regclass(%(relation)s) AND a.attnum > 0 AND NOT a.attisdropped),
-  'indexes', {_INDEXES.format(of="to_regclass(%(relation)s)")},
-  'tombstones', CASE WHEN %(tombstones)s::text IS NOT NULL THEN json_build_object(
+              WHERE a.attrelid = to_regclass(asked.relation) AND a.attnum > 0 AND NOT a.attisdropped),
+  'indexes', {_INDEXES.format(of="to_regclass(asked.relation)")},
+  'tombstones', CASE WHEN asked.tombstones IS NOT NULL THEN json_build_object(
     'columns', (SELECT json_object_agg(a.attname, format_type(a.atttypid, a.atttypmod)) FROM pg_attribute a
-                WHERE a.attrelid = to_regclass(%(tombstones)s) AND a.attnum > 0 AND NOT a.attisdropped),
-    'indexes', {_INDEXES.format(of="to_regclass(%(tombstones)s)")},
+                WHERE a.attrelid = to_regclass(asked.tombstones) AND a.attnum > 0 AND NOT a.attisdropped),
+    'indexes', {_INDEXES.format(of="to_regclass(asked.tombstones)")},
     'triggers', (SELECT json_agg(json_build_object(
-                   'name', t.tgname, 'own', t.tgrelid = to_regclass(%(relation)s), 'table', t.tgrelid::regclass::text,
+                   'name', t.tgname, 'own', t.tgrelid = to_regclass(asked.relation), 'table', t.tgrelid::regclass::text,
                    'enabled', t.tgenabled, 'function', p.prosrc))
                  FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
-                 WHERE t.tgrelid IN (SELECT to_regclass(%(relation)s) UNION
-                                     SELECT relid FROM pg_partition_tree(to_regclass(%(relation)s))))) END,
+                 WHERE t.tgrelid IN (SELECT to_regclass(asked.relation) UNION
+                                     SELECT relid FROM pg_partition_tree(to_regclass(asked.relation))))) END,
   'identity', {IDENTITY},
   'role', current_user,
   'sees_all', pg_has_role(current_user, 'pg_read_all_stats', 'USAGE'),
@@ -124,6 +127,7 @@ SELECT json_build_object(
   'safe', safe, 'safe_local', safe_local::text, 'safe_date', safe_local::date::text,
   'now', now, 'now_local', now_local::text, 'now_date', now_local::date::text
 ) FROM bounds
+) AS told (facts) ORDER BY asked.place
 """
 
 # A transaction that is being prepared leaves the one view for the other, so they are looked at in this order.
@@ -267,32 +271,33 @@ def _serves(indexes: Iterable[dict[str, Any]] | None, columns: tuple[str, ...]) 
     )
 
 
-def read_catalogue(
+def read_catalogues(
     connection: psycopg.Connection[Any],
+    asked: Sequence[tuple[str | None, str, str | None]],
     *,
-    relation: str | None,
-    cursor: str,
-    tombstones: str | None,
     lag: Any,
     margin: Any,
     zone: str,
-) -> Catalogue:
-    """:param relation: the quoted name, or None for a query, which has no catalogue of its own. :param cursor: its column.
-    :param tombstones: quoted name of their table, where the source has them."""
-    asked = {
-        "relation": relation,
-        "cursor": cursor,
+) -> list[Catalogue]:
+    """One for each relation in ``asked``: its quoted name, or None for a query, which has no catalogue of its own; its cursor
+    column; and the quoted name of its tombstones' table, where it has some."""
+    relations, cursors, tombstones = (list(part) for part in zip(*asked, strict=True))
+    named = {
+        "relations": relations,
+        "cursors": cursors,
         "tombstones": tombstones,
         "lag": lag,
         "margin": margin,
         "zone": zone,
     }
     try:
-        row = connection.execute(SURVEY, asked).fetchone()
+        rows = connection.execute(SURVEY, named).fetchall()
     except UNTOLD:
-        row = connection.execute(SURVEY.replace(IDENTITY, "NULL"), asked).fetchone()
-    assert row is not None
-    facts = row[0]
+        rows = connection.execute(SURVEY.replace(IDENTITY, "NULL"), named).fetchall()
+    return [_catalogue(facts) for (facts,) in rows]
+
+
+def _catalogue(facts: dict[str, Any]) -> Catalogue:
     found = facts["relation"]
     return Catalogue(
         kind=found["kind"] if found else None,

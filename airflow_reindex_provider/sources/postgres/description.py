@@ -3,6 +3,7 @@ is refused here, before a row is read."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -17,7 +18,7 @@ from airflow_reindex_provider.core.model import Field, Schema
 from airflow_reindex_provider.databases.postgres.names import identifier, quoted, render
 from airflow_reindex_provider.databases.postgres.types import is_binary_safe, portable_type
 from airflow_reindex_provider.sources.postgres.asking import asking
-from airflow_reindex_provider.sources.postgres.catalog import BASE_TYPE, Catalogue, Column, read_catalogue
+from airflow_reindex_provider.sources.postgres.catalog import BASE_TYPE, Catalogue, Column, read_catalogues
 from airflow_reindex_provider.sources.postgres.definition import PostgresDefinition
 from airflow_reindex_provider.sources.postgres.standing import RELATION_KINDS
 
@@ -82,11 +83,12 @@ class Description:
         return " ".join(f"CREATE {how} ON {table} ({quoted(columns)});" for table in missing)
 
 
-def describe(source: PostgresDefinition, connection: psycopg.Connection[Any], *, unique: bool = True) -> Description:
+def describe(
+    source: PostgresDefinition, connection: psycopg.Connection[Any], catalogue: Catalogue, *, unique: bool = True
+) -> Description:
     """:param unique: a key must stand for one row.
 
     :raises ConfigurationError: there is no such relation, or its columns, key or cursor cannot be a stream's."""
-    catalogue = _read_catalogue(source, connection)
     columns = catalogue.columns
     if source.table is None:
         columns = _query_columns(source, connection)
@@ -103,24 +105,28 @@ def describe(source: PostgresDefinition, connection: psycopg.Connection[Any], *,
     return description
 
 
-def _read_catalogue(source: PostgresDefinition, connection: psycopg.Connection[Any]) -> Catalogue:
-    lag = source.lag if isinstance(source.lag, timedelta) else None
+def catalogues(sources: Sequence[PostgresDefinition], connection: psycopg.Connection[Any]) -> list[Catalogue]:
+    """Of each, in one look. What the first one says of time holds for all."""
+    first = sources[0]
+    lag = first.lag if isinstance(first.lag, timedelta) else None
     try:
-        ZoneInfo(source.cursor_timezone or "UTC")
+        ZoneInfo(first.cursor_timezone or "UTC")
     except (ZoneInfoNotFoundError, ValueError) as error:
         raise ConfigurationError(
-            f"{source.label}: cursor_timezone {source.cursor_timezone!r} is no time zone."
+            f"{first.label}: cursor_timezone {first.cursor_timezone!r} is no time zone."
         ) from error
-    with asking(source, connection):
-        return read_catalogue(
+    with asking(first, connection):
+        return read_catalogues(
             connection,
-            relation=None if source.table is None else render(identifier(source.table)),
-            cursor=source.cursor_field,
-            tombstones=None if source.tombstone_table is None else render(identifier(source.tombstone_table)),
+            [(_quoted(source.table), source.cursor_field, _quoted(source.tombstone_table)) for source in sources],
             lag=lag,
-            margin=source.margin,
-            zone=source.cursor_timezone or "UTC",
+            margin=first.margin,
+            zone=first.cursor_timezone or "UTC",
         )
+
+
+def _quoted(name: str | None) -> str | None:
+    return None if name is None else render(identifier(name))
 
 
 def _query_columns(source: PostgresDefinition, connection: psycopg.Connection[Any]) -> tuple[Column, ...]:

@@ -3,7 +3,7 @@ All that is wrong is refused here, before a row is read."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
@@ -18,6 +18,7 @@ from airflow_reindex_provider.databases.postgres.names import identifier, quoted
 from airflow_reindex_provider.databases.postgres.transactions import at_server
 from airflow_reindex_provider.sources.postgres.assumptions import examine
 from airflow_reindex_provider.sources.postgres.bulk import json_value
+from airflow_reindex_provider.sources.postgres.catalog import Catalogue
 from airflow_reindex_provider.sources.postgres.composing import ALL, Node
 from airflow_reindex_provider.sources.postgres.definition import PostgresDefinition
 from airflow_reindex_provider.sources.postgres.description import Description, describe
@@ -118,8 +119,13 @@ def _begins(described: Description, columns: tuple[str, ...]) -> bool:
     )
 
 
+def definitions_of(source: PostgresDefinition) -> dict[Part, PostgresDefinition]:
+    """Each part of its documents as a source of its own rows."""
+    return {part: _definition(source, part) for top in source.parts for part in top.walk()}
+
+
 def describe_parts(
-    root: Description, parts: Sequence[Part], connection: psycopg.Connection[Any]
+    root: Description, parts: Sequence[Part], connection: psycopg.Connection[Any], catalogues: Mapping[Part, Catalogue]
 ) -> tuple[tuple[DescribedPart, ...], tuple[Node, ...], tuple[Field, ...]]:
     """All of them in one list, and as the tree that statements and fields are made of.
 
@@ -147,7 +153,7 @@ def describe_parts(
                 raise ConfigurationError(
                     f"{owner.definition.label} has a column {part.name!r}, and so is {part.path!r} called: give it another name."
                 )
-            described = _described(source, part, connection)
+            described = describe(_definition(source, part), connection, catalogues[part], unique=not part.is_join)
             losses = _losses(described, part, owner, connection)
             own = DescribedPart(part, described, owner, losses)
             found.append(own)
@@ -166,8 +172,8 @@ def describe_parts(
     return tuple(found), nodes, fields
 
 
-def _described(source: PostgresDefinition, part: Part, connection: psycopg.Connection[Any]) -> Description:
-    definition = PostgresDefinition(
+def _definition(source: PostgresDefinition, part: Part) -> PostgresDefinition:
+    return PostgresDefinition(
         source.conn_id,
         table=part.table,
         primary_key=tuple(dict.fromkeys(part.primary_key)),
@@ -180,7 +186,6 @@ def _described(source: PostgresDefinition, part: Part, connection: psycopg.Conne
         margin=source.margin,
         cursor_timezone=source.cursor_timezone,
     )
-    return describe(definition, connection, unique=not part.is_join)
 
 
 def _losses(

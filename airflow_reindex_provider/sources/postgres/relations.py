@@ -13,8 +13,8 @@ from airflow_reindex_provider.databases.postgres.names import identifier
 from airflow_reindex_provider.databases.postgres.transactions import at_server
 from airflow_reindex_provider.sources.postgres.composing import Composition
 from airflow_reindex_provider.sources.postgres.definition import PostgresDefinition
-from airflow_reindex_provider.sources.postgres.description import Description, describe
-from airflow_reindex_provider.sources.postgres.parts import DescribedPart, describe_parts
+from airflow_reindex_provider.sources.postgres.description import Description, catalogues, describe
+from airflow_reindex_provider.sources.postgres.parts import DescribedPart, definitions_of, describe_parts
 from airflow_reindex_provider.sources.postgres.sql import VERSIONS, Relation
 from airflow_reindex_provider.sources.postgres.tombstones import MARK, Tombstones
 
@@ -86,10 +86,13 @@ def describe_all(
     """The source and all that its documents are made of; whether what it needs is there is not looked at.
 
     :raises ConfigurationError: a relation cannot be what the source says of it."""
-    description = describe(source, connection)
+    definitions = definitions_of(source)
+    own, *others = catalogues([source, *definitions.values()], connection)
+    description = describe(source, connection, own)
     if not source.children:
         return description, (), None
-    parts, nodes, fields = describe_parts(description, source.parts, connection)
+    known = dict(zip(definitions, others, strict=True))
+    parts, nodes, fields = describe_parts(description, source.parts, connection, known)
     schema = replace(description.schema, fields=(*description.schema.fields, *fields))
     description = replace(description, schema=schema)
     stones = tombstones_of(description, connection).table if source.tombstones else None
