@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,6 +62,14 @@ def passages(
             end = None if start is None else start + len(piece)
             found.append(Passage(name, len(found), start, end, piece, digest))
     return tuple(found)
+
+
+def distinct(passages: Iterable[Passage]) -> Sequence[Passage]:
+    """An equal text once, at the first of its places."""
+    found: dict[bytes, Passage] = {}
+    for passage in passages:
+        found.setdefault(passage.hash, passage)
+    return list(found.values())
 
 
 def _placed(field: str, text: str, pieces: Sequence[str]) -> Iterator[tuple[int | None, str]]:

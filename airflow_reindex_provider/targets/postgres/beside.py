@@ -136,14 +136,15 @@ class Beside:
 
     # -- writing
 
-    def writer(
-        self, generation: str, live: Callable[[], str | None]
-    ) -> Callable[[sql.Composed, Meter], PassageWriter] | None:
+    def writer(self, generation: str, live: Callable[[], str | None]) -> Callable[[Meter], PassageWriter] | None:
         recipe = self._target.passages
         if recipe is None:
             return None
         return partial(
-            _writer, self.table(generation), dimensions=recipe.dimensions, lenders=self._lenders_of(generation, live)
+            PassageWriter,
+            self.table(generation),
+            dimensions=recipe.dimensions,
+            lenders=self._lenders_of(generation, live),
         )
 
     def recall(
@@ -162,9 +163,10 @@ class Beside:
             sql.SQL("t.{} = w.{}::{}").format(sql.Identifier(column), name, sql.SQL(types[column]))
             for column, name in zip(schema.primary_key, names, strict=True)
         )
+        # A query for each: planned as a join, it may well read all of the table.
         statement = sql.SQL(
-            "SELECT {names} FROM unnest({lists}, %s::bigint[]) AS w({names}, version) JOIN {table} AS t ON {equal}"
-            " WHERE t.{version} > w.version"
+            "SELECT {names} FROM unnest({lists}, %s::bigint[]) AS w({names}, version)"
+            " WHERE (SELECT t.{version} FROM {table} AS t WHERE {equal} LIMIT 1) > w.version"
         ).format(
             names=sql.SQL(", ").join(names),
             lists=sql.SQL(", ").join(sql.SQL("%s::text[]") for _ in names),
@@ -203,9 +205,3 @@ class Beside:
     def _is_ours(self, found: tuple[str, str | None]) -> bool:
         kind, comment = found
         return kind == "v" and stream_of(comment) == self._stream and "passages" in mark_of(comment)
-
-
-def _writer(
-    table: sql.Identifier, accepted: sql.Composed, meter: Meter, *, dimensions: int, lenders: Sequence[sql.Identifier]
-) -> PassageWriter:
-    return PassageWriter(table, accepted=accepted, dimensions=dimensions, lenders=lenders, meter=meter)

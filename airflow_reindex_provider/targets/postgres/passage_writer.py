@@ -4,83 +4,88 @@ from __future__ import annotations
 
 import struct
 import sys
-from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
 
 from psycopg import sql
 
-from airflow_reindex_provider.core.embedding.embedder import Vector
+from airflow_reindex_provider.core.embedding.embedder import HASH_BYTES, Vector
 from airflow_reindex_provider.core.errors import ConfigurationError, VectorsGoneError
 from airflow_reindex_provider.core.observing import Meter
-from airflow_reindex_provider.databases.postgres import binary_copy
+from airflow_reindex_provider.databases.postgres.binary_copy import HEADER, TRAILER
 from airflow_reindex_provider.targets.postgres.passages import DOCUMENT, HASHES, vector_type
 from airflow_reindex_provider.targets.postgres.staging import copy_in
 
 if TYPE_CHECKING:
     from psycopg import Connection
 
-_PIECE_BYTES = 64 * 1024
+NUMBER = sql.Identifier("t", DOCUMENT)
+HASHES_OF = sql.SQL("coalesce(translate({}::text, '{{}},-', ''), '')").format(sql.Identifier("t", HASHES))
+"""Of a row, all in one text: an object for each hash would cost more than the row itself."""
+Written = list[tuple[int, str]]
+"""``NUMBER`` and ``HASHES_OF`` of each row that was written."""
+
+_PIECE_BYTES = 256 * 1024
 _GREATEST_HALF = 65_504
+_BEGIN = struct.Struct(">hiqi")
+"""Of a row of four columns: its document, and how long the hash is."""
+_LENGTH = struct.Struct(">i")
 _Wanted = list[tuple[int, bytes]]
-"""Passages that are still to be made: numbers of documents, and hashes."""
+"""Numbers of documents, and hashes of passages."""
 
 
 class PassageWriter:
     """The written rows are locked by their own upsert, so nobody else writes passages of these documents meanwhile.
 
-    :param table: of the passages. :param accepted: what follows FROM to read the rows ``t`` that were staged and are held now.
-    :param lenders: tables of passages from which those of equal hash are taken.
-    :param meter: counts what is sent.
+    What it asks is asked by the numbers that the upsert has answered with: a join with the staged rows, of which the server has no
+    statistics, would now and then read the whole table.
+
+    :param table: of the passages. :param meter: counts what is sent. :param lenders: tables of passages from which those of equal
+        hash are taken.
     """
 
     def __init__(
-        self,
-        table: sql.Identifier,
-        *,
-        accepted: sql.Composed,
-        dimensions: int,
-        lenders: Sequence[sql.Identifier],
-        meter: Meter,
+        self, table: sql.Identifier, meter: Meter, *, dimensions: int, lenders: Sequence[sql.Identifier]
     ) -> None:
         self._meter = meter
         self._lenders = lenders
         self._halves = vector_type(dimensions).startswith("halfvec")
-        names = {
-            "passages": table,
-            "accepted": accepted,
-            "document": sql.Identifier("t", DOCUMENT),
-            "hashes": sql.Identifier("t", HASHES),
-        }
+        self._held = sql.SQL(
+            "SELECT document, string_agg(translate(hash::text, '-', ''), '') FROM {} WHERE document = ANY (%s::bigint[])"
+            " GROUP BY document"
+        ).format(table)
         self._remove = sql.SQL(
-            "DELETE FROM {passages} AS p USING (SELECT {document} AS document, coalesce({hashes}, '{{}}') AS hashes"
-            " FROM {accepted}) AS w WHERE p.document = w.document AND p.hash <> ALL (w.hashes)"
-        ).format(**names)
-        self._lacking = sql.SQL(
-            "SELECT w.document, w.hash FROM (SELECT DISTINCT {document} AS document, unnest({hashes}) AS hash FROM {accepted})"
-            " AS w WHERE NOT EXISTS (SELECT FROM {passages} AS p WHERE p.document = w.document AND p.hash = w.hash)"
-        ).format(**names)
-        self._copy = sql.SQL("COPY {passages} (document, hash, text, embedding) FROM STDIN (FORMAT binary)").format(
-            **names
-        )
+            "DELETE FROM {} AS p USING unnest(%s::bigint[], %s::uuid[]) AS w(document, hash)"
+            " WHERE p.document = w.document AND p.hash = w.hash"
+        ).format(table)
+        self._copy = sql.SQL("COPY {} (document, hash, text, embedding) FROM STDIN (FORMAT binary)").format(table)
         self._table = table
 
     def follow(
-        self, connection: Connection[Any], texts: Mapping[bytes, str], vectors: Mapping[bytes, Vector], *, all_new: bool
+        self,
+        connection: Connection[Any],
+        written: Written,
+        texts: Mapping[bytes, str],
+        vectors: Mapping[bytes, Vector],
+        *,
+        all_new: bool,
     ) -> None:
         """Remove what the documents do not have any more, and make what they have and the table does not.
 
         :param texts: of all passages of the documents, by hash. :param all_new: none of the documents was there before.
         :raises VectorsGoneError: a vector is neither given nor held any more. The caller's transaction must not be committed.
         """
+        lacking = _passages_of(written)
         if not all_new:
-            connection.execute(self._remove)
-        lacking = [(number, hash.bytes) for number, hash in connection.execute(self._lacking)]
-        given = [(number, hash) for number, hash in lacking if hash in vectors]
+            numbers = [number for number, _ in written]
+            held = set(_passages_of(connection.execute(self._held, [numbers]).fetchall()))
+            if gone := held.difference(lacking):
+                connection.execute(self._remove, _columns(list(gone)))
+            lacking = [one for one in lacking if one not in held]
+        given = [one for one in lacking if one[1] in vectors]
         if given:
             copy_in(connection, self._copy, self._stream(given, texts, vectors), meter=self._meter)
-        lent = [(number, hash) for number, hash in lacking if hash not in vectors]
+        lent = [one for one in lacking if one[1] not in vectors] if len(given) < len(lacking) else []
         for lender in self._lenders:
             if lent:
                 lent = self._lend(connection, lender, lent)
@@ -95,50 +100,75 @@ class PassageWriter:
                 " FROM unnest(%s::bigint[], %s::uuid[]) AS w(document, hash) CROSS JOIN LATERAL"
                 " (SELECT text, embedding FROM {lender} AS p WHERE p.hash = w.hash LIMIT 1) AS f RETURNING document, hash"
             ).format(table=self._table, lender=lender),
-            [[number for number, _ in wanted], [hash.hex() for _, hash in wanted]],
+            _columns(wanted),
         )
         found = {(number, hash.bytes) for number, hash in made}
         return [one for one in wanted if one not in found]
 
     def _stream(self, rows: _Wanted, texts: Mapping[bytes, str], vectors: Mapping[bytes, Vector]) -> Iterator[bytes]:
-        cells = (
-            (number.to_bytes(8, "big"), hash, texts[hash].encode(), self._encoded(vectors[hash]))
-            for number, hash in rows
-        )
-        held = bytearray()
-        for piece in binary_copy.stream_of(cells):
-            held += piece
-            if len(held) >= _PIECE_BYTES:
-                yield bytes(held)
-                held.clear()
-        yield bytes(held)
+        """A binary COPY."""
+        encoded = self._half if self._halves else _single
+        pieces, size = [HEADER], 0
+        for number, hash in rows:
+            text = texts[hash].encode()
+            vector = encoded(vectors[hash])
+            pieces += (_BEGIN.pack(4, 8, number, HASH_BYTES), hash, _LENGTH.pack(len(text)), text, vector)
+            size += len(text) + len(vector)
+            if size >= _PIECE_BYTES:
+                yield b"".join(pieces)
+                pieces, size = [], 0
+        pieces.append(TRAILER)
+        yield b"".join(pieces)
 
-    def _encoded(self, vector: Vector) -> bytes:
-        """As pgvector takes it: the dimensions, two bytes of nothing, and the numbers, the greater byte first."""
-        head = struct.pack(">HH", len(vector), 0)
-        if self._halves:
-            try:
-                return head + struct.pack(f">{len(vector)}e", *vector)
-            except OverflowError:
-                raise ConfigurationError(
-                    f"The model gives vectors of {len(vector):,} dimensions, which are kept as halfvec, with numbers beyond the"
-                    f" {_GREATEST_HALF:,} that one can hold. Let it give vectors of length one."
-                ) from None
-        numbers = array("f", vector)
-        if sys.byteorder == "little":
-            numbers.byteswap()
-        return head + numbers.tobytes()
+    def _half(self, vector: Vector) -> bytes:
+        dimensions = len(vector)
+        try:
+            return struct.pack(f">ihh{dimensions}e", 4 + 2 * dimensions, dimensions, 0, *vector)
+        except OverflowError:
+            raise ConfigurationError(
+                f"The model gives vectors of {dimensions:,} dimensions, which are kept as halfvec, with numbers beyond the"
+                f" {_GREATEST_HALF:,} that one can hold. Let it give vectors of length one."
+            ) from None
+
+
+def _single(vector: Vector) -> bytes:
+    """As pgvector takes it: the dimensions, two bytes of nothing, and the numbers, the greater byte first."""
+    numbers = vector[:]
+    if sys.byteorder == "little":
+        numbers.byteswap()
+    return struct.pack(">ihh", 4 + 4 * len(vector), len(vector), 0) + numbers.tobytes()
+
+
+def _passages_of(rows: Sequence[tuple[int, str]]) -> _Wanted:
+    return [(number, hash) for number, hashes in rows for hash in hashes_of(hashes)]
+
+
+def hashes_of(text: str) -> list[bytes]:
+    """Of the digits of all, one behind the other."""
+    found = bytes.fromhex(text)
+    return [found[at : at + HASH_BYTES] for at in range(0, len(found), HASH_BYTES)]
+
+
+def _columns(passages: _Wanted) -> list[Any]:
+    return [[number for number, _ in passages], uuids([hash for _, hash in passages])]
+
+
+def uuids(hashes: Sequence[bytes]) -> str:
+    """As Postgres writes a list."""
+    return "{" + ",".join([hash.hex() for hash in hashes]) + "}"
 
 
 def known(connection: Connection[Any], hashes: Sequence[bytes], lenders: Sequence[sql.Identifier]) -> set[bytes]:
     """Those of the hashes that one of the tables has a passage of."""
     found: set[bytes] = set()
     for lender in lenders:
-        left = [hash.hex() for hash in hashes if hash not in found]
+        left = [hash for hash in hashes if hash not in found]
         if left:
+            # A query for each: planned as a join, it may well read all of the table.
             statement = sql.SQL(
-                "SELECT w.hash FROM unnest(%s::uuid[]) AS w(hash) WHERE EXISTS (SELECT FROM {} AS p WHERE p.hash = w.hash)"
+                "SELECT string_agg(translate(w.hash::text, '-', ''), '') FROM unnest(%s::uuid[]) AS w(hash)"
+                " WHERE (SELECT true FROM {} AS p WHERE p.hash = w.hash LIMIT 1)"
             ).format(lender)
-            held: list[tuple[UUID]] = connection.execute(statement, [left]).fetchall()
-            found.update(hash.bytes for (hash,) in held)
+            row = connection.execute(statement, [uuids(left)]).fetchone()
+            found.update(hashes_of((row and row[0]) or ""))
     return found

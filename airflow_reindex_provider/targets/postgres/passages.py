@@ -18,6 +18,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
+from airflow_reindex_provider.core.embedding.passages import distinct
 from airflow_reindex_provider.core.embedding.recipe import Recipe
 from airflow_reindex_provider.core.errors import ConfigurationError
 from airflow_reindex_provider.core.model import Document
@@ -149,14 +150,13 @@ def listed_version(passages: sql.Identifier) -> sql.Composed:
 
 def lists_of(document: Document) -> dict[str, str]:
     """What its row says of its passages, as Postgres writes lists."""
-    # Equal texts are one passage, at the first of their places.
-    own = {passage.hash: passage for passage in reversed(document.passages)}
-    ordered = sorted(own.values(), key=lambda passage: passage.place)
+    own = distinct(document.passages)
+    quoted = {name: _quoted(name) for name in {passage.field for passage in own}}
     return {
-        HASHES: _list(passage.hash.hex() for passage in ordered),
-        FIELDS: _list(_quoted(passage.field) for passage in ordered),
-        STARTS: _list("NULL" if passage.start is None else str(passage.start) for passage in ordered),
-        ENDS: _list("NULL" if passage.end is None else str(passage.end) for passage in ordered),
+        HASHES: _list([passage.hash.hex() for passage in own]),
+        FIELDS: _list([quoted[passage.field] for passage in own]),
+        STARTS: _list(["NULL" if passage.start is None else str(passage.start) for passage in own]),
+        ENDS: _list(["NULL" if passage.end is None else str(passage.end) for passage in own]),
     }
 
 

@@ -25,8 +25,6 @@ class Statements:
     """Of each column, what is written of a staged row ``s``."""
     is_twice: sql.Composed
     """Whether two staged documents have equal keys."""
-    accepted: sql.Composed
-    """What follows FROM to read the rows ``t`` that hold what was staged."""
     insert: sql.Composed
     """Of all staged rows; fails if one key is there already."""
     _before: sql.Composed
@@ -48,10 +46,12 @@ class Statements:
         *,
         has_deletes: bool,
         loose: Collection[str] = (),
+        noted: Sequence[sql.Composable] = (),
     ) -> Statements:
         """:param columns: the table's columns and their types. :param staged: their types in the staging table.
         :param loose: of the key, those whose equal values can have several texts (``core.keys``): a document takes the place
             of the one with an equal key, its spelling included, and a deletion is about its own spelling only.
+        :param noted: what of each written row ``t`` is told beside the counts, a list each; where there can be deletions.
         """
         spelled = [n for n in primary_key if n in loose]
 
@@ -96,9 +96,6 @@ class Statements:
         is_twice = sql.SQL(
             "SELECT EXISTS (SELECT FROM pg_temp.reindex_staging AS s WHERE NOT s.{deleted} GROUP BY {order} HAVING count(*) > 1)"
         ).format(**parts)
-        accepted = sql.SQL(
-            "{table} AS t JOIN pg_temp.reindex_staging AS s ON ({own_key}) = ({order}) AND t.{version} = s.{version}"
-        ).format(**parts)
         by_key = sql.SQL(" ORDER BY {order}").format(**parts)
         if not has_deletes:
             counts = sql.Composed(
@@ -113,14 +110,18 @@ class Statements:
             return cls(
                 values,
                 is_twice,
-                accepted,
                 begin + insert + by_key + counts,
                 begin + insert + where,
                 by_key + conflict + counts,
             )
+        names = [sql.Identifier(f"_reindex_noted_{n}") for n in range(len(noted))]
+        parts["noted"] = sql.Composed(
+            [sql.SQL(", {} AS {}").format(value, name) for value, name in zip(noted, names, strict=True)]
+        )
+        parts["lists"] = sql.Composed([sql.SQL(", array_agg({})").format(name) for name in names])
         plain_counts = sql.SQL(
-            " RETURNING t.{deleted} AS gone)"
-            " SELECT count(*) FILTER (WHERE NOT gone), 0, 0, count(*) FILTER (WHERE gone) FROM written"
+            " RETURNING t.{deleted} AS gone{noted})"
+            " SELECT count(*) FILTER (WHERE NOT gone), 0, 0, count(*) FILTER (WHERE gone){lists} FROM written"
         ).format(**parts)
         # Deleted rows that are about to be written over: nobody has seen them, though they are there.
         hidden = sql.SQL(
@@ -128,16 +129,15 @@ class Statements:
             " JOIN pg_temp.reindex_staging AS s ON ({own_key}) = ({order}) WHERE t.{deleted}), "
         ).format(**parts)
         counts = sql.SQL(
-            " RETURNING {own_key}, t.xmax = 0 AS _reindex_new, t.{deleted} AS _reindex_gone)"
+            " RETURNING {own_key}, t.xmax = 0 AS _reindex_new, t.{deleted} AS _reindex_gone{noted})"
             " SELECT count(*) FILTER (WHERE unseen AND NOT gone), count(*) FILTER (WHERE NOT unseen AND NOT gone),"
-            " count(*) FILTER (WHERE NOT unseen AND gone), count(*) FILTER (WHERE unseen AND gone)"
-            " FROM (SELECT _reindex_new OR _reindex_hidden IS TRUE AS unseen, _reindex_gone AS gone"
+            " count(*) FILTER (WHERE NOT unseen AND gone), count(*) FILTER (WHERE unseen AND gone){lists}"
+            " FROM (SELECT written.*, _reindex_new OR _reindex_hidden IS TRUE AS unseen, _reindex_gone AS gone"
             " FROM written LEFT JOIN hidden USING ({key})) AS w"
         ).format(**parts)
         return cls(
             values,
             is_twice,
-            accepted,
             sql.SQL("WITH written AS (") + insert + by_key + plain_counts,
             sql.SQL("WITH ") + hidden + sql.SQL("written AS (") + insert + where,
             by_key + conflict + counts,

@@ -24,7 +24,7 @@ from airflow_reindex_provider.core.model import Chunk, Counts, Document, Format,
 from airflow_reindex_provider.core.observing import Meter, Traffic
 from airflow_reindex_provider.databases.postgres.sqlstates import REFUSALS
 from airflow_reindex_provider.databases.postgres.transactions import begin, transaction
-from airflow_reindex_provider.targets.postgres.passage_writer import PassageWriter
+from airflow_reindex_provider.targets.postgres.passage_writer import HASHES_OF, NUMBER, PassageWriter, Written
 from airflow_reindex_provider.targets.postgres.passages import LISTS, lists_of
 from airflow_reindex_provider.targets.postgres.refused import reason_of
 from airflow_reindex_provider.targets.postgres.staging import TABLE, Staged, Staging, copy_in
@@ -39,6 +39,7 @@ _NOT_ALL_NEW: tuple[type[psycopg.Error], ...] = (*REFUSALS, errors.DeadlockDetec
 _HALVED: tuple[type[psycopg.Error], ...] = (*REFUSALS, errors.CardinalityViolation)
 """What ends a statement over several rows, and is looked for among them."""
 
+_Answer = tuple[Counts, Written]
 _DEADLOCKS = 2
 """How often a chunk is tried anew at once when it was the victim of one."""
 
@@ -49,7 +50,7 @@ class PostgresWriter:
     :param connections: one for each chunk that may be on its way at the same time.
     :param columns: the table's columns and their types. :param staged: their types on the way.
     :param has_deletes: whether chunks can hold deletions, whose contents are then not kept. :param loose: see ``Statements``.
-    :param passages: makes what writes the documents' passages, of ``Statements.accepted``; None where they have none.
+    :param passages: makes what writes the documents' passages; None where they have none.
     """
 
     def __init__(
@@ -62,7 +63,7 @@ class PostgresWriter:
         primary_key: Sequence[str],
         has_deletes: bool,
         loose: Collection[str] = (),
-        passages: Callable[[sql.Composed, Meter], PassageWriter] | None = None,
+        passages: Callable[[Meter], PassageWriter] | None = None,
     ) -> None:
         self._connections = connections
         self._table = table
@@ -71,8 +72,16 @@ class PostgresWriter:
         self._meter = Meter()
         self._staging = Staging(staged, primary_key, self._meter)
         self._order = tuple(columns)
-        self._statements = Statements.of(table, columns, staged, primary_key, has_deletes=has_deletes, loose=loose)
-        self._passages = passages(self._statements.accepted, self._meter) if passages is not None else None
+        self._statements = Statements.of(
+            table,
+            columns,
+            staged,
+            primary_key,
+            has_deletes=has_deletes,
+            loose=loose,
+            noted=() if passages is None else (NUMBER, HASHES_OF),
+        )
+        self._passages = passages(self._meter) if passages is not None else None
         self._all_new = False
         # A deletion must lose its contents on the way, and a cast needs a statement.
         self._straight = (
@@ -170,7 +179,7 @@ class PostgresWriter:
             except _NOT_ALL_NEW:
                 staged = self._staging.of_pieces(connection, pieces)
                 self._all_new = False
-                result = self._store(connection, staged)
+                result, _ = self._store(connection, staged)
             connection.commit()
             return result
         finally:
@@ -179,9 +188,10 @@ class PostgresWriter:
     def _filled(
         self,
         fill: Callable[[Connection[Any]], Staged],
-        follow: Callable[[Connection[Any], bool], None] = lambda connection, all_new: None,
+        follow: Callable[[Connection[Any], Written, bool], None] = lambda connection, written, all_new: None,
     ) -> Callable[[], WriteResult]:
-        """:param follow: what else belongs into the transaction; told whether all that was staged is new to the table."""
+        """:param follow: what else belongs into the transaction; told what was written, and whether all that was staged is new to
+        the table."""
         connection = self._free.get()
         try:
             begin(connection)
@@ -192,11 +202,11 @@ class PostgresWriter:
         return partial(self._write_staged, connection, staged, follow)
 
     def _write_staged(
-        self, connection: Connection[Any], staged: Staged, follow: Callable[[Connection[Any], bool], None]
+        self, connection: Connection[Any], staged: Staged, follow: Callable[[Connection[Any], Written, bool], None]
     ) -> WriteResult:
         try:
-            result = self._store(connection, staged)
-            follow(connection, result.counts.created == staged.rows)
+            result, written = self._store(connection, staged)
+            follow(connection, written, result.counts.created == staged.rows)
             connection.commit()
             return result
         finally:
@@ -219,7 +229,7 @@ class PostgresWriter:
         texts = {passage.hash: passage.text for document in documents for passage in document.passages}
         return self._filled(
             lambda connection: self._copy_rows(connection, documents),
-            lambda connection, all_new: passages.follow(connection, texts, vectors, all_new=all_new),
+            lambda connection, written, all_new: passages.follow(connection, written, texts, vectors, all_new=all_new),
         )()
 
     def _copy_rows(self, connection: Connection[Any], documents: Sequence[Document]) -> Staged:
@@ -268,48 +278,52 @@ class PostgresWriter:
 
     # -- from there into the table
 
-    def _store(self, connection: Connection[Any], staged: Staged) -> WriteResult:
-        counts, rejected = self._store_staged(connection, staged.rows)
-        return WriteResult(counts + Counts(failures=len(staged.rejected)), (*staged.rejected, *rejected))
+    def _store(self, connection: Connection[Any], staged: Staged) -> tuple[WriteResult, Written]:
+        (counts, written), rejected = self._store_staged(connection, staged.rows)
+        result = WriteResult(counts + Counts(failures=len(staged.rejected)), (*staged.rejected, *rejected))
+        return result, written
 
-    def _store_staged(self, connection: Connection[Any], staged: int) -> tuple[Counts, tuple[Rejection, ...]]:
+    def _store_staged(self, connection: Connection[Any], staged: int) -> tuple[_Answer, tuple[Rejection, ...]]:
         if self._all_new:
             # After a chunk of new documents alone another one is likely, as in a first load, and a plain insert is a third
             # faster. It cannot write over anything: one key that is there already, and nothing of it is kept.
             try:
                 with connection.transaction():
-                    return self._counts(connection.execute(self._statements.insert), staged), ()
+                    return self._answer(connection.execute(self._statements.insert), staged), ()
             except REFUSALS:
                 self._all_new = False
         try:
-            counts = self._upsert(connection, staged)
-            self._all_new = counts.created == staged
-            return counts, ()
+            answer = self._upsert(connection, staged)
+            self._all_new = answer[0].created == staged
+            return answer, ()
         except _HALVED as error:
             if isinstance(error, errors.CardinalityViolation) and not self._are_deletions(connection):
                 raise
             places = connection.execute(sql.SQL("SELECT ctid FROM {}").format(TABLE)).fetchall()
             return self._store_all_but_refused(connection, [place for (place,) in places])
 
-    def _upsert(self, connection: Connection[Any], staged: int) -> Counts:
+    def _upsert(self, connection: Connection[Any], staged: int) -> _Answer:
         for _ in range(_DEADLOCKS):
             # Another load is copying the same keys straight, in an order of its own. Ours are let go of, so it goes on.
             with suppress(errors.DeadlockDetected), connection.transaction():
-                return self._counts(connection.execute(self._statements.upsert()), staged)
+                return self._answer(connection.execute(self._statements.upsert()), staged)
         with connection.transaction():
-            return self._counts(connection.execute(self._statements.upsert()), staged)
+            return self._answer(connection.execute(self._statements.upsert()), staged)
 
     def _store_all_but_refused(
         self, connection: Connection[Any], places: list[str]
-    ) -> tuple[Counts, tuple[Rejection, ...]]:
+    ) -> tuple[_Answer, tuple[Rejection, ...]]:
         counts = Counts()
+        written: Written = []
         rejected: list[Rejection] = []
         waiting = [places]
         while waiting:
             part = waiting.pop()
             try:
                 with connection.transaction():
-                    counts = counts + self._counts(connection.execute(self._statements.upsert(part)), len(part))
+                    of_part, rows = self._answer(connection.execute(self._statements.upsert(part)), len(part))
+                counts = counts + of_part
+                written += rows
             except _HALVED as error:
                 if len(part) > 1:
                     middle = len(part) // 2
@@ -318,7 +332,7 @@ class PostgresWriter:
                     rejected.append(
                         Rejection(self._staging.key_at(connection, part[0]), self._reason(connection, part[0], error))
                     )
-        return counts + Counts(failures=len(rejected)), tuple(rejected)
+        return (counts + Counts(failures=len(rejected)), written), tuple(rejected)
 
     def _are_deletions(self, connection: Connection[Any]) -> bool:
         """Whether what is staged twice is deletions of one key's several texts, which are written one after the other."""
@@ -330,17 +344,18 @@ class PostgresWriter:
         return reason_of(connection, error, row=row, values=self._statements.values, types=self._columns)
 
     @staticmethod
-    def _counts(cursor: psycopg.Cursor[Any], staged: int) -> Counts:
+    def _answer(cursor: psycopg.Cursor[Any], staged: int) -> _Answer:
         row = cursor.fetchone()
         assert row is not None
-        created, updated, deleted, noops = row
-        return Counts(
+        created, updated, deleted, noops, *noted = row
+        counts = Counts(
             created=created,
             updated=updated,
             deleted=deleted,
             noops=noops,
             version_conflicts=staged - created - updated - deleted - noops,
         )
+        return counts, list(zip(*(values or () for values in noted), strict=True))
 
 
 def _words(error: Exception) -> str:

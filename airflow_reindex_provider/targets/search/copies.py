@@ -8,11 +8,12 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from airflow_reindex_provider.core.bulk import document_id, engine_version
+from airflow_reindex_provider.core.embedding.passages import distinct
 from airflow_reindex_provider.core.model import Document, Key, Rejection, Schema
 from airflow_reindex_provider.targets.search.documents import bulk_lines
 from airflow_reindex_provider.targets.search.indexes import path
 from airflow_reindex_provider.targets.search.mapping import vector_fields
-from airflow_reindex_provider.targets.search.passages import PASSAGES, own
+from airflow_reindex_provider.targets.search.passages import PASSAGES
 
 if TYPE_CHECKING:
     from airflow_reindex_provider.targets.search.engine import Calls
@@ -45,7 +46,7 @@ def differing(
             found.append((document.key, refused[0].reason))
             continue
         wanted, source = json.loads(lines[0].splitlines()[1], parse_float=Decimal), held["_source"]
-        if document.passages and _hashes(source) != [passage.hash.hex() for passage in own(document)]:
+        if document.passages and _hashes(source) != [passage.hash.hex() for passage in distinct(document.passages)]:
             found.append((document.key, PASSAGES))
             continue
         # Vectors are told by the hash of what they are of.

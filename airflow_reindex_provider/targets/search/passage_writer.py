@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
+from airflow_reindex_provider.core.embedding.passages import distinct
 from airflow_reindex_provider.core.errors import VectorsGoneError
 from airflow_reindex_provider.core.model import Chunk, Counts, Document, Rejection, WriteResult
 from airflow_reindex_provider.core.observing import Traffic
-from airflow_reindex_provider.targets.search.passages import PASSAGES, nested, own
+from airflow_reindex_provider.targets.search.passages import PASSAGES, nested
 
 if TYPE_CHECKING:
     from airflow_reindex_provider.targets.search.recalling import Recalling
@@ -52,7 +53,7 @@ class PassageWriter:
             elif document.key in overtaken:
                 conflicts += 1
             else:
-                fields = {**document.fields, PASSAGES: nested(own(document), vectors)}
+                fields = {**document.fields, PASSAGES: nested(distinct(document.passages), vectors)}
                 whole.append(replace(document, fields=fields, passages=()))
         written = self._writer.write(replace(chunk, payload=whole, vectors={}))
         counts = written.counts + Counts(version_conflicts=conflicts, failures=len(refused))

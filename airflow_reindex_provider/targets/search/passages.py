@@ -15,7 +15,7 @@ from airflow_reindex_provider.core.embedding.embedder import Vector
 from airflow_reindex_provider.core.embedding.passages import Passage
 from airflow_reindex_provider.core.embedding.recipe import Recipe
 from airflow_reindex_provider.core.errors import ConfigurationError
-from airflow_reindex_provider.core.model import Document, Schema
+from airflow_reindex_provider.core.model import Schema
 
 PASSAGES = "passages"
 """The field of a document, and what its generation's mark says of them."""
@@ -58,14 +58,6 @@ def require_room(recipe: Recipe, schema: Schema, given: Mapping[str, Any], label
                 f"{label}: embed= names the field {name!r}, which is no column of the source. It has: {', '.join(columns)}. A"
                 f' field that a transform makes has to be declared: mappings={{"properties": {{"{name}": {{"type": "text"}}}}}}.'
             )
-
-
-def own(document: Document) -> list[Passage]:
-    """Its passages, an equal text once, at the first of its places."""
-    found: dict[bytes, Passage] = {}
-    for passage in document.passages:
-        found.setdefault(passage.hash, passage)
-    return list(found.values())
 
 
 def nested(passages: Iterable[Passage], vectors: Mapping[bytes, Vector]) -> msgspec.Raw:

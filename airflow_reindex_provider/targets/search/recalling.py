@@ -16,7 +16,7 @@ from airflow_reindex_provider.core.embedding.embedder import Vector
 from airflow_reindex_provider.core.model import Document, Key, Recalled
 from airflow_reindex_provider.targets.search.copies import with_vectors
 from airflow_reindex_provider.targets.search.indexes import path
-from airflow_reindex_provider.targets.search.passages import PASSAGES, own
+from airflow_reindex_provider.targets.search.passages import PASSAGES
 
 if TYPE_CHECKING:
     from airflow_reindex_provider.targets.search.engine import Calls
@@ -52,7 +52,7 @@ class Recalling:
             document.key for document in wanted if versions.get(document.key, -1) > engine_version(document.version)
         }
         lacking = [document for document in wanted if document.key not in overtaken]
-        hashes = {passage.hash for document in lacking for passage in own(document)} - set(given)
+        hashes = {passage.hash for document in lacking for passage in document.passages} - set(given)
         held = {hash: vector for hash, vector in vectors.items() if hash in hashes}
         for lender in self._lenders[1:]:
             keys = [d.key for d in lacking if any(p.hash in hashes and p.hash not in held for p in d.passages)]
