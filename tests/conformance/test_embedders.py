@@ -9,7 +9,6 @@ import subprocess
 import sys
 from array import array
 from collections.abc import Iterator, Sequence
-from concurrent.futures import wait
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,8 +19,8 @@ from embedding_server import DIMENSIONS, MODEL, EmbeddingServer, Fault, vector_o
 from langchain_core.embeddings import Embeddings
 from services import unavailable
 
-from airflow_reindex_provider.core.embedding.embedder import Embedder, Vector
-from airflow_reindex_provider.core.embedding.requests import Requests
+from airflow_reindex_provider.core.embedding.embedder import Embedder
+from airflow_reindex_provider.core.embedding.requests import Outcome, Requests
 from airflow_reindex_provider.core.errors import (
     ConfigurationError,
     TextRefusedError,
@@ -54,15 +53,13 @@ def embedder(**arguments: Any) -> OpenAIEmbedder:
     return OpenAIEmbedder(**{"conn_id": "models", "model": MODEL, "dimensions": DIMENSIONS, **arguments})
 
 
-def answers(model: Embedder, texts: Sequence[str], concurrency: int = 2) -> list[Vector | BaseException]:
+def answers(model: Embedder, texts: Sequence[str], concurrency: int = 2) -> Sequence[Outcome]:
     """What becomes of each text by way of :class:`Requests`, as in a run."""
     with (
         model.open() as session,
         Requests(model, session, concurrency=concurrency, first_delay_s=0.01) as requests,
     ):
-        futures = requests.submit(texts)
-        assert not wait(futures, SOON_S).not_done
-        return [future.exception() or future.result() for future in futures]
+        return requests.submit(texts).result(SOON_S)
 
 
 TEXTS = [f"text {number}" for number in range(50)]

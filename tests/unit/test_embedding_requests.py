@@ -7,13 +7,13 @@ import threading
 import time
 from array import array
 from collections.abc import Callable, Sequence
-from concurrent.futures import wait
+from concurrent.futures import CancelledError, wait
 from contextlib import AbstractContextManager
 
 import pytest
 
 from airflow_reindex_provider.core.embedding.embedder import Answer, EmbedderSession, Identity, Limits, Vector
-from airflow_reindex_provider.core.embedding.requests import LONGEST_WAIT_S, Requests
+from airflow_reindex_provider.core.embedding.requests import LONGEST_WAIT_S, Outcome, Requests
 from airflow_reindex_provider.core.errors import (
     ConfigurationError,
     TextRefusedError,
@@ -73,11 +73,9 @@ class WordModel(Model):
 TEXTS = [f"text {number}" for number in range(95)]
 
 
-def answers(model: Model, texts: Sequence[str], *, concurrency: int = 3) -> tuple[list[Vector | Exception], Requests]:
+def answers(model: Model, texts: Sequence[str], *, concurrency: int = 3) -> tuple[Sequence[Outcome], Requests]:
     with Requests(model, model, concurrency=concurrency, first_delay_s=0.001) as requests:
-        futures = requests.submit(texts)
-        assert not wait(futures, SOON_S).not_done
-        return [f.exception() or f.result() for f in futures], requests  # type: ignore[misc]  # an Exception, as we raise
+        return requests.submit(texts).result(SOON_S), requests
 
 
 # -- packing
@@ -111,7 +109,7 @@ def test_texts_of_several_submissions_share_a_request() -> None:
     go = threading.Event()
     model = Model(lambda texts: go.wait(SOON_S))
     with Requests(model, model, concurrency=1) as requests:
-        futures = [*requests.submit(["first"]), *requests.submit(["a"]), *requests.submit(["b", "c"])]
+        futures = [requests.submit(["first"]), requests.submit(["a"]), requests.submit(["b", "c"])]
         go.set()
         assert not wait(futures, SOON_S).not_done
     assert len(model.asked) <= 3
@@ -234,12 +232,12 @@ def test_what_it_waits_for_is_said() -> None:
 
     model = Model(throttle)
     with Requests(model, model, concurrency=1) as requests:
-        (future,) = requests.submit(["text"])
+        future = requests.submit(["text"])
         deadline = time.monotonic() + SOON_S
         while not requests.note and time.monotonic() < deadline:
             threading.Event().wait(0.001)
         assert requests.note == "model 'letters' throttles: waiting for 600 s"
-    assert future.cancelled()
+    assert isinstance(future.result()[0], CancelledError)
 
 
 # -- failures
@@ -270,12 +268,11 @@ def test_an_outage_ends_all_and_what_was_under_way_still_comes() -> None:
 
     model = Model(fail)
     with Requests(model, model, concurrency=2, first_delay_s=0.001) as requests:
-        futures = requests.submit(TEXTS)
-        assert not wait(futures, SOON_S).not_done
-        assert [f.result() for f in futures[:10]] == [vector_of(text) for text in TEXTS[:10]]
-        assert all("no route" in str(f.exception()) for f in futures[10:])
-        (later,) = requests.submit(["later"])
-        assert "no route" in str(later.exception(SOON_S))
+        found = requests.submit(TEXTS).result(SOON_S)
+        assert found[:10] == [vector_of(text) for text in TEXTS[:10]]
+        assert all("no route" in str(outcome) for outcome in found[10:])
+        (later,) = requests.submit(["later"]).result(SOON_S)
+        assert "no route" in str(later)
 
 
 @pytest.mark.parametrize("error", [ConfigurationError("the key is not valid"), RuntimeError("a bug of the author's")])
@@ -298,12 +295,13 @@ def test_leaving_sends_nothing_more() -> None:
 
     model = Model(block)
     with Requests(model, model, concurrency=1) as requests:
-        futures = requests.submit(TEXTS)
+        future = requests.submit(TEXTS)
         assert begun.wait(SOON_S)
         threading.Timer(0.05, go.set).start()
     assert len(model.asked) == 1
-    assert all(f.cancelled() for f in futures[10:])
-    assert futures[0].result() == vector_of("text 0")
+    found = future.result()
+    assert all(isinstance(outcome, CancelledError) for outcome in found[10:])
+    assert found[0] == vector_of("text 0")
 
 
 @pytest.mark.parametrize("seed", range(10))

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from airflow_reindex_provider.core.errors import TextRefusedError
 
@@ -16,8 +15,7 @@ Splitter = Callable[[str], Sequence[str]]
 _SPACE = re.compile(r"\s*")
 
 
-@dataclass(frozen=True, slots=True)
-class Passage:
+class Passage(NamedTuple):
     """One piece of one of a document's texts.
 
     :ivar place: among all passages of the document, from 0 on.

@@ -1,6 +1,6 @@
 """Texts on their way to a model: packed into requests, several under way at a time, as fast as the provider wants it.
 
-submit -> texts that wait -> requests, as full as the limits allow -> futures
+submit -> texts that wait -> requests, as full as the limits allow -> a future of all that were submitted together
                    ^                 |
                    +--- throttled ---+   the same texts again, later, with fewer requests at a time
 """
@@ -12,10 +12,10 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
-from concurrent.futures import Future
+from collections.abc import Iterable, Sequence
+from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Self, TypeAlias, cast
 
 from airflow_reindex_provider.core.embedding.answers import checked
 from airflow_reindex_provider.core.embedding.embedder import Embedder, EmbedderSession, TokenizingEmbedder, Vector
@@ -34,11 +34,36 @@ _BYTES_A_TOKEN = 3
 """Fewer than in most languages, so that a request is rather too small than too large."""
 
 
+Outcome: TypeAlias = "Vector | Exception"
+"""What came of a text: its vector, or why there is none."""
+
+
+@dataclass(slots=True)
+class _Submission:
+    """Texts of one call. A future of each would cost more than all else that is done with a text here."""
+
+    outcomes: list[Outcome | None]
+    left: int
+    future: Future[Sequence[Outcome]] = field(default_factory=Future)
+
+    def settle(self, place: int, outcome: Outcome) -> None:
+        """The first outcome counts."""
+        if self.outcomes[place] is None:
+            self.outcomes[place] = outcome
+            self.left -= 1
+            if not self.left:
+                self.future.set_result(cast("list[Outcome]", self.outcomes))
+
+
 @dataclass(slots=True)
 class _Text:
     text: str
     tokens: int
-    future: Future[Vector] = field(default_factory=Future)
+    submission: _Submission
+    place: int
+
+    def settle(self, outcome: Outcome) -> None:
+        self.submission.settle(self.place, outcome)
 
 
 class Requests:
@@ -83,11 +108,9 @@ class Requests:
     def __exit__(self, *error: object) -> None:
         with self._changed:
             self._closed = True
-            dropped = list(self._waiting)
+            _cancel(self._waiting)
             self._waiting.clear()
             self._changed.notify_all()
-        for text in dropped:
-            text.future.cancel()
         end = time.monotonic() + _LEAVE_S
         for thread in self._threads:
             thread.join(max(0.0, end - time.monotonic()))
@@ -103,32 +126,36 @@ class Requests:
             wait = self._not_before - time.monotonic()
             return f"{self._embedder.label} throttles: waiting for {wait:.0f} s" if wait > 0.5 else ""
 
-    def submit(self, texts: Sequence[str]) -> Sequence[Future[Vector]]:
-        """The vector of each text; may be called while others are under way.
+    def submit(self, texts: Sequence[str]) -> Future[Sequence[Outcome]]:
+        """What comes of each text, in their order, once it is known of all; may be called while others are under way.
 
-        A future raises ``TextRefusedError`` where there is none for this text, and for all texts what ends them all:
-        ``TransientError`` or ``ConfigurationError``, after which nothing more is sent. What is under way by then still comes."""
-        made = [_Text(text, tokens) for text, tokens in zip(texts, self._tokens(texts), strict=True)]
-        most = self._embedder.limits.text_tokens
-        tokenizes = isinstance(self._embedder, TokenizingEmbedder)
+        ``TextRefusedError`` where there is no vector for this text; and for all texts what ends them all: ``TransientError`` or
+        ``ConfigurationError``, after which nothing more is sent, or ``CancelledError``. What is under way by then still comes."""
+        tokens = self._tokens(texts)
+        submission = _Submission([None] * len(texts), len(texts))
+        if not texts:
+            submission.future.set_result(())
+        most = self._embedder.limits.text_tokens if isinstance(self._embedder, TokenizingEmbedder) else None
         with self._changed:
-            for text in made:
+            for place, (text, size) in enumerate(zip(texts, tokens, strict=True)):
                 if self._failed is not None:
-                    text.future.set_exception(self._failed)
-                elif tokenizes and most is not None and text.tokens > most:
-                    text.future.set_exception(TextRefusedError(_too_long(text.tokens, most, self._embedder.label)))
+                    submission.settle(place, self._failed)
+                elif most is not None and size > most:
+                    submission.settle(place, TextRefusedError(_too_long(size, most, self._embedder.label)))
                 else:
-                    self._waiting.append(text)
+                    self._waiting.append(_Text(text, size, submission, place))
             while len(self._threads) < min(self._concurrency, len(self._waiting)):
                 thread = threading.Thread(target=self._work, name="reindex-embed", daemon=True)
                 self._threads.append(thread)
                 thread.start()
             self._changed.notify_all()
-        return [text.future for text in made]
+        return submission.future
 
     def _tokens(self, texts: Sequence[str]) -> Sequence[int]:
         limits = self._embedder.limits
-        if isinstance(self._embedder, TokenizingEmbedder) and (limits.tokens or limits.text_tokens):
+        if not limits.tokens and not limits.text_tokens:
+            return [0] * len(texts)
+        if isinstance(self._embedder, TokenizingEmbedder):
             return self._embedder.count_tokens(texts)
         return [len(text.encode("utf-8", "replace")) // _BYTES_A_TOKEN + 1 for text in texts]
 
@@ -182,7 +209,8 @@ class Requests:
                 answer = self._session.embed(texts)
             except TextRefusedError as error:
                 if len(request) == 1:
-                    request[0].future.set_exception(error)
+                    with self._changed:
+                        request[0].settle(error)
                     return
                 # The provider does not say which: the other half does not suffer for it.
                 middle = len(request) // 2
@@ -210,11 +238,8 @@ class Requests:
             self._calm += 1
             if self._calm >= self._room and self._room < self._concurrency:
                 self._room, self._calm = self._room + 1, 0
-        for text, vector in zip(request, found, strict=True):
-            if isinstance(vector, str):
-                text.future.set_exception(TextRefusedError(vector))
-            else:
-                text.future.set_result(vector)
+            for text, vector in zip(request, found, strict=True):
+                text.settle(TextRefusedError(vector) if isinstance(vector, str) else vector)
 
     def _throttle(self, error: ThrottledError, request: list[_Text]) -> None:
         """Everybody waits, and these texts come first then."""
@@ -233,9 +258,9 @@ class Requests:
                 if not self._closed:
                     self._waiting.extendleft(reversed(request))
                     return
-        if self._closed:
-            _cancel(request)
-            return
+            if self._closed:
+                _cancel(request)
+                return
         raise TransientError(
             f"{error} It has let nothing through for {now - since:.0f} s, and wants to be left alone for {wait:.0f} s more."
         ) from error
@@ -249,16 +274,14 @@ class Requests:
         """Nothing more is sent."""
         with self._changed:
             self._failed = self._failed or error
-            lost = [*request, *self._waiting]
+            for text in (*request, *self._waiting):
+                text.settle(error)
             self._waiting.clear()
-        for text in lost:
-            if not text.future.done():
-                text.future.set_exception(error)
 
 
-def _cancel(request: Sequence[_Text]) -> None:
-    for text in request:
-        text.future.cancel()
+def _cancel(texts: Iterable[_Text]) -> None:
+    for text in texts:
+        text.settle(CancelledError())
 
 
 def _too_long(tokens: int, most: int, label: str) -> str:

@@ -28,4 +28,4 @@ class PassageTarget(TargetSession, Protocol):
     is kept once in a document, at the first of its places."""
 
     def recall(self, generation: str, documents: Sequence[Document], schema: Schema) -> Recalled:
-        """What need not be embedded to write these documents."""
+        """What need not be embedded to write these documents. Asked while a writer of this session writes in another thread."""

@@ -1,15 +1,17 @@
 """A batch's texts on their way to vectors: reading goes on, and what is embedded is written, while the model works.
 
 chunk --> split, hash, ask the target --> texts it does not hold --> requests (threads) --> vectors --> documents, written
-          in the task's own thread, for the chunk after the one that is being written          in units, in their order
+          in the task's own thread, for the chunk after the one that is being written          in units, in their order,
+                                                                                               in a thread of their own
 """
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, wait
-from contextlib import ExitStack
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Self, cast
@@ -17,9 +19,9 @@ from typing import Self, cast
 from airflow_reindex_provider.core.embedding.embed import Embed
 from airflow_reindex_provider.core.embedding.embedder import Vector
 from airflow_reindex_provider.core.embedding.passages import Passage, passages
-from airflow_reindex_provider.core.embedding.requests import Requests
+from airflow_reindex_provider.core.embedding.requests import Outcome, Requests
 from airflow_reindex_provider.core.embedding.target import PassageTarget
-from airflow_reindex_provider.core.errors import ReindexError, TextRefusedError, TransientError, VectorsGoneError
+from airflow_reindex_provider.core.errors import TextRefusedError, TransientError, VectorsGoneError
 from airflow_reindex_provider.core.model import (
     Chunk,
     Counts,
@@ -43,11 +45,12 @@ _TRIES = 5
 
 @dataclass(slots=True)
 class _Unit:
-    """Some documents of a chunk, and the texts that are embedded for them. :ivar futures: by hash, once they are asked for."""
+    """Some documents of a chunk, and the texts that are embedded for them, by hash. :ivar asked: what comes of these, in their
+    order, once they are asked for."""
 
     documents: list[Document] = field(default_factory=list)
     texts: dict[bytes, str] = field(default_factory=dict)
-    futures: dict[bytes, Future[Vector]] | None = None
+    asked: Future[Sequence[Outcome]] | None = None
 
 
 @dataclass(slots=True)
@@ -57,7 +60,8 @@ class _Prepared:
     rejected: tuple[Rejection, ...]
     counts: PassageCounts
     recalled: Mapping[bytes, Vector]
-    fresh: frozenset[bytes]
+    fresh: set[bytes]
+    written: Future[WriteResult] = field(default_factory=Future)
 
 
 class Embedding:
@@ -87,9 +91,13 @@ class Embedding:
         self._hashed = embed.model.identity.hasher()
         self._stack = ExitStack()
         self._requests: Requests | None = None
-        self._queue: deque[_Unit] = deque()
+        self._asking = threading.Lock()
+        """Of what follows: the task's own thread and the one that writes both ask for texts."""
         self._ahead: deque[_Prepared] = deque()
+        self._queue: deque[_Unit] = deque()
         self._asked = 0
+        self._over = False
+        """Nothing more is to be written."""
         vector = 4 * embed.model.identity.dimensions
         window = 2 * embed.concurrency * embed.model.limits.texts
         self._unit_texts = max(1, min(_UNIT_BYTES // vector, window // 2))
@@ -130,19 +138,43 @@ class Embedding:
         unread = max(0, rows - self._met) * fresh / self._met if self._met else 0.0
         return max(0, fresh - self.spent.embedded) + unread
 
-    def writes(self, chunks: Iterator[Chunk], writer: Writer) -> Iterator[tuple[Chunk, Callable[[], WriteResult]]]:
-        """Each chunk, and what writes its documents with their passages."""
-        for chunk in chunks:
-            self._ahead.append(self._prepare(chunk))
-            self._ask()
-            if len(self._ahead) > 1:
-                yield self._next(writer)
-        while self._ahead:
-            yield self._next(writer)
+    @contextmanager
+    def writes(
+        self, chunks: Iterator[Chunk], writer: Writer
+    ) -> Iterator[Iterator[tuple[Chunk, Callable[[], WriteResult]]]]:
+        """Each chunk, and what waits until its documents are written with their passages, in a thread that alone uses the writer
+        until the context is left. They are written in the order of the chunks, and none after one that failed."""
+        with ThreadPoolExecutor(1, "reindex-write") as pool:
+            try:
+                yield self._written(chunks, lambda prepared: pool.submit(self._write, prepared, writer))
+            finally:
+                self._over = True
 
-    def _next(self, writer: Writer) -> tuple[Chunk, Callable[[], WriteResult]]:
+    def _written(
+        self, chunks: Iterator[Chunk], begin: Callable[[_Prepared], Future[WriteResult]]
+    ) -> Iterator[tuple[Chunk, Callable[[], WriteResult]]]:
+        for chunk in chunks:
+            prepared = self._prepare(chunk)
+            self._ask()
+            prepared.written = begin(prepared)
+            if len(self._ahead) > 1:
+                yield self._first()
+        while self._ahead:
+            yield self._first()
+
+    def _first(self) -> tuple[Chunk, Callable[[], WriteResult]]:
         prepared = self._ahead[0]
-        return replace(prepared.chunk, payload=()), partial(self._write, prepared, writer)
+        return replace(prepared.chunk, payload=()), partial(self._wait_for, prepared)
+
+    def _wait_for(self, prepared: _Prepared) -> WriteResult:
+        while wait([prepared.written], _LOOK_UP_S).not_done:
+            self._told()
+            self._waiting()
+        result = prepared.written.result()
+        self._told()
+        self._ahead.popleft()
+        self.acknowledged += prepared.counts
+        return result
 
     # -- before the model
 
@@ -156,7 +188,7 @@ class Embedding:
                 rejected.append(Rejection(document.key, _words(error)))
         recalled = self._target.recall(self._generation, documents, self._schema)
         # What the chunk before has asked for is in the target by the time that this one is written.
-        held = recalled.known.union(recalled.vectors, *(ahead.fresh for ahead in self._ahead))
+        held = set(recalled.known).union(recalled.vectors, *(ahead.fresh for ahead in self._ahead))
         fresh: set[bytes] = set()
         units: deque[_Unit] = deque()
         met = 0
@@ -164,7 +196,8 @@ class Embedding:
             texts: dict[bytes, str] = {}
             met += len(document.passages)
             if document.key not in recalled.overtaken:
-                texts = {p.hash: p.text for p in document.passages if p.hash not in held and p.hash not in fresh}
+                texts = {p.hash: p.text for p in document.passages if p.hash not in held}
+            held.update(texts)
             fresh.update(texts)
             if not units or (units[-1].texts and len(units[-1].texts) + len(texts) > self._unit_texts):
                 units.append(_Unit())
@@ -173,9 +206,12 @@ class Embedding:
         counts = PassageCounts(passages=met, reused=met - len(fresh))
         self._seen += counts
         self._met += len(documents) + len(rejected)
-        self._queue.extend(units)
+        prepared = _Prepared(chunk, units, tuple(rejected), counts, recalled.vectors, fresh)
+        with self._asking:
+            self._queue.extend(units)
+            self._ahead.append(prepared)
         self._told()
-        return _Prepared(chunk, units, tuple(rejected), counts, recalled.vectors, frozenset(fresh))
+        return prepared
 
     def _split(self, document: Document) -> Document:
         if document.fields is None:
@@ -185,61 +221,69 @@ class Embedding:
 
     def _ask(self) -> None:
         """For the texts of the next units, as far as their vectors have room."""
-        while self._queue and (not self._asked or self._asked + len(self._queue[0].texts) <= self._most_asked):
-            unit = self._queue.popleft()
-            unit.futures = self._asked_for(unit.texts)
-            self._asked += len(unit.texts)
+        with self._asking:
+            while not self._over and self._queue and self._has_room(len(self._queue[0].texts)):
+                unit = self._queue.popleft()
+                unit.asked = self._asked_for(unit.texts)
+                self._asked += len(unit.texts)
 
-    def _asked_for(self, texts: Mapping[bytes, str]) -> dict[bytes, Future[Vector]]:
+    def _has_room(self, texts: int) -> bool:
+        return not self._asked or self._asked + texts <= self._most_asked
+
+    def _asked_for(self, texts: Mapping[bytes, str]) -> Future[Sequence[Outcome]]:
         if not texts:
-            return {}
+            nothing: Future[Sequence[Outcome]] = Future()
+            nothing.set_result(())
+            return nothing
         if self._requests is None:
             session = self._stack.enter_context(self._embed.model.open())
             self._requests = self._stack.enter_context(
                 Requests(self._embed.model, session, concurrency=self._embed.concurrency)
             )
-        return dict(zip(texts, self._requests.submit(list(texts.values())), strict=True))
+        return self._requests.submit(list(texts.values()))
 
-    # -- after it
+    # -- after it, in the thread that writes
 
     def _write(self, prepared: _Prepared, writer: Writer) -> WriteResult:
         result = WriteResult(Counts(failures=len(prepared.rejected)), prepared.rejected)
-        while prepared.units:
-            self._ask()
-            unit = prepared.units[0]
-            try:
-                vectors, refused = self._answers(unit)
-            except ReindexError as error:
-                if isinstance(error, TransientError):
+        try:
+            while prepared.units:
+                self._ask()
+                unit = prepared.units[0]
+                try:
+                    vectors, refused = self._answers(unit.texts, unit.asked)
+                except TransientError:
                     self._keep_answered(writer)
-                raise
-            written = self._write_unit(prepared, unit, {**prepared.recalled, **vectors}, refused, writer)
-            result = WriteResult(result.counts + written.counts, (*result.rejected, *written.rejected))
-            prepared.units.popleft()
-            self._asked -= len(unit.texts)
-        self._ahead.popleft()
-        self.acknowledged += prepared.counts
+                    raise
+                written = self._write_unit(prepared, unit, {**prepared.recalled, **vectors}, refused, writer)
+                result = WriteResult(result.counts + written.counts, (*result.rejected, *written.rejected))
+                prepared.units.popleft()
+                with self._asking:
+                    self._asked -= len(unit.texts)
+        except BaseException:
+            self._over = True
+            raise
         return result
 
-    def _answers(self, unit: _Unit) -> tuple[dict[bytes, Vector], dict[bytes, str]]:
-        """The vectors of the unit's texts, and why some have none."""
-        assert unit.futures is not None
-        return self._wait_for(unit.futures)
-
-    def _wait_for(self, futures: Mapping[bytes, Future[Vector]]) -> tuple[dict[bytes, Vector], dict[bytes, str]]:
-        left = set(futures.values())
-        while left:
-            left = wait(left, _LOOK_UP_S).not_done
-            self._told()
-            if left:
-                self._waiting()
+    def _answers(
+        self, texts: Mapping[bytes, str], asked: Future[Sequence[Outcome]] | None
+    ) -> tuple[dict[bytes, Vector], dict[bytes, str]]:
+        """The vectors of the texts, and why some have none."""
+        while not self._over:
+            assert asked is not None
+            if wait([asked], _LOOK_UP_S).done:
+                break
+        else:
+            raise CancelledError
         vectors: dict[bytes, Vector] = {}
         refused: dict[bytes, str] = {}
-        for hash, future in futures.items():
-            try:
-                vectors[hash] = future.result()
-            except TextRefusedError as error:
-                refused[hash] = str(error)
+        for hash, outcome in zip(texts, asked.result(), strict=True):
+            if isinstance(outcome, TextRefusedError):
+                refused[hash] = str(outcome)
+            elif isinstance(outcome, Exception):
+                raise outcome
+            else:
+                vectors[hash] = outcome
         return vectors, refused
 
     def _write_unit(
@@ -263,7 +307,9 @@ class Embedding:
             except VectorsGoneError as error:
                 # Others took them away since the target was asked, or what was to bring them was refused itself.
                 texts = {p.hash: p.text for d in documents for p in d.passages if p.hash in error.hashes}
-                found, refused = self._wait_for(self._asked_for(texts))
+                with self._asking:
+                    asked = self._asked_for(texts)
+                found, refused = self._answers(texts, asked)
                 vectors |= found
                 continue
             return WriteResult(result.counts + Counts(failures=len(rejected)), (*rejected, *result.rejected))
@@ -271,11 +317,14 @@ class Embedding:
 
     def _keep_answered(self, writer: Writer) -> None:
         """The model has failed for this try: what it has answered by then is written, so that the next one finds it there."""
-        for prepared in self._ahead:
+        with self._asking:
+            ahead = list(self._ahead)
+        for prepared in ahead:
             for unit in prepared.units:
-                futures = unit.futures or {}
-                wait(futures.values())
-                vectors = {h: f.result() for h, f in futures.items() if not f.cancelled() and f.exception() is None}
+                if unit.asked is None:
+                    return
+                outcomes = zip(unit.texts, unit.asked.result(), strict=True)
+                vectors = {hash: outcome for hash, outcome in outcomes if not isinstance(outcome, Exception)}
                 lacking = unit.texts.keys() - vectors.keys()
                 while vectors:
                     done = [d for d in unit.documents if not any(p.hash in lacking for p in d.passages)]

@@ -299,7 +299,8 @@ def _writes(
     with read_ahead(reading, cancel=cancel, waiting=waiting) as chunks:
         made = chunks if transform is None else (transformed(chunk, transform) for chunk in chunks)
         if embedding is not None:
-            yield embedding.writes(iter(made), writer)
+            with embedding.writes(iter(made), writer) as writes:
+                yield writes
         else:
             yield ((chunk, partial(writer.write, chunk)) for chunk in made)
 

@@ -37,8 +37,8 @@ _Wanted = list[tuple[int, bytes]]
 class PassageWriter:
     """The written rows are locked by their own upsert, so nobody else writes passages of these documents meanwhile.
 
-    What it asks is asked by the numbers that the upsert has answered with: a join with the staged rows, of which the server has no
-    statistics, would now and then read the whole table.
+    It asks by the numbers that the upsert has answered with: a join with the staged rows, of which the server has no statistics,
+    would now and then read the whole table.
 
     :param table: of the passages. :param meter: counts what is sent. :param lenders: tables of passages from which those of equal
         hash are taken.

@@ -284,7 +284,10 @@ class PostgresTargetSession:
             columns = {n: columns[n] for n in fields}
         with self._explained(), ExitStack() as stack:
             connections = [self._connection]
-            if format is Format.PG_COPY:
+            if self._target.passages:
+                # What it holds is asked in this session while chunks are written.
+                connections = [stack.enter_context(self._target.connect())]
+            elif format is Format.PG_COPY:
                 connections.append(stack.enter_context(self._target.connect()))
             try:
                 yield PostgresWriter(
