@@ -27,8 +27,8 @@ def answered(*vectors: Sequence[float]) -> Answer:
 
 
 def test_good_vectors_come_as_they_are() -> None:
-    answer = answered((1, 0, 0), (1e-30, 0, 0), (3e38, 3e38, 3e38))
-    assert checked(answer, ["a", "b", "c"], Model()) == list(answer.vectors)
+    answer = answered((1, 0, 0), (1e-30, 0, 0), (3e38, 3e38, 3e38), (-3e38, -1, 0))
+    assert checked(answer, ["a", "b", "c", "d"], Model()) == list(answer.vectors)
 
 
 @pytest.mark.parametrize("count", [0, 1, 3])

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from math import isfinite
 
 from airflow_reindex_provider.core.embedding.embedder import Answer, Embedder, Vector
 from airflow_reindex_provider.core.errors import ConfigurationError
 
+_HIGHEST = 3 if sys.byteorder == "little" else 0
+"""Of a float32, the byte with sign and most of the exponent."""
 NOT_FINITE = "the model {label} gave a vector with NaN or infinity for it"
 NOTHING = "the model {label} gave a vector of zeros for it, which is near to nothing and has no direction to compare"
 
@@ -33,7 +36,8 @@ def checked(answer: Answer, texts: Sequence[str], embedder: Embedder) -> list[Ve
 
 
 def _looked_at(vector: Vector, label: str) -> Vector | str:
-    # One pass in C, in double precision: the sum is NaN or infinite if, and only if, one of the numbers is.
-    if not isfinite(sum(vector)):
+    # NaN, infinity and what is beyond 1.7e38 alone have a byte like these in front; the sum, in double precision, tells them apart.
+    highest = vector.tobytes()[_HIGHEST :: vector.itemsize]
+    if (0x7F in highest or 0xFF in highest) and not isfinite(sum(vector)):
         return NOT_FINITE.format(label=label)
     return vector if any(vector) else NOTHING.format(label=label)

@@ -173,7 +173,16 @@ def _cells(line: bytes) -> list[bytes | None]:
     cells[-1] = cells[-1].removesuffix(b"\n")
     if b"\\" not in line:
         return [*cells]
-    return [None if cell == rb"\N" else _ESCAPE.sub(_meant, cell) if b"\\" in cell else cell for cell in cells]
+    return [None if cell == rb"\N" else _unescaped(cell) if b"\\" in cell else cell for cell in cells]
+
+
+def _unescaped(cell: bytes) -> bytes:
+    if b"\\\\" in cell:
+        return _ESCAPE.sub(_meant, cell)
+    # Each backslash begins an escape: most are the lines of a text.
+    for letter, meant in _ESCAPED.items():
+        cell = cell.replace(b"\\" + letter, meant)
+    return cell
 
 
 def _meant(match: re.Match[bytes]) -> bytes:
