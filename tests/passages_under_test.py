@@ -18,6 +18,7 @@ from airflow_reindex_provider.core.errors import TransientError
 from airflow_reindex_provider.core.planning import current_generation
 from airflow_reindex_provider.core.running.settling import Outcome
 from airflow_reindex_provider.sources.postgres import PostgresSource
+from airflow_reindex_provider.stream import Stream
 from airflow_reindex_provider.targets.postgres import PostgresTarget
 from airflow_reindex_provider.testing.postgres import Database
 from airflow_reindex_provider.testing.runs import Runner
@@ -36,7 +37,8 @@ def vector_of(text: str, dimensions: int) -> Vector:
 
 
 class CountingEmbedder:
-    """:ivar texts: all that it was asked for. :ivar fails_after: how many it answers before it is out of order."""
+    """:ivar texts: all that it was asked for. :ivar fails_after: how many it answers before it is out of order. :ivar gives: the
+    dimensions of its vectors."""
 
     def __init__(self, *, dimensions: int = 4, name: str = "counting", texts_a_request: int = 8) -> None:
         self.identity = Identity("test", name, dimensions)
@@ -44,6 +46,7 @@ class CountingEmbedder:
         self.label = f"the model {name!r}"
         self.texts: list[str] = []
         self.fails_after: int | None = None
+        self.gives = dimensions
         self._lock = threading.Lock()
 
     @contextmanager
@@ -55,7 +58,7 @@ class CountingEmbedder:
             if self.fails_after is not None and len(self.texts) >= self.fails_after:
                 raise TransientError("the model is out of order")
             self.texts += texts
-        return Answer([vector_of(text, self.identity.dimensions) for text in texts], tokens=len(texts))
+        return Answer([vector_of(text, self.gives) for text in texts], tokens=len(texts))
 
     def embed_query(self, text: str) -> Vector:
         return vector_of(text, self.identity.dimensions)
@@ -102,6 +105,13 @@ class Articles:
         target = PostgresTarget(self._database.conn_id, index="public.articles")
         other.runner = replace(self.runner, embed=embed, target=target)
         return other
+
+    def as_stream(self) -> Stream:
+        runner = self.runner
+        target = PostgresTarget(self._database.conn_id, index="public.articles")
+        return Stream(
+            name=runner.stream, source=runner.source, target=target, checkpoint=runner.store, embed=runner.embed
+        )
 
     def run(self) -> Outcome:
         return self.runner.run()

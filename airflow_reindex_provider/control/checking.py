@@ -1,10 +1,11 @@
-"""The doctor: what a stream needs, looked at from one end to the other. It writes nothing."""
+"""The doctor: what a stream needs, looked at from one end to the other. It writes nothing, and embeds one word."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
+from airflow_reindex_provider.core.embedding.answers import checked
 from airflow_reindex_provider.core.errors import ReindexError
 from airflow_reindex_provider.core.findings import ok, tried, warning, wrong
 from airflow_reindex_provider.core.groups import known_groups
@@ -17,13 +18,14 @@ from airflow_reindex_provider.stream import Stream
 
 PATIENCE_S = 5.0
 """How long a side that does not answer is asked again."""
+_WORD = "word"
 MOST_GROUPS = 20
 """Groups whose indexes are looked at: each costs a session at the target."""
 
 
 def check(stream: Stream) -> list[dict[str, str]]:
     """All findings as JSON: ``level`` (``ok``, ``warning`` or ``wrong``), ``what``, ``says``, and ``statement`` where one mends
-    it. Those of the source come first, then those of the target and of the checkpoint store. A side that cannot be
+    it. Those of the source come first, then those of the target, of the checkpoint store and of the model. A side that cannot be
     reached, or is set up wrong, leaves the others theirs."""
     return [finding.to_json() for finding in findings(stream)]
 
@@ -49,6 +51,7 @@ class _Doctor:
             self._add("source", self._source())
             self._add("target", self._target())
             self._add("checkpoint", self._store())
+            self._add("model", self._model())
 
     def _add(self, side: str, found: Iterator[Finding]) -> None:
         try:
@@ -117,6 +120,18 @@ class _Doctor:
             yield from store.check()
             return
         yield tried("store", self._loaded)
+
+    def _model(self) -> Iterator[Finding]:
+        embed = self.stream.embed
+        if embed is None:
+            return
+        model = embed.model
+        with model.open() as session:
+            (found,) = checked(session.embed([_WORD]), [_WORD], model)
+        if isinstance(found, str):
+            yield wrong("answer", f"{model.label}: of the word {_WORD!r}: {found}.")
+        else:
+            yield ok("answer", f"{model.label}: a vector of {len(found):,} dimensions for a word.")
 
     def _loaded(self) -> str:
         self.stream.checkpoint.load(self.stream.name, STREAM)

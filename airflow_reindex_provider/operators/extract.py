@@ -14,6 +14,8 @@ from airflow_reindex_provider.core.model import Mode, Plan, Slices, Window
 from airflow_reindex_provider.core.planning import make_plan
 from airflow_reindex_provider.core.protocols import PlanningSource, SourceSession
 from airflow_reindex_provider.core.published import ACTION_KEY, PLAN_KEY
+from airflow_reindex_provider.core.running.estimating import MOST_ROWS, MOST_ROWS_OF_GROUP, estimate
+from airflow_reindex_provider.core.running.indexing import embedding_target
 from airflow_reindex_provider.core.windows import Request
 from airflow_reindex_provider.events import Event
 from airflow_reindex_provider.operators.acting import Asked, asked_of
@@ -80,6 +82,7 @@ class ExtractChangesOperator(StreamOperator):
             else:
                 plan = self._plan(stream, request, source, stamp)
                 self._tell(plan)
+                self._tell_embedding(plan)
                 Measured(stream, plan.mode).plan(plan)
         context["ti"].xcom_push(key=PLAN_KEY, value=plan.to_json())
         if plan.batches and not plan.dry_run:
@@ -100,7 +103,7 @@ class ExtractChangesOperator(StreamOperator):
         self, stream: Stream, request: Request, source: PlanningSource, stamp: str, *, group: str | None = None
     ) -> Plan:
         with stream.target.open(stream.name) as target:
-            return make_plan(
+            plan = make_plan(
                 stream.name,
                 request,
                 source=source,
@@ -113,6 +116,18 @@ class ExtractChangesOperator(StreamOperator):
                 initial_value=stream.first_cursor,
                 sizes=stream.sizes,
             )
+            if not plan.dry_run or stream.embed is None:
+                return plan
+            with stream.source.open() as reading:
+                embedding = estimate(
+                    plan,
+                    source=reading,
+                    target=embedding_target(target, stream.name),
+                    embed=stream.embed,
+                    transform=stream.transform,
+                    most_rows=MOST_ROWS if group is None else MOST_ROWS_OF_GROUP,
+                )
+            return replace(plan, embedding=embedding)
 
     def _plan_groups(self, request: Request, source: SourceSession, stamp: str, *, run: str) -> GroupPlans:
         stream = self.stream
@@ -146,6 +161,7 @@ class ExtractChangesOperator(StreamOperator):
             )
         for planned in plans.plans:
             self.log.info("%s: %s rows in %d batches.", planned.stream, f"{planned.rows:,}", len(planned.batches))
+            self._tell_embedding(planned)
         for value, why in plans.failures.items():
             self.log.error("Group %r is left out of this run: %s", value, why)
         if plans.nulls:
@@ -193,6 +209,15 @@ class ExtractChangesOperator(StreamOperator):
         self.log.info("Window: %s.", plan.window or "none, nothing new is safe to read")
         self.log.info("Horizon: %s (%s).", plan.horizon, plan.horizon_basis)
         self.log.info("Generation: %s, guarantee %s.", plan.generation, plan.guarantee)
+
+    def _tell_embedding(self, plan: Plan) -> None:
+        if plan.embedding:
+            self.log.info(
+                "%s: of %s passages %s are reused and %s would be embedded: about %s tokens in %s requests. By %s of its rows.",
+                plan.stream,
+                *(f"{plan.embedding[name]:,}" for name in ("passages", "reused", "embedded", "tokens", "requests")),
+                f"{plan.embedding['rows_read']:,}",
+            )
 
 
 def _given(bound: Any) -> Any:

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from passages_under_test import Articles, CountingEmbedder
 
+from airflow_reindex_provider.control.checking import findings
 from airflow_reindex_provider.core.embedding.recipe import Recipe
 from airflow_reindex_provider.core.embedding.requests import Requests
 from airflow_reindex_provider.core.errors import ConfigurationError
-from airflow_reindex_provider.core.model import Key, Schema
+from airflow_reindex_provider.core.model import Key, Level, Mode, Schema
 from airflow_reindex_provider.core.protocols import Target
+from airflow_reindex_provider.core.published import PLAN_KEY
+from airflow_reindex_provider.core.running.estimating import MOST_ROWS, estimate
+from airflow_reindex_provider.core.running.indexing import embedding_target
 from airflow_reindex_provider.core.sweeping.records import Difference
+from airflow_reindex_provider.core.windows import Request
+from airflow_reindex_provider.operators.extract import ExtractChangesOperator
 from airflow_reindex_provider.targets.postgres import PostgresTarget
 from airflow_reindex_provider.testing.postgres import Database
 from airflow_reindex_provider.testing.rebuilds import Rebuilder
@@ -234,3 +243,88 @@ def test_a_field_that_is_no_column_is_refused(articles: Articles) -> None:
     with pytest.raises(ConfigurationError, match=r"embed= names the field 'summary', which is no column of the index"):
         articles.with_fields("title", "summary").run()
     assert articles.tables() == []
+
+
+def estimated(articles: Articles, *, most_rows: int = MOST_ROWS) -> Mapping[str, int]:
+    runner = articles.runner
+    plan = runner.plan(Request(Mode.INCREMENTAL, dry_run=True))
+    assert runner.embed is not None
+    with runner.source.open() as source, runner.target.open(runner.stream) as target:
+        return estimate(
+            plan,
+            source=source,
+            target=embedding_target(target, runner.stream),
+            embed=runner.embed,
+            transform=runner.transform,
+            most_rows=most_rows,
+        )
+
+
+def test_what_a_run_would_embed_is_known_before(articles: Articles) -> None:
+    """Exactly, where all of its rows are read: before the first run, and what is reused behind it. For this nothing is embedded,
+    and nothing made."""
+    for n in range(30):
+        articles.put(n, f"Boots {n}", f"For snow {n}.\n\nFor ice.")
+    said = estimated(articles)
+    assert articles.model.texts == []
+    assert articles.tables() == []
+    outcome = articles.run()
+    assert {**said, "tokens": 61} == {"rows_read": 30, **outcome.passages.to_json()}
+    assert said["tokens"] == sum(len(text.encode()) // 3 + 1 for text in articles.model.texts)
+
+    articles.put(3, "Boots 3", "For snow 3.\n\nFor rain.")
+    articles.put(4, "Boots 4", "For snow 4.\n\nFor ice.", price=7)
+    said = estimated(articles)
+    assert {name: said[name] for name in ("rows_read", "passages", "reused", "embedded")} == {
+        "rows_read": 2,
+        "passages": 6,
+        "reused": 5,
+        "embedded": 1,
+    }
+
+
+def test_what_many_rows_would_embed_is_scaled_up_from_some(articles: Articles) -> None:
+    for n in range(200):
+        articles.put(n, None, f"For snow {n}.\n\nFor ice {n}.")
+    said = estimated(articles, most_rows=20)
+    assert said["rows_read"] == 20
+    assert said["passages"] == said["embedded"] == 400
+    assert said["requests"] == 50
+
+
+def test_a_dry_run_says_what_it_would_embed(articles: Articles) -> None:
+    articles.put(1, "Boots", "For snow.\n\nFor ice.")
+    said: dict[str, Any] = {}
+    operator = ExtractChangesOperator(task_id="extract", stream=articles.as_stream(), plan_only=True)
+    context: Any = {
+        "ti": SimpleNamespace(xcom_push=lambda key, value: said.update({key: value})),
+        "dag_run": SimpleNamespace(run_type="manual", conf={}),
+        "run_id": "by hand",
+        "dag": SimpleNamespace(tasks=[]),
+    }
+    assert operator.execute(context) == []
+    assert said[PLAN_KEY]["embedding"] == {
+        "rows_read": 1,
+        "passages": 3,
+        "reused": 0,
+        "embedded": 3,
+        "requests": 1,
+        "tokens": 9,
+    }
+
+
+def test_the_doctor_asks_the_model_for_a_word(articles: Articles) -> None:
+    stream = articles.as_stream()
+    (found,) = [finding for finding in findings(stream) if finding.what.startswith("model")]
+    assert (found.level, found.says) == (Level.OK, "the model 'counting': a vector of 4 dimensions for a word.")
+    assert articles.model.texts == ["word"]
+
+    articles.model.identity = replace(articles.model.identity, dimensions=5)
+    articles.model.gives = 4
+    (found,) = [finding for finding in findings(stream) if finding.what.startswith("model")]
+    assert found.level is Level.WRONG
+    assert "vectors of 4 dimensions, and the stream says 5" in found.says
+
+    articles.model.fails_after = 0
+    (found,) = [finding for finding in findings(stream) if finding.what.startswith("model")]
+    assert (found.level, found.says) == (Level.WRONG, "the model is out of order")

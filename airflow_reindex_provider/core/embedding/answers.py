@@ -36,7 +36,7 @@ def checked(answer: Answer, texts: Sequence[str], embedder: Embedder) -> list[Ve
 
 
 def _looked_at(vector: Vector, label: str) -> Vector | str:
-    # NaN, infinity and what is beyond 1.7e38 alone have a byte like these in front; the sum, in double precision, tells them apart.
+    # NaN, infinity and what is beyond 1.7e38 alone have such a byte in front. The sum, in double precision, tells them apart.
     highest = vector.tobytes()[_HIGHEST :: vector.itemsize]
     if (0x7F in highest or 0xFF in highest) and not isfinite(sum(vector)):
         return NOT_FINITE.format(label=label)

@@ -153,11 +153,7 @@ class Requests:
 
     def _tokens(self, texts: Sequence[str]) -> Sequence[int]:
         limits = self._embedder.limits
-        if not limits.tokens and not limits.text_tokens:
-            return [0] * len(texts)
-        if isinstance(self._embedder, TokenizingEmbedder):
-            return self._embedder.count_tokens(texts)
-        return [len(text.encode("utf-8", "replace")) // _BYTES_A_TOKEN + 1 for text in texts]
+        return tokens_of(self._embedder, texts) if limits.tokens or limits.text_tokens else [0] * len(texts)
 
     # -- in the threads
 
@@ -277,6 +273,13 @@ class Requests:
             for text in (*request, *self._waiting):
                 text.settle(error)
             self._waiting.clear()
+
+
+def tokens_of(embedder: Embedder, texts: Sequence[str]) -> Sequence[int]:
+    """Of each text, as the model counts where that can be done here; else by its bytes, rather too many."""
+    if isinstance(embedder, TokenizingEmbedder):
+        return embedder.count_tokens(texts)
+    return [len(text.encode("utf-8", "replace")) // _BYTES_A_TOKEN + 1 for text in texts]
 
 
 def _cancel(texts: Iterable[_Text]) -> None:

@@ -180,6 +180,8 @@ class Plan:
     group: str | None = None
     tables: Mapping[str, int] = field(default_factory=dict, hash=False)
     """Of documents that are made of several tables: how many something in each table touches. One may be in several."""
+    embedding: Mapping[str, int] = field(default_factory=dict, hash=False)
+    """What a dry run says of the texts that would be embedded: see ``core.running.estimating``."""
 
     def to_json(self) -> dict[str, Any]:
         """Without the batches: see :meth:`Batch.to_json`."""
@@ -203,6 +205,7 @@ class Plan:
             "warnings": list(self.warnings),
             **({} if self.group is None else {"group": self.group}),
             **({"tables": dict(self.tables)} if self.tables else {}),
+            **({"embedding": dict(self.embedding)} if self.embedding else {}),
         }
 
     @classmethod
@@ -227,4 +230,5 @@ class Plan:
             warnings=tuple(value["warnings"]),
             group=value.get("group"),
             tables=value.get("tables", {}),
+            embedding=value.get("embedding", {}),
         )
