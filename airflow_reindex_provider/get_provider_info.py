@@ -23,6 +23,7 @@ def get_provider_info() -> dict[str, Any]:
                     "airflow_reindex_provider.operators.extract",
                     "airflow_reindex_provider.operators.index",
                     "airflow_reindex_provider.operators.checkpoint",
+                    "airflow_reindex_provider.operators.approving",
                     "airflow_reindex_provider.operators.rebuild",
                     "airflow_reindex_provider.operators.rebuild_groups",
                     "airflow_reindex_provider.operators.sweep",

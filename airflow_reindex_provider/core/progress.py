@@ -77,6 +77,7 @@ class Progress:
         self._started_at = wall()
         self._total = batch.rows
         self._counts = Counts()
+        self._resumed = Counts()
         self._passages = PassageCounts()
         self._left = 0.0
         self._embedded: deque[tuple[int, float]] = deque(maxlen=ETA_CHUNKS + 1)
@@ -91,6 +92,11 @@ class Progress:
     def counts(self) -> Counts:
         return self._counts
 
+    @property
+    def of_this_try(self) -> Counts:
+        """Without what earlier tries had acknowledged."""
+        return self._counts - self._resumed
+
     def start(
         self, resumed: Counts | None = None, first: str = "", *, passages: PassageCounts = PassageCounts()
     ) -> None:
@@ -99,7 +105,7 @@ class Progress:
         :param passages: what earlier tries had counted of them.
         :param first: what is done before the first row comes, where that may take long.
         """
-        self._counts = resumed or Counts()
+        self._counts = self._resumed = resumed or Counts()
         self._passages = passages
         self._last_chunk_at = self._clock()
         resumes = f"goes on after {self._counts.processed:,} rows" if resumed else ""

@@ -20,6 +20,7 @@ from airflow_reindex_provider.core.progress import Progress
 from airflow_reindex_provider.core.protocols import TargetSession
 from airflow_reindex_provider.events import Event, tell_event
 from airflow_reindex_provider.hooks.progress import ReindexProgressHook
+from airflow_reindex_provider.operators.lineage import WithLineage
 from airflow_reindex_provider.operators.publishing import publish_failure, publish_retry
 from airflow_reindex_provider.stream import Stream
 
@@ -42,7 +43,7 @@ RETRY_POLICY = ExceptionRetryPolicy(
 DEFAULT_RETRIES = 3
 
 
-class StreamOperator(BaseOperator):
+class StreamOperator(WithLineage, BaseOperator):
     """A task of a stream. Retries three times by default, but not when a person has to act first. Why it failed is the XCom
     ``reindex_failure``."""
 
@@ -90,6 +91,7 @@ class StreamOperator(BaseOperator):
     def track(self, context: Context, batch: Batch) -> Progress:
         """A counter for the batch, whose records are this task's progress."""
         self._progress = ReindexProgressHook(context["ti"]).track(batch)
+        self.touched.follow(self._progress)
         return self._progress
 
     def should_stop(self) -> bool:

@@ -47,6 +47,7 @@ class CheckpointOperator(StreamOperator):
     """
 
     role = REINDEX
+    writes_index = True
     tells_events = True
 
     def __init__(self, *, stream: Stream, extract_task_id: str, index_task_id: str, **kwargs: Any) -> None:
@@ -106,6 +107,8 @@ class CheckpointOperator(StreamOperator):
         return report
 
     def _settle(self, plan: Plan, results: Sequence[BatchResult], *, run: str) -> Outcome:
+        if plan.group is None:
+            self.touched.generation = plan.generation
         outcome = settled(self.stream_of(plan.group), plan, results, run=run)
         self._tell(outcome)
         return outcome

@@ -51,6 +51,7 @@ class ExtractChangesOperator(StreamOperator):
 
     template_fields: Sequence[str] = ("window_start", "window_end", "plan_only")
     tells_events = True
+    reads_source = True
 
     def __init__(
         self,
@@ -77,6 +78,7 @@ class ExtractChangesOperator(StreamOperator):
         stamp = pendulum.now("UTC").format("YYYYMMDD[t]HHmmss")
         plan: Plan | GroupPlans
         with stream.source.open() as source:
+            self.touched.schema = source.schema()
             if stream.has_groups:
                 plan = self._plan_groups(request, source, stamp, run=str(context["run_id"]))
             else:
@@ -84,6 +86,7 @@ class ExtractChangesOperator(StreamOperator):
                 self._tell(plan)
                 self._tell_embedding(plan)
                 Measured(stream, plan.mode).plan(plan)
+        self.touched.rows = plan.rows
         context["ti"].xcom_push(key=PLAN_KEY, value=plan.to_json())
         if plan.batches and not plan.dry_run:
             figures = {"mode": str(plan.mode), "rows": plan.rows, "batches": len(plan.batches), "held_by": plan.held_by}

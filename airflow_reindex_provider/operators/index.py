@@ -87,6 +87,9 @@ class IndexBatchOperator(StreamOperator):
     :param stream: as in the planning task. :param batch: one of the plan's batches, as JSON.
     """
 
+    reads_source = True
+    writes_index = True
+
     def __init__(self, *, stream: Stream, batch: dict[str, Any], **kwargs: Any) -> None:
         super().__init__(stream=stream, **kwargs)
         self.batch = batch
@@ -104,6 +107,11 @@ class IndexBatchOperator(StreamOperator):
             stream.target.open(stream.name) as target,
             skipped_if_superseded(batch, target),
         ):
+            self.touched.stream, self.touched.generation, self.touched.schema = (
+                stream,
+                batch.generation,
+                source.schema(),
+            )
             result = index_into(
                 stream,
                 batch,

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import TriggerRule
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
@@ -28,6 +27,7 @@ from airflow_reindex_provider.core.rebuilding.verifying import verify
 from airflow_reindex_provider.core.running.settling import require_complete
 from airflow_reindex_provider.core.running.throttle import Throttle
 from airflow_reindex_provider.events import Event
+from airflow_reindex_provider.operators.approving import WAIT
 from airflow_reindex_provider.operators.base import close_progress, lease_of, results_of, tell
 from airflow_reindex_provider.operators.checkpoint import settled
 from airflow_reindex_provider.operators.conf import require_known
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
     from airflow_reindex_provider.stream import Stream
 
 _STAMP_KEY = "reindex_stamp"
-WAIT = "wait"
 PER_GROUP = "per_group"
 ALL = "all"
 ONE_BATCH = Sizes(batch_rows=2**31, max_batches=1)
@@ -74,6 +73,7 @@ class PrepareRebuildOperator(LeasingOperator):
     role = REBUILD
     mode = Mode.REBUILD
     tells_events = True
+    reads_source = True
     template_fields: Sequence[str] = ("group", "wait", "rollback_to")
 
     def __init__(self, *, rollback_to: str | None = None, **kwargs: Any) -> None:
@@ -92,6 +92,7 @@ class PrepareRebuildOperator(LeasingOperator):
             self.log.info("Stream %r is rolled back to generation %s.", stream.name, generation)
             return []
         with stream.source.open() as source, stream.target.open(stream.name) as target:
+            self.touched.stream, self.touched.schema = stream, source.schema()
             plan = begin_rebuild(
                 stream.name,
                 stream.target.generation_name(_stamp(context)),
@@ -104,6 +105,7 @@ class PrepareRebuildOperator(LeasingOperator):
                 initial_value=stream.first_cursor,
                 sizes=stream.sizes if self.group is None else ONE_BATCH,
             )
+        self.touched.rows = plan.rows
         tell(f"Stream {plan.stream!r}", plan.held_by, plan.warnings)
         said = f"{plan.rows:,} rows in {len(plan.batches)} batches"
         self.log.info("Stream %r: %s go into generation %s.", stream.name, said, plan.generation)
@@ -210,7 +212,9 @@ class RebuildOperator(OfGroupOperator):
     def bring_up_to_date(self, context: Context) -> CaughtUp:
         stream, keeper = self.own, self.keeper(context)
         keeper.keep()
+        self.touched.stream, self.touched.generation = stream, self.generation(context)
         with stream.source.open() as source, stream.target.open(stream.name) as target:
+            self.touched.schema = source.schema()
 
             def index(batch: Batch) -> BatchResult:
                 return index_into(
@@ -246,6 +250,9 @@ class RebuildOperator(OfGroupOperator):
 class CatchUpOperator(RebuildOperator):
     """Saves the new generation's checkpoint after the copy, and brings it up to date while the live one serves on."""
 
+    reads_source = True
+    writes_index = True
+
     def execute(self, context: Context) -> dict[str, Any]:
         plan = self.plan(context)
         self.keeper(context).keep()
@@ -264,6 +271,8 @@ class VerifyOperator(RebuildOperator):
     """
 
     template_fields: Sequence[str] = ("group", "max_lag_s", "promote")
+    reads_source = True
+    reads_index = True
 
     def __init__(self, *, min_size_ratio: float, promote: str, hold: timedelta, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -276,6 +285,7 @@ class VerifyOperator(RebuildOperator):
         keeper.extend(self.lease + (self.hold if self.promote in (WAIT, ALL) else timedelta(0)))
         if self.plan(context) is None:
             raise AirflowSkipException("A rollback: the generation has been served before.")
+        self.touched.stream, self.touched.generation = stream, self.generation(context)
         with stream.source.open() as source, stream.target.open(stream.name) as target:
             checked = verify(
                 stream.name,
@@ -291,41 +301,20 @@ class VerifyOperator(RebuildOperator):
         return checked
 
 
-class ApproveSwapOperator(ApprovalOperator):
-    """Waits for a person where the form says so, else lets the run go on.
-
-    :param prepare_task_id: the first task, which may not have got the lease; None where this one is skipped then anyway.
-    """
-
-    def __init__(self, *, prepare_task_id: str | None = None, **kwargs: Any) -> None:
-        super().__init__(
-            subject="Serve the rebuilt index?",
-            body="The new generation is verified: see the task `verify`. Approve to promote it; reject to leave the live one.",
-            fail_on_reject=True,
-            **kwargs,
-        )
-        self.prepare_task_id = prepare_task_id
-
-    def execute(self, context: Context) -> Any:
-        if self.prepare_task_id is not None:
-            busy: Any = context["ti"].xcom_pull(task_ids=self.prepare_task_id, key=BUSY_KEY)
-            skip_if_busy(busy)
-        if context["params"].get("promote") == WAIT:
-            return super().execute(context)
-        return None
-
-
 class PromoteOperator(RebuildOperator):
     """Brings the generation up to date once more, points the public name at it in one atomic step, and reads on from there.
     That is the event ``swap.completed`` or ``rollback.completed``."""
 
     tells_events = True
+    reads_source = True
+    writes_index = True
 
     def execute(self, context: Context) -> dict[str, Any]:
         stream = self.own
         generation = self.bring_up_to_date(context).generation
         with stream.source.open() as source, stream.target.open(stream.name) as target:
             carried = promote(stream.name, generation, source=source, target=target, store=stream.checkpoint)
+        self.touched.swapped = True
         self.log.info("Generation %s of stream %r is served now.", generation, stream.name)
         # The one before may have been a run ahead.
         done = {**self.bring_up_to_date(context).to_json(), "carried_over": carried}
@@ -342,6 +331,8 @@ class RetireOperator(RebuildOperator):
     :param catch_up_task_id: the one before it, where it is for this task to close.
     """
 
+    writes_index = True
+
     def __init__(
         self, *, promote_task_id: str, retain: int, catch_up_task_id: str | None = None, **kwargs: Any
     ) -> None:
@@ -355,6 +346,7 @@ class RetireOperator(RebuildOperator):
         stream, keeper, plan = self.own, self.keeper(context), self.plan(context)
         self._close_progress(context)
         generation = self.pull(context, self.prepare_task_id, GENERATION_KEY)
+        self.touched.stream, self.touched.generation = stream, generation
         dropped: tuple[str, ...] = ()
         with stream.target.open(stream.name) as target:
             # Not what the promoting task says: it may have died after the swap.

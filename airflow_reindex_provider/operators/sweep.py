@@ -68,6 +68,7 @@ class PlanSweepOperator(LeasingOperator):
 
     role = SWEEP
     mode = Mode.SWEEP
+    reads_source = True
     template_fields: Sequence[str] = ("group", "wait", "max_delete_fraction", "report_only", "compare")
 
     def __init__(
@@ -99,6 +100,7 @@ class PlanSweepOperator(LeasingOperator):
             plan.bound,
         )
         tell(f"Stream {plan.stream!r}", plan.held_by, plan.warnings)
+        self.touched.rows = sum(part.rows for part in ranges)
         context["ti"].xcom_push(key=SWEEP_PLAN_KEY, value=plan.to_json())
         return [part.to_json() for part in ranges]
 
@@ -108,6 +110,7 @@ class PlanSweepOperator(LeasingOperator):
     def plan(self) -> tuple[SweepPlan, tuple[SweepRange, ...]]:
         stream = self.own
         with stream.source.open() as source, stream.target.open(stream.name) as target:
+            self.touched.stream, self.touched.schema = stream, source.schema()
             return plan_sweep(
                 stream.name,
                 source=source,
@@ -157,6 +160,9 @@ class CompareKeysOperator(SweepOperator):
     :param part: one of the ranges of :class:`PlanSweepOperator`, as JSON.
     """
 
+    reads_source = True
+    reads_index = True
+
     def __init__(self, *, part: dict[str, Any], **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.part = part
@@ -164,10 +170,13 @@ class CompareKeysOperator(SweepOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         plan, part = self.plan(context), SweepRange.from_json(self.part)
         name_instance(context, part.label)
+        self.touched.generation = plan.generation
         progress = self.progress(context, plan, part, part.rows)
         should_stop = self.should_stop if plan.dry_run else self.should_stop_keeping(self.keeper(context))
         with shown(progress):
-            report = compare_range(self.stream, plan, part, progress=progress, should_stop=should_stop)
+            report = compare_range(
+                self.stream, plan, part, progress=progress, should_stop=should_stop, touched=self.touched
+            )
         self.log.info("%s: %s.", part.label, _said(report))
         return {"range": part.to_json(), **report.to_json()}
 
@@ -205,6 +214,9 @@ class RepairKeysOperator(SweepOperator):
     :param job: one of those that :class:`AllowRepairsOperator` returns, as JSON.
     """
 
+    reads_source = True
+    writes_index = True
+
     def __init__(self, *, job: dict[str, Any], **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.job = job
@@ -212,6 +224,7 @@ class RepairKeysOperator(SweepOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         plan, job = self.plan(context), RepairJob.from_json(self.job)
         name_instance(context, job.label)
+        self.touched.generation = plan.generation
         result = repair_range(
             self.stream,
             plan,
@@ -219,6 +232,7 @@ class RepairKeysOperator(SweepOperator):
             progress=self.progress(context, plan, job.range, job.repairs),
             should_stop=self.should_stop_keeping(self.keeper(context)),
             observer=Measured(self.stream, Mode.SWEEP),
+            touched=self.touched,
         )
         for rejection in result.rejected:
             self.log.warning("Refused: key %s: %s", "/".join(rejection.key), rejection.reason)

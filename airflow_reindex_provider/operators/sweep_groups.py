@@ -38,6 +38,8 @@ class SweepGroupOperator(PlanSweepOperator):
     Live progress is the XCom ``reindex_progress``; its ``noops`` are the rows compared.
     """
 
+    writes_index = True
+
     def execute(self, context: Context) -> dict[str, Any]:
         own, keeper = self.own, self.keeper(context)
         dry_run = is_true("dry_run", self.report_only)
@@ -46,12 +48,18 @@ class SweepGroupOperator(PlanSweepOperator):
             self.take(keeper, context)
         try:
             plan, ranges = self.plan()
+            self.touched.generation = plan.generation
             tell(f"Group {self.group!r}", plan.held_by, plan.warnings)
             rows = sum(part.rows for part in ranges)
             progress = self.track(context, shown_as(plan, rows))
             with shown(progress):
                 compared = [
-                    (part, compare_range(own, plan, part, progress=progress, should_stop=should_stop))
+                    (
+                        part,
+                        compare_range(
+                            own, plan, part, progress=progress, should_stop=should_stop, touched=self.touched
+                        ),
+                    )
                     for part in ranges
                 ]
                 jobs = () if plan.dry_run else allow(plan, compared)
@@ -63,6 +71,7 @@ class SweepGroupOperator(PlanSweepOperator):
                         progress=Progress(shown_as(plan, job.repairs), str(Mode.SWEEP), _Unseen()),
                         should_stop=should_stop,
                         observer=Measured(self.stream, Mode.SWEEP),
+                        touched=self.touched,
                     )
                     for job in jobs
                 ]

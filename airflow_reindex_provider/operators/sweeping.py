@@ -13,6 +13,7 @@ from airflow_reindex_provider.core.progress import Progress, Status
 from airflow_reindex_provider.core.sweeping.comparing import opened
 from airflow_reindex_provider.core.sweeping.records import Difference, RepairJob, SweepPlan, SweepRange, SweepReport
 from airflow_reindex_provider.core.sweeping.repairing import Repair, RepairResult
+from airflow_reindex_provider.operators.touched import Touched
 from airflow_reindex_provider.stream import Stream
 
 Compared = Sequence[tuple[SweepRange, SweepReport]]
@@ -37,11 +38,18 @@ def shown(progress: Progress) -> Iterator[None]:
 
 
 def compare_range(
-    stream: Stream, plan: SweepPlan, part: SweepRange, *, progress: Progress, should_stop: Callable[[], bool]
+    stream: Stream,
+    plan: SweepPlan,
+    part: SweepRange,
+    *,
+    progress: Progress,
+    should_stop: Callable[[], bool],
+    touched: Touched,
 ) -> SweepReport:
     """:raises IndexingStoppedError: asked to stop."""
     report = SweepReport()
     with opened(plan, source=stream.source, target=stream.target, transform=stream.transform) as comparison:
+        touched.schema = comparison.schema
         for rows, found in comparison.report(part.keys, part.rows):
             report = report + found
             progress.add(Counts(noops=rows))
@@ -58,8 +66,11 @@ def repair_range(
     progress: Progress,
     should_stop: Callable[[], bool],
     observer: Observer,
+    touched: Touched,
 ) -> RepairResult:
+    touched.follow(progress)
     with opened(plan, source=stream.source, target=stream.target, transform=stream.transform) as comparison:
+        touched.schema = comparison.schema
         return Repair(
             plan=plan,
             comparison=comparison,

@@ -12,6 +12,7 @@ from airflow_reindex_provider.core.errors import ConfigurationError
 from airflow_reindex_provider.core.progress import utc_now
 from airflow_reindex_provider.core.windows import incremental_window
 from airflow_reindex_provider.operators.base import DEFAULT_RETRIES, RETRY_POLICY
+from airflow_reindex_provider.operators.lineage import WithLineage
 from airflow_reindex_provider.triggers.changes import ChangesTrigger
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from airflow_reindex_provider.stream import Stream
 
 
-class ChangesSensor(BaseSensorOperator):
+class ChangesSensor(WithLineage, BaseSensorOperator):
     """Succeeds once a row lies between the stream's checkpoint and the source's horizon.
 
     Each look is one cheap query for the horizon and one for a row. A late transaction holds the horizon back, and with it
@@ -30,6 +31,8 @@ class ChangesSensor(BaseSensorOperator):
     :param deferrable: wait in the triggerer instead of in a worker; default ``[operators] default_deferrable``.
     :param poke_interval: seconds, or a timedelta, between two looks; default one minute, as with every sensor.
     """
+
+    reads_source = True
 
     def __init__(self, *, stream: Stream, deferrable: bool | None = None, **kwargs: Any) -> None:
         kwargs.setdefault("retries", DEFAULT_RETRIES)

@@ -6,6 +6,7 @@ soon as pytest comes to the first of them. Each has a stream of its own.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
@@ -102,6 +103,12 @@ def metrics() -> Iterator[StatsdListener]:
 
 
 @pytest.fixture(scope="session")
+def lineage(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder into which OpenLineage's file transport writes the events of the Dags that have it enabled."""
+    return tmp_path_factory.mktemp("lineage")
+
+
+@pytest.fixture(scope="session")
 def airflow(
     request: pytest.FixtureRequest,
     postgres: EmbeddedPostgres,
@@ -113,6 +120,7 @@ def airflow(
     shipments: Path,
     brakes: Path,
     metrics: StatsdListener,
+    lineage: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Airflow]:
     """A running Airflow; starting it takes half a minute. Its logs stay in pytest's temporary folder."""
@@ -124,6 +132,9 @@ def airflow(
         "AIRFLOW__METRICS__STATSD_ON": "True",
         "AIRFLOW__METRICS__STATSD_INFLUXDB_ENABLED": "True",
         "AIRFLOW__METRICS__STATSD_PORT": str(metrics.port),
+        # A file for each event.
+        "AIRFLOW__OPENLINEAGE__TRANSPORT": json.dumps({"type": "file", "log_file_path": str(lineage / "event")}),
+        "AIRFLOW__OPENLINEAGE__SELECTIVE_ENABLE": "True",
     }
     engines = {f"AIRFLOW_CONN_{name.upper()}": _engine_uri(request, name) for name in ("opensearch", "elasticsearch")}
     with Airflow(

@@ -1,0 +1,39 @@
+"""The swap of a rebuild waits for a person, where its form says so."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.standard.operators.hitl import ApprovalOperator
+
+from airflow_reindex_provider.core.published import BUSY_KEY
+from airflow_reindex_provider.operators.leases import skip_if_busy
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+WAIT = "wait"
+
+
+class ApproveSwapOperator(ApprovalOperator):
+    """Waits for a person where the form says so, else lets the run go on.
+
+    :param prepare_task_id: the first task, which may not have got the lease; None where this one is skipped then anyway.
+    """
+
+    def __init__(self, *, prepare_task_id: str | None = None, **kwargs: Any) -> None:
+        super().__init__(
+            subject="Serve the rebuilt index?",
+            body="The new generation is verified: see the task `verify`. Approve to promote it; reject to leave the live one.",
+            fail_on_reject=True,
+            **kwargs,
+        )
+        self.prepare_task_id = prepare_task_id
+
+    def execute(self, context: Context) -> Any:
+        if self.prepare_task_id is not None:
+            busy: Any = context["ti"].xcom_pull(task_ids=self.prepare_task_id, key=BUSY_KEY)
+            skip_if_busy(busy)
+        if context["params"].get("promote") == WAIT:
+            return super().execute(context)
+        return None
