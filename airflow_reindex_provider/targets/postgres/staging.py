@@ -79,9 +79,7 @@ class Staging:
         row_of: Callable[[Document], tuple[Any, ...]],
     ) -> Staged:
         def copy(documents: Sequence[Document]) -> int:
-            with connection.cursor() as cursor, cursor.copy(_TEXT, writer=_Counted(cursor, self._meter)) as copy:
-                for document in documents:
-                    copy.write_row(row_of(document))
+            copy_rows(connection, _TEXT, map(row_of, documents), meter=self._meter)
             return len(documents)
 
         def why(document: Document, error: psycopg.Error) -> str:
@@ -162,6 +160,15 @@ class _Counted(LibpqWriter):
     def write(self, data: Buffer) -> None:
         super().write(data)
         self._meter.sent(len(data))
+
+
+def copy_rows(
+    connection: Connection[Any], statement: sql.Composed, rows: Iterable[tuple[Any, ...]], *, meter: Meter
+) -> None:
+    """As text, of Python values."""
+    with connection.cursor() as cursor, cursor.copy(statement, writer=_Counted(cursor, meter)) as copy:
+        for row in rows:
+            copy.write_row(row)
 
 
 def _reason(error: psycopg.Error) -> str:

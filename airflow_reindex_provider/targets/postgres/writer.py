@@ -24,6 +24,7 @@ from airflow_reindex_provider.core.model import Chunk, Counts, Document, Format,
 from airflow_reindex_provider.core.observing import Meter, Traffic
 from airflow_reindex_provider.databases.postgres.sqlstates import REFUSALS
 from airflow_reindex_provider.databases.postgres.transactions import begin, transaction
+from airflow_reindex_provider.targets.postgres.new_rows import NewRows
 from airflow_reindex_provider.targets.postgres.passage_writer import HASHES_OF, NUMBER, PassageWriter, Written
 from airflow_reindex_provider.targets.postgres.passages import LISTS, lists_of
 from airflow_reindex_provider.targets.postgres.refused import reason_of
@@ -82,6 +83,7 @@ class PostgresWriter:
             noted=() if passages is None else (NUMBER, HASHES_OF),
         )
         self._passages = passages(self._meter) if passages is not None else None
+        self._new_rows = NewRows(table, self._order, self._meter) if passages and NewRows.fit(columns) else None
         self._all_new = False
         # A deletion must lose its contents on the way, and a cast needs a statement.
         self._straight = (
@@ -227,10 +229,36 @@ class PostgresWriter:
         if passages is None:
             return self._filled(lambda connection: self._copy_rows(connection, documents))()
         texts = {passage.hash: passage.text for document in documents for passage in document.passages}
-        return self._filled(
-            lambda connection: self._copy_rows(connection, documents),
-            lambda connection, written, all_new: passages.follow(connection, written, texts, vectors, all_new=all_new),
-        )()
+
+        def follow(connection: Connection[Any], written: Written, all_new: bool) -> None:
+            passages.follow(connection, written, texts, vectors, all_new=all_new)
+
+        if self._all_new and self._new_rows and all(document.fields is not None for document in documents):
+            return self._write_new(self._new_rows, documents, follow)
+        return self._filled(lambda connection: self._copy_rows(connection, documents), follow)()
+
+    def _write_new(
+        self,
+        rows: NewRows,
+        documents: Sequence[Document],
+        follow: Callable[[Connection[Any], Written, bool], None],
+    ) -> WriteResult:
+        """As :meth:`_write_straight`."""
+        connection = self._free.get()
+        try:
+            begin(connection)
+            try:
+                with connection.transaction():
+                    written = rows.copy(connection, documents, self._row)
+                result = WriteResult(Counts(created=len(documents)))
+            except _NOT_ALL_NEW:
+                self._all_new = False
+                result, written = self._store(connection, self._copy_rows(connection, documents))
+            follow(connection, written, result.counts.created == len(documents))
+            connection.commit()
+            return result
+        finally:
+            self._give_back(connection)
 
     def _copy_rows(self, connection: Connection[Any], documents: Sequence[Document]) -> Staged:
         return self._staging.of_documents(connection, documents, self._row)

@@ -81,6 +81,33 @@ class PassageSuite(ABC):
 
         assert shown(passage_index) == {("1",): ["another", "way"]}
 
+    def test_what_follows_new_documents(self, passage_index: PassageIndex) -> None:
+        """A target may take a shorter way for chunks behind some that were new to it: each row is there with its own passages all
+        the same, whatever comes then."""
+        bad = Document(("bad",), 1, {"id": "bad", "body": passage_index.bad_body()}, pieces("x"))
+        with served(passage_index) as write:
+            counts = write.chunks(
+                [embedded("1", 1, "a b"), embedded("2", 1, "b")],
+                [embedded("3", 1, "c a c"), embedded("4", 1, "")],
+                [embedded("5", 1, "e"), embedded("3", 2, "f a"), embedded("1", 0, "late")],
+                [embedded("6", 1, "g")],
+                [embedded("7", 1, "h"), bad, embedded("8", 1, "i a")],
+                [embedded("9", 1, "j")],
+                [embedded("10", 1, "k"), Document(("2",), 2, None)],
+            )
+        assert counts == Counts(created=10, updated=1, deleted=1, version_conflicts=1, failures=1)
+        assert shown(passage_index) == {
+            ("1",): ["a", "b"],
+            ("3",): ["f", "a"],
+            ("4",): [],
+            ("5",): ["e"],
+            ("6",): ["g"],
+            ("7",): ["h"],
+            ("8",): ["i", "a"],
+            ("9",): ["j"],
+            ("10",): ["k"],
+        }
+
     def test_a_deleted_document_has_none(self, passage_index: PassageIndex) -> None:
         """A late write brings none back; one that is newer does."""
         with served(passage_index) as write:
@@ -220,11 +247,19 @@ class _Writing:
 
     def __call__(self, *documents: Document, vectors: Mapping[bytes, Vector] | None = None) -> WriteResult:
         """:param vectors: default: of all passages."""
-        if vectors is None:
-            vectors = {p.hash: vector(p.text) for document in documents for p in document.passages}
-        chunk = Chunk(Position("0"), Format.ROWS, documents, vectors=vectors)
         with self.session.writer(self.generation, self._index.schema(), Format.ROWS) as writer:
-            return writer.write(chunk)
+            return writer.write(_chunk(documents, vectors))
+
+    def chunks(self, *chunks: Sequence[Document]) -> Counts:
+        """One after the other through one writer."""
+        with self.session.writer(self.generation, self._index.schema(), Format.ROWS) as writer:
+            return sum((writer.write(_chunk(documents, None)).counts for documents in chunks), Counts())
+
+
+def _chunk(documents: Sequence[Document], vectors: Mapping[bytes, Vector] | None) -> Chunk:
+    if vectors is None:
+        vectors = {p.hash: vector(p.text) for document in documents for p in document.passages}
+    return Chunk(Position("0"), Format.ROWS, documents, vectors=vectors)
 
 
 @contextmanager
