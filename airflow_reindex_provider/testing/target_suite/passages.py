@@ -87,9 +87,9 @@ class PassageSuite(ABC):
         bad = Document(("bad",), 1, {"id": "bad", "body": passage_index.bad_body()}, pieces("x"))
         with served(passage_index) as write:
             counts = write.chunks(
-                [embedded("1", 1, "a b"), embedded("2", 1, "b")],
+                [embedded("1", 2, "a b"), embedded("2", 1, "b")],
                 [embedded("3", 1, "c a c"), embedded("4", 1, "")],
-                [embedded("5", 1, "e"), embedded("3", 2, "f a"), embedded("1", 0, "late")],
+                [embedded("5", 1, "e"), embedded("3", 2, "f a"), embedded("1", 1, "late")],
                 [embedded("6", 1, "g")],
                 [embedded("7", 1, "h"), bad, embedded("8", 1, "i a")],
                 [embedded("9", 1, "j")],
