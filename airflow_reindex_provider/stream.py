@@ -24,7 +24,7 @@ from airflow_reindex_provider.core.protocols import (
 from airflow_reindex_provider.core.remembered import Route
 from airflow_reindex_provider.core.running.indexing import choose_format
 from airflow_reindex_provider.core.stable_text import stable_text
-from airflow_reindex_provider.core.templates import templates_in
+from airflow_reindex_provider.core.templates import refuse_templates
 from airflow_reindex_provider.events import event_asset, events_alias, known_event, stream_asset
 
 if TYPE_CHECKING:
@@ -78,7 +78,8 @@ class Stream:
             raise ConfigurationError(
                 f"Stream name {self.name!r}: use up to {_MAX_NAME} letters, digits, underscores, dots and dashes."
             )
-        self._refuse_templates()
+        where = ("source", "target", "checkpoint", "initial_value")
+        refuse_templates(f"Stream {self.name!r}", **{name: getattr(self, name) for name in where})
         if self.batch_size < 1 or self.max_failures < 0:
             raise ConfigurationError(f"Stream {self.name!r}: batch_size starts at 1, max_failures at 0.")
         if not 1 <= self.max_batches < _MAX_MAP_LENGTH:
@@ -101,15 +102,6 @@ class Stream:
                 f"Stream {self.name!r}: its name and that of the index leave {room} characters for the name of a group, and"
                 f" {LEAST_ROOM} are needed. Shorten them."
             )
-
-    def _refuse_templates(self) -> None:
-        for part in ("source", "target", "checkpoint", "initial_value"):
-            for where, found in templates_in(getattr(self, part), part):
-                raise ConfigurationError(
-                    f"Stream {self.name!r}: {where} has {found!r}, and no field of a stream is a template: nothing would render"
-                    " it. A run adds its own window to what it reads; what differs between deployments is Python in the Dag"
-                    " file, os.environ['SHOP_SCHEMA'] for example, or ${SHOP_SCHEMA} in a file of streams."
-                )
 
     @property
     def has_groups(self) -> bool:

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from typing import Any
 
+from airflow_reindex_provider.core.errors import ConfigurationError
+
 TEMPLATE_NAMES = frozenset(
     {
         *("asset_state_store", "conn", "dag", "dag_run", "data_interval_end", "data_interval_start", "ds", "ds_nodash"),
@@ -26,17 +28,27 @@ _ANY_TEXT = ("group",)
 """Fields that hold a value from a table, which may look like anything."""
 
 
-def templates_in(value: Any, where: str) -> Iterator[tuple[str, str]]:
-    """Each template in the texts of a value, its fields and theirs, and the field that has it.
+def refuse_templates(owner: str, **values: Any) -> None:
+    """:param values: by the names that an author knows. :raises ConfigurationError: a text in one of them, or in its fields, is a
+    template; names the field and the remedy."""
+    for name, value in values.items():
+        for where, found in _templates_in(value, name):
+            raise ConfigurationError(
+                f"{owner}: {where} has {found!r}, and is no template: nothing would render it. A run adds its own window to what"
+                " it reads; what differs between deployments is Python in the Dag file, os.environ['SHOP_SCHEMA'] for example, or"
+                " ${SHOP_SCHEMA} in a file of streams."
+            )
 
-    :param where: what the value is called."""
+
+def _templates_in(value: Any, where: str) -> Iterator[tuple[str, str]]:
+    """Each template, and the field that has it."""
     if isinstance(value, str):
         for found in (*_EXPRESSION.finditer(value), *_STATEMENT.finditer(value)):
             yield where, found[0]
     elif isinstance(value, (list, tuple)):
         for one in value:
-            yield from templates_in(one, where)
+            yield from _templates_in(one, where)
     elif is_dataclass(value) and not isinstance(value, type):
         for one in fields(value):
             if one.name not in _ANY_TEXT:
-                yield from templates_in(getattr(value, one.name), f"{where}.{one.name}")
+                yield from _templates_in(getattr(value, one.name), f"{where}.{one.name}")

@@ -15,6 +15,7 @@ from psycopg import sql
 from airflow_reindex_provider.core.cursors import CursorType
 from airflow_reindex_provider.core.errors import ConfigurationError
 from airflow_reindex_provider.core.model import Field, Schema
+from airflow_reindex_provider.core.templates import refuse_templates
 from airflow_reindex_provider.databases.postgres.names import identifier, quoted, render
 from airflow_reindex_provider.databases.postgres.types import is_binary_safe, portable_type
 from airflow_reindex_provider.sources.postgres.asking import asking
@@ -89,6 +90,7 @@ def describe(
     """:param unique: a key must stand for one row.
 
     :raises ConfigurationError: there is no such relation, or its columns, key or cursor cannot be a stream's."""
+    refuse_templates(source.label, query=source.query, row_filter=source.row_filter)
     columns = catalogue.columns
     if source.table is None:
         columns = _query_columns(source, connection)
@@ -138,7 +140,7 @@ def _query_columns(source: PostgresDefinition, connection: psycopg.Connection[An
         except psycopg.errors.SyntaxError as error:
             raise ConfigurationError(
                 f"{source.label}: {str(error).splitlines()[0]}. Give query=... one SELECT, with nothing after it but a comment:"
-                " no semicolon, no parameters, no templates. The bounds of a window are added to it."
+                " no semicolon, no parameters. The bounds of a window are added to it."
             ) from error
         oids = [c.type_code for c in described]
         rows = connection.execute(
