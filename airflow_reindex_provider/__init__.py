@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from airflow_reindex_provider.stream import Stream
     from airflow_reindex_provider.streamfile.dags import ReindexDags
     from airflow_reindex_provider.targets.elasticsearch import ElasticsearchTarget
+    from airflow_reindex_provider.targets.lance import LanceTarget
     from airflow_reindex_provider.targets.opensearch import OpenSearchTarget
     from airflow_reindex_provider.targets.postgres import FullText, PostgresTarget
 
@@ -56,6 +57,7 @@ _HOMES = {
     "IndexBatchOperator": "operators.index",
     "LangChainEmbedder": "embedders.langchain",
     "OpenAIEmbedder": "embedders.openai",
+    "LanceTarget": "targets.lance",
     "MaintenanceDag": "dags.maintenance",
     "OpenSearchTarget": "targets.opensearch",
     "Parent": "sources.sql.children",
@@ -110,6 +112,7 @@ __all__ = [  # noqa: RUF022, sorted by what a Dag author reaches for first
     "FullText",
     "OpenSearchTarget",
     "ElasticsearchTarget",
+    "LanceTarget",
     "VariableCheckpoint",
     "TableCheckpoint",
     "AssetCheckpoint",

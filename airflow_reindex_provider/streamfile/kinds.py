@@ -43,6 +43,7 @@ KINDS = (
     Kind(TARGET, "postgres", "targets.postgres:PostgresTarget"),
     Kind(TARGET, "opensearch", "targets.opensearch:OpenSearchTarget"),
     Kind(TARGET, "elasticsearch", "targets.elasticsearch:ElasticsearchTarget"),
+    Kind(TARGET, "lance", "targets.lance:LanceTarget"),
     Kind(CHECKPOINT, "variable", "checkpoints.variable:VariableCheckpoint"),
     Kind(CHECKPOINT, "table", "checkpoints.table:TableCheckpoint"),
     Kind(CHECKPOINT, "asset", "checkpoints.asset:AssetCheckpoint"),

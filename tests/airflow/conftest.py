@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from command_line import CommandLine, command_line
@@ -109,6 +110,12 @@ def lineage(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a LanceDB database."""
+    return tmp_path_factory.mktemp("lake")
+
+
+@pytest.fixture(scope="session")
 def airflow(
     request: pytest.FixtureRequest,
     postgres: EmbeddedPostgres,
@@ -118,6 +125,7 @@ def airflow(
     stalled: Database,
     search: Database,
     shipments: Path,
+    lake: Path,
     brakes: Path,
     metrics: StatsdListener,
     lineage: Path,
@@ -127,6 +135,7 @@ def airflow(
     settings = {
         "REINDEX_TEST_BRAKES": str(brakes),
         "AIRFLOW_CONN_SHIPMENTS_DB": f"sqlite://{shipments}",
+        "AIRFLOW_CONN_LAKE": f"generic://{quote(str(lake), safe='')}",
         # The Dag files do not change; parsing them again and again would cost more than all of the runs.
         "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "600",
         "AIRFLOW__METRICS__STATSD_ON": "True",

@@ -162,6 +162,31 @@ def test_any_sql_database(airflow: Airflow, shipments: Path, search: Database):
     assert rows(search, "SELECT count(*), count(*) FILTER (WHERE id = 7) FROM shipments_index") == [(39, 0)]
 
 
+def test_a_lance_database(airflow: Airflow, shop: Database, lake: Path):
+    """`reindex_manuals`: tasks that Airflow has forked write into LanceDB, and the pointer leads to what they have written."""
+    with shop.connect() as connection:
+        connection.execute(
+            "CREATE TABLE manuals (id bigint PRIMARY KEY, title text, body text, price numeric(10,2), deleted_at timestamptz,"
+            " updated_at timestamptz NOT NULL DEFAULT now())"
+        )
+        connection.execute("CREATE INDEX ON manuals (updated_at, id)")
+        connection.execute("INSERT INTO manuals SELECT n, 'Kettle', 'Boils', n, NULL FROM generate_series(1, 20) AS n")
+    run_again(airflow, "reindex_manuals", shop)
+    with shop.connect() as connection:
+        connection.execute("UPDATE manuals SET body = 'Cooks', updated_at = now() WHERE id = 1")
+        connection.execute("UPDATE manuals SET deleted_at = now(), updated_at = now() WHERE id = 2")
+    run_again(airflow, "reindex_manuals", shop)
+
+    import lancedb
+
+    database = lancedb.connect(lake)
+    (name,) = database.open_table("manuals").to_arrow()["table"].to_pylist()
+    found = database.open_table(name).search().where("NOT _reindex_deleted").to_list()
+    assert {row["id"]: (row["body"], row["price"]) for row in found} == {
+        n: ("Cooks" if n == 1 else "Boils", Decimal(n)) for n in range(1, 21) if n != 2
+    }
+
+
 def test_passages_and_vectors(airflow: Airflow, shop: Database, search: Database):
     """`example_reindex_vectors`: texts are embedded once each, a question finds what has none of its words, and an edit of a
     price costs nothing, one of a sentence that sentence."""

@@ -19,6 +19,7 @@ from airflow_reindex_provider import (
     FullText,
     FunctionEmbedder,
     IndexBatchOperator,
+    LanceTarget,
     LangChainEmbedder,
     MaintenanceDag,
     OpenAIEmbedder,
@@ -217,6 +218,13 @@ TARGETS = {
     "postgres": POSTGRES,
     "opensearch": OpenSearchTarget(conn_id="opensearch", **SEARCH),
     "elasticsearch": ElasticsearchTarget(conn_id="elasticsearch", **SEARCH),
+    "lance": LanceTarget(
+        conn_id="lake",
+        index="products",
+        columns={"price": "numeric(10,2)"},
+        indexes={"title": "FTS"},
+        chunk_rows=10,
+    ),
     "own": OwnTarget(),
 }
 MODELS = {

@@ -14,6 +14,7 @@ from airflow_reindex_provider import (
     Embed,
     FullText,
     FunctionEmbedder,
+    LanceTarget,
     LangChainEmbedder,
     OpenAIEmbedder,
     OpenSearchTarget,
@@ -179,6 +180,14 @@ ENGINES = [
         ("other", ElasticsearchTarget, "elasticsearch"),
     )
 ]
+LAKE = Stream(
+    name="lake",
+    source=source(table="public.products"),
+    target=LanceTarget(
+        "lake", index="products", columns={"price": "numeric(10,2)"}, indexes={"title": "FTS"}, chunk_rows=10
+    ),
+)
+TARGETS = [*ENGINES, LAKE]
 
 MODELS = {
     "openai": OpenAIEmbedder(
@@ -260,12 +269,12 @@ def dags():
         at_least_every="@daily",
     )
     yield ReindexDag(EMBEDDED[0], schedule=on_changes, **every())
-    for stream in (QUERY, ANY_DATABASE, GROUPED, *ENGINES, *EMBEDDED[1:]):
+    for stream in (QUERY, ANY_DATABASE, GROUPED, *TARGETS, *EMBEDDED[1:]):
         yield ReindexDag(stream, **every())
-    for stream in (GROUPED, *ENGINES, *EMBEDDED):
+    for stream in (GROUPED, *TARGETS, *EMBEDDED):
         yield RebuildDag(stream, **every())
     weekly = CronTriggerTimetable("0 3 * * 0", timezone="Europe/Berlin")
     yield SweepDag(GROUPED, schedule=weekly, **every())
     yield SweepDag(GROUPED, dag_id="sweep_content", compare="content", **every())
-    for stream in (*ENGINES, *EMBEDDED):
+    for stream in (*TARGETS, *EMBEDDED):
         yield SweepDag(stream, **every())

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 import pytest
 import yaml
@@ -38,6 +38,7 @@ EXAMPLES = [
     ("example_reindex_file", "suppliers"),
     ("example_reindex_file", "depots"),
 ]
+LAKE = "AIRFLOW_CONN_LAKE"
 CELERY_APP = "airflow.providers.celery.executors.celery_executor.app"
 CONNECTIONS = {
     "AIRFLOW_CONN_SHOP_DB": ("postgres", "shop", None),
@@ -129,7 +130,7 @@ def test_settings_are_options_of_airflow() -> None:
             section, key = name.removeprefix("AIRFLOW__").lower().split("__")
             assert key in known.get(section, {}).get("options", {}), name
         else:
-            assert name in CONNECTIONS
+            assert name in {*CONNECTIONS, LAKE}
 
 
 def test_commands_are_commands_of_airflow() -> None:
@@ -157,6 +158,10 @@ def test_addresses_name_services() -> None:
         url = urlsplit(ENVIRONMENT[name])
         assert (url.scheme, url.hostname, url.port) == expected
         assert expected[1] in SERVICES
+    # A folder, which every task finds on one volume.
+    folder = unquote(urlsplit(ENVIRONMENT[LAKE]).hostname or "")
+    assert f"lake:{folder}" in COMPOSE["x-airflow"]["volumes"]
+    assert f"RUN mkdir {folder}\n" in COMPOSE["x-airflow"]["build"]["dockerfile_inline"]
     broker = urlsplit(ENVIRONMENT["AIRFLOW__CELERY__BROKER_URL"])
     assert (broker.scheme, broker.hostname, broker.port) == ("redis", "redis", 6379)
     results = ENVIRONMENT["AIRFLOW__CELERY__RESULT_BACKEND"]

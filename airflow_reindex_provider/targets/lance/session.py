@@ -1,0 +1,233 @@
+"""An open LanceDB target: its generations, what each holds, and the swap."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, cast
+from uuid import uuid4
+
+from airflow_reindex_provider.core.errors import ConfigurationError, GenerationGoneError, ReindexError
+from airflow_reindex_provider.core.keys import Checksum, KeyRange, Listed
+from airflow_reindex_provider.core.model import Document, Finding, Format, Generation, Key, Schema, Size
+from airflow_reindex_provider.targets.lance import checking
+from airflow_reindex_provider.targets.lance.fitting import require_fit
+from airflow_reindex_provider.targets.lance.indexing import build_indexes, keep_tidy
+from airflow_reindex_provider.targets.lance.layout import DELETED, Layout, layout_for
+from airflow_reindex_provider.targets.lance.listing import pages
+from airflow_reindex_provider.targets.lance.pointer import Made, Pointer, State
+from airflow_reindex_provider.targets.lance.reading import carried, differing
+from airflow_reindex_provider.targets.lance.rows import Rows
+from airflow_reindex_provider.targets.lance.storage import Storage
+from airflow_reindex_provider.targets.lance.writer import LanceWriter
+
+if TYPE_CHECKING:
+    from lancedb.table import Table
+
+    from airflow_reindex_provider.targets.lance.definition import LanceDefinition
+
+log = logging.getLogger(__name__)
+
+_THERE = f"NOT {DELETED}"
+
+
+class LanceTargetSession:
+    """See :class:`~airflow_reindex_provider.core.protocols.RebuildingTarget` and ``ListingTarget``.
+
+    The table of a generation has a name that nobody else can come upon: LanceDB does not refuse to make one table twice."""
+
+    def __init__(self, target: LanceDefinition, stream: str, storage: Storage) -> None:
+        self._target = target
+        self._stream = stream
+        self._storage = storage
+        self._pointer = Pointer(storage, target.index)
+
+    # -- generations
+
+    def generations(self) -> Sequence[Generation]:
+        state = self._state()
+        return [Generation(n, n == state.live, made.served) for n, made in sorted(state.generations.items())]
+
+    def create_first(self, name: str, schema: Schema) -> str:
+        return self._make(name, schema, is_there=lambda state: next(iter(sorted(state.generations)), None))
+
+    def create(self, name: str, schema: Schema) -> None:
+        self._make(name, schema, is_there=lambda state: name if name in state.generations else None)
+
+    def _make(self, name: str, schema: Schema, *, is_there: Callable[[State], str | None]) -> str:
+        """:param is_there: names the generation that there is no need to make another one for."""
+        if found := is_there(self._state()):
+            return found
+        table = f"{name}_{uuid4().hex[:8]}"
+        layout = layout_for(self._target, schema)
+        with self._storage.explained():
+            self._storage.database.create_table(table, schema=layout.schema(self._stream))
+
+        def decide(state: State) -> State | None:
+            self._require_ours(state)
+            if is_there(state):
+                return None
+            return replace(state.having(name, Made(table)), stream=self._stream)
+
+        try:
+            made = self._pointer.change(decide)
+        except BaseException:
+            self._storage.drop(table)
+            raise
+        if not made:
+            self._storage.drop(table)
+            return is_there(self._state()) or name
+        log.info("Made generation %s of %s.", name, self._target.label)
+        return name
+
+    def promote(self, generation: str, *, carry: Callable[[str], None] | None = None) -> None:
+        """Writes to the live generation do not wait meanwhile: LanceDB cannot make them."""
+        made = self._made(generation)
+        if self._state().live == generation:
+            return
+        if not made.indexed:
+            try:
+                with self._storage.explained():
+                    build_indexes(self._table(generation), self._target)
+            except ReindexError:
+                # Whoever drops a generation takes its files away under those who work on it.
+                self._table(generation)
+                raise
+
+        def decide(state: State) -> State | None:
+            self._require_ours(state)
+            if generation not in state.generations:
+                raise self._gone(generation)
+            if state.live == generation:
+                return None
+            if carry is not None and state.live is not None:
+                carry(state.live)
+            served = replace(state.generations[generation], served=True, indexed=True)
+            return replace(state.having(generation, served), live=generation)
+
+        if self._pointer.change(decide):
+            log.info("The pointer %s now names %s.", self._target.index, generation)
+
+    def carry_over(self, keys: Sequence[Key], schema: Schema, *, from_generation: str, to_generation: str) -> int:
+        here, there = self._table(from_generation), self._table(to_generation)
+        with self._storage.explained():
+            return carried(keys, here, there)
+
+    def drop(self, generation: str) -> None:
+        dropped: list[str] = []
+
+        def decide(state: State) -> State | None:
+            self._require_ours(state)
+            if generation not in state.generations:
+                return None
+            if state.live == generation:
+                raise ConfigurationError(
+                    f"{self._target.label}: generation {generation!r} is the live one and is not dropped. Promote another one"
+                    " first."
+                )
+            dropped[:] = [state.generations[generation].table]
+            return state.without(generation)
+
+        # First of all nobody finds it any more; a table that is left then is seen by a clean-up.
+        if self._pointer.change(decide):
+            self._storage.drop(dropped[0])
+            log.info("Dropped generation %s of %s.", generation, self._target.label)
+
+    def hand_over(self, stream: str) -> None:
+        def decide(state: State) -> State | None:
+            self._require_ours(state)
+            return replace(state, stream=stream) if state.stream is not None else None
+
+        self._pointer.change(decide)
+        self._stream = stream
+
+    def remove(self) -> None:
+        generations = self._state().generations
+        self._pointer.remove()
+        for made in generations.values():
+            self._storage.drop(made.table)
+        log.info("Removed %s with %d generations.", self._target.label, len(generations))
+
+    def count(self, generation: str) -> int:
+        table = self._table(generation)
+        with self._storage.explained():
+            return int(table.count_rows(_THERE))
+
+    def sizes(self) -> Mapping[str, Size]:
+        found = {}
+        for name in self._state().generations:
+            table = self._table(name)
+            with self._storage.explained():
+                size = int(cast("Any", table.stats())["total_bytes"])
+                found[name] = Size(table.count_rows(_THERE), False, size)
+        return found
+
+    def check(self) -> Iterator[Finding]:
+        yield checking.place(self._storage)
+        yield from checking.rights(self._storage)
+        needed = [size.bytes or 0 for size in self.sizes().values()]
+        yield from checking.room(self._storage, needed=max(needed, default=0))
+
+    def differing(self, generation: str, documents: Sequence[Document], schema: Schema) -> Sequence[tuple[Key, str]]:
+        table = self._table(generation)
+        with self._storage.explained():
+            return differing(documents, table)
+
+    # -- writing
+
+    def fields(self, generation: str, schema: Schema) -> Sequence[str]:
+        layout = Layout.of(self._table(generation).schema)
+        require_fit(self._target, generation, layout, schema)
+        return [field.name for field in schema.fields if field.name in layout.columns]
+
+    @contextmanager
+    def writer(self, generation: str, schema: Schema, format: Format) -> Iterator[LanceWriter]:
+        self.fields(generation, schema)
+        rows = Rows(self._table(generation).schema)
+        yield LanceWriter(lambda: self._table(generation), rows, self._storage.explained)
+        keep_tidy(self._table(generation), self._target, self._storage.explained)
+
+    # -- keys, for a sweep
+
+    def keys(self, generation: str, within: KeyRange, schema: Schema) -> Iterator[Sequence[Listed]]:
+        table = self._table(generation)
+        with self._storage.explained():
+            yield from pages(table, Layout.of(table.schema).key_texts, within)
+
+    def checksum(self, generation: str, within: KeyRange, schema: Schema, *, below: int) -> Checksum | None:
+        """LanceDB hashes nothing as Postgres does."""
+        return None
+
+    # -- pieces
+
+    def _state(self) -> State:
+        state = self._pointer.state()
+        self._require_ours(state)
+        return state
+
+    def _require_ours(self, state: State) -> None:
+        if state.stream not in (None, self._stream):
+            raise ConfigurationError(
+                f"{self._target.label}: it belongs to stream {state.stream!r}. It is left alone: give stream {self._stream!r}"
+                " another index name."
+            )
+
+    def _made(self, generation: str) -> Made:
+        made = self._state().generations.get(generation)
+        if made is None:
+            raise self._gone(generation)
+        return made
+
+    def _table(self, generation: str) -> Table:
+        table = self._storage.table(self._made(generation).table)
+        if table is None:
+            raise self._gone(generation)
+        return table
+
+    def _gone(self, generation: str) -> GenerationGoneError:
+        return GenerationGoneError(
+            f"{self._target.label}: generation {generation!r} is gone. Start the run anew, so that it plans for the live"
+            " generation."
+        )

@@ -1,0 +1,134 @@
+"""Arrow's types for columns, which are named as Postgres names them, and their values."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from base64 import b64encode
+from collections.abc import Callable, Mapping
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_SIMPLE = {
+    "smallint": "int16",
+    "integer": "int32",
+    "bigint": "int64",
+    "real": "float32",
+    "double precision": "float64",
+    # Of a decimal without a scale nobody knows how many digits it will have.
+    "numeric": "float64",
+    "boolean": "bool_",
+    "bytea": "binary",
+    "date": "date32",
+}
+_VECTOR = re.compile(r"(?:.*\.)?(?:vector|halfvec)(?:\((\d+)\))?")
+_DECIMAL = re.compile(r"numeric\((\d+),(\d+)\)")
+_MOST_DIGITS = 38
+_TIMES = {"timestamp without time zone": None, "timestamp with time zone": "UTC"}
+
+
+def arrow_type(kind: str) -> pa.DataType:
+    """What a column of this type becomes; text where Arrow has nothing that is like it."""
+    import pyarrow as pa
+
+    if kind.endswith("[]"):
+        return pa.list_(arrow_type(kind.removesuffix("[]")))
+    if vector := _VECTOR.fullmatch(kind):
+        return pa.list_(pa.float32(), int(vector[1])) if vector[1] else pa.list_(pa.float32())
+    if (decimal := _DECIMAL.fullmatch(kind)) and int(decimal[2]) <= int(decimal[1]) <= _MOST_DIGITS:
+        return pa.decimal128(int(decimal[1]), int(decimal[2]))
+    if kind in _TIMES:
+        return pa.timestamp("us", _TIMES[kind])
+    if kind == "time without time zone":
+        return pa.time64("us")
+    name = _SIMPLE.get(kind.partition("(")[0])
+    return getattr(pa, name)() if name else pa.string()
+
+
+def is_loose_vector(kind: str) -> bool:
+    """Whether it becomes a list of floats of any length."""
+    import pyarrow as pa
+
+    made = arrow_type(kind)
+    return bool(pa.types.is_list(made) and pa.types.is_floating(made.value_type))
+
+
+def value_for(kind: str) -> Callable[[Any], Any]:
+    """What makes of a document's value, None apart, one that Arrow takes. It raises TypeError or ValueError for what is none."""
+    if kind.endswith("[]"):
+        inner = value_for(kind.removesuffix("[]"))
+        return lambda value: [None if part is None else inner(part) for part in _listed(value)]
+    if vector := _VECTOR.fullmatch(kind):
+        return _vector(int(vector[1]) if vector[1] else None)
+    if kind in ("json", "jsonb"):
+        return lambda value: json.dumps(value, default=text_of, ensure_ascii=False)
+    return _BY_TYPE.get(kind.partition("(")[0] if _DECIMAL.fullmatch(kind) is None else kind, _as_is(kind))
+
+
+def text_of(value: Any) -> str:
+    """As Postgres' ``to_json`` writes it, without the quotes."""
+    match value:
+        case str():
+            return value.value if isinstance(value, Enum) else value
+        case bool():
+            return "true" if value else "false"
+        case Enum():
+            return text_of(value.value)
+        case datetime() | time():
+            return value.isoformat()
+        case bytes() | bytearray() | memoryview():
+            return b64encode(value).decode()
+        case Mapping() | list() | tuple():
+            return json.dumps(value, default=text_of, ensure_ascii=False)
+        case timedelta():
+            raise TypeError("a timedelta has no text: give seconds, or a text")
+        case int() | float() | Decimal() | date() | UUID():
+            return str(value)
+    raise TypeError(f"a {type(value).__name__} has no text")
+
+
+def _as_is(kind: str) -> Callable[[Any], Any]:
+    if _DECIMAL.fullmatch(kind):
+        return lambda value: Decimal(str(value)) if isinstance(value, float) else value
+    return (lambda value: value) if kind.partition("(")[0] in _SIMPLE else text_of
+
+
+def _listed(value: Any) -> Any:
+    if not isinstance(value, (list, tuple)):
+        raise TypeError(f"a {type(value).__name__} is no list")
+    return value
+
+
+def _vector(length: int | None) -> Callable[[Any], list[float]]:
+    def numbers(value: Any) -> list[float]:
+        found = [float(n) for n in (json.loads(value) if isinstance(value, str) else value)]
+        if length is not None and len(found) != length:
+            raise ValueError(f"a vector of {len(found)} numbers, and the column is for {length}")
+        if not all(map(math.isfinite, found)):
+            raise ValueError("a vector with NaN or infinity, which no search finds anything near to")
+        return found
+
+    return numbers
+
+
+def _moment(value: Any) -> Any:
+    return datetime.fromisoformat(value) if isinstance(value, str) else value
+
+
+_BY_TYPE: Mapping[str, Callable[[Any], Any]] = {
+    "timestamp without time zone": _moment,
+    "timestamp with time zone": _moment,
+    "time without time zone": lambda value: time.fromisoformat(value) if isinstance(value, str) else value,
+    "date": lambda value: date.fromisoformat(value) if isinstance(value, str) else value,
+    "bytea": bytes,
+    "numeric": float,
+    "real": float,
+    "double precision": float,
+}
