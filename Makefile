@@ -20,7 +20,7 @@ LOCK := $(UV) pip compile - --group pyproject.toml:dev --universal --python-vers
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install lock demo demo-up engines test test-lowest lint types format bench page check-page screenshots build \
+.PHONY: help install lock demo demo-up engines test test-lowest storms lint types format bench page check-page screenshots build \
 	check-wheel clean
 
 help: ## This list
@@ -42,6 +42,9 @@ test: install ## All tests, on a real Postgres and a real Airflow (PYTEST_ARGS="
 
 test-lowest: .venv-lowest/.installed ## What versions matter to, on the lowest of pyproject.toml and on older engines
 	REINDEX_OLDER_ENGINES=1 $(LOWEST) -m pytest tests/unit tests/conformance -m versions --numprocesses auto $(PYTEST_ARGS)
+
+storms: install ## All tries of the tests that chance steers; make test makes a few of each
+	REINDEX_STORMS=all $(PYTHON) -m pytest tests -m storm --numprocesses auto $(PYTEST_ARGS)
 
 bench: install ## Print the benchmark figures; BENCH=search for some, BENCH_JSON=path writes them as JSON too
 	@$(PYTHON) -m tests.benchmarks

@@ -15,6 +15,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from storms import tries
 
 from airflow_reindex_provider.checkpoints.table import TableCheckpoint
 from airflow_reindex_provider.control.tombstones import purge_tombstones
@@ -30,7 +31,7 @@ from airflow_reindex_provider.testing.search_engine import SearchEngine
 from airflow_reindex_provider.testing.sweeps import Sweeper
 from tests.conformance.shop import SAID, SHOP, shop_source
 
-SEEDS = range(10)
+SEEDS = range(tries(2, of=10))
 KILLS = 5
 WRITERS = 4
 WORK_S = (0.02, 0.6)
@@ -165,6 +166,7 @@ def bring_all(connection: psycopg.Connection[Any], run: Runner) -> None:
     run.run()
 
 
+@pytest.mark.storm
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("target", ["postgres", "opensearch"])
 def test_each_document_is_what_one_statement_says(

@@ -11,6 +11,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from storms import tries
 
 from airflow_reindex_provider import ChangesSensor, PostgresSource, PostgresTarget, Stream
 from airflow_reindex_provider.core.errors import BatchesFailedError, ConfigurationError
@@ -158,6 +159,7 @@ def test_a_group_that_fails_stops_no_other(run: GroupRunner, db: Connection) -> 
     require_true(run, db)
 
 
+@pytest.mark.storm
 def test_moves_under_writers(run: GroupRunner, db: Connection, database: Database) -> None:
     """Three writers insert, change, delete and move rows between groups, in transactions of their own, while runs, backfills
     and rebuilds go on; in the end every index is its group's rows."""
@@ -167,7 +169,7 @@ def test_moves_under_writers(run: GroupRunner, db: Connection, database: Databas
     def write(seed: int) -> None:
         chance = random.Random(seed)
         with database.connect() as connection:
-            while not over.wait(0.001):
+            while not over.wait(0.01):
                 with connection.transaction():
                     for _ in range(chance.randrange(4)):
                         connection.execute(
@@ -185,7 +187,7 @@ def test_moves_under_writers(run: GroupRunner, db: Connection, database: Databas
     for writer in writers:
         writer.start()
     try:
-        for number in range(12):
+        for number in range(tries(4, of=12)):
             backfill = run.plan(Request(Mode.BACKFILL, "2020-01-01")) if number % 4 == 3 else None
             require_all(run.run())
             if backfill is not None:

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from passages_under_test import Articles, CountingEmbedder
+from storms import tries
 
 from airflow_reindex_provider.core.embedding.embedder import Answer
 from airflow_reindex_provider.core.embedding.requests import Requests
@@ -77,7 +78,8 @@ def test_a_slow_worker_changes_nothing(articles: Articles, newer: str | None) ->
     articles.require_true()
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.storm
+@pytest.mark.parametrize("seed", range(tries(2, of=5)))
 def test_workers_in_any_order(articles: Articles, seed: int) -> None:
     """Batches that were planned at different times are written all at once, some twice: the last state of each row
     wins, with all of its passages and no other."""

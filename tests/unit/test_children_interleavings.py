@@ -12,6 +12,7 @@ from children_interleavings import ChildrenInterleavings, Shop, ShopSession, Sna
 from hypothesis import Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 from interleavings import COMMON
+from storms import tries
 
 from airflow_reindex_provider.core.model import Batch, Key
 from airflow_reindex_provider.testing.memory_source import MemorySourceSession
@@ -71,9 +72,12 @@ def machine(shop: type[Shop] = Shop, snapshot: type[Snapshot] = Snapshot) -> typ
     return Planted
 
 
+@pytest.mark.storm
 def test_the_promises_hold_for_documents_of_several_tables() -> None:
     """No order of events breaks promises 1 to 4, and no purge makes a sweep see a difference."""
-    run_state_machine_as_test(ChildrenInterleavings, settings=settings(max_examples=250, derandomize=True, **COMMON))
+    run_state_machine_as_test(
+        ChildrenInterleavings, settings=settings(max_examples=tries(60, of=250), derandomize=True, **COMMON)
+    )
 
 
 @pytest.mark.parametrize(
