@@ -276,7 +276,8 @@ class MemorySourceSession:
         if batch.fresh:
             rows = self._members(rows)
         if batch.keys:
-            rows = [row for row in rows if row.key in set(batch.keys)]
+            asked = set(batch.keys)
+            rows = [row for row in rows if row.key in asked]
         # The rows are fixed here and not at the first chunk: one statement, one snapshot.
         return self._chunks(rows, batch.window.end, fields, chunk_rows)
 

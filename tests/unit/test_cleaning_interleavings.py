@@ -10,10 +10,9 @@ from datetime import UTC, datetime, timedelta
 from unittest import mock
 
 import pytest
-from hypothesis import Phase, seed, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import initialize, precondition, rule, run_state_machine_as_test
-from interleavings import BATCH_ROWS, COMMON, MICROSECONDS, STREAM
+from hypothesis.stateful import initialize, precondition, rule
+from interleavings import BATCH_ROWS, MICROSECONDS, STREAM, play, play_until_caught
 from storms import tries
 from test_rebuild_interleavings import Rebuilds
 
@@ -186,23 +185,22 @@ class ParkedOutOfHand(Cleaned):
 @pytest.mark.storm
 def test_the_promises_hold_beside_clean_ups() -> None:
     """No order of events breaks promises 1 to 6."""
-    run_state_machine_as_test(Cleaned, settings=settings(max_examples=tries(50, of=150), derandomize=True, **COMMON))
+    play(Cleaned, tries(50, of=150))
 
 
 @pytest.mark.parametrize(
     ("planted", "said", "good_seed"),
     [
-        pytest.param(OfRunningRebuilds, "running rebuild was dropped", 1, id="of-running-rebuilds"),
-        pytest.param(CheckpointOfTheLive, "promise 3", 1, id="checkpoint-of-the-live"),
+        pytest.param(OfRunningRebuilds, "running rebuild was dropped", 2, id="of-running-rebuilds"),
+        pytest.param(CheckpointOfTheLive, "promise 3", 5, id="checkpoint-of-the-live"),
         pytest.param(ParkedOutOfHand, "promise [14]", 1, id="parked-out-of-hand"),
     ],
 )
 def test_a_planted_mistake_is_caught(planted: type[Cleaned], said: str, good_seed: int) -> None:
     """The machine that finds nothing in the core finds each of these."""
-    first_found = settings(max_examples=2000, phases=[Phase.generate], report_multiple_bugs=False, **COMMON)
     try:
         with pytest.raises(AssertionError, match=said):
-            run_state_machine_as_test(seed(good_seed)(planted), settings=first_found)
+            play_until_caught(planted, good_seed=good_seed)
     finally:
         mock.patch.stopall()
 
