@@ -1,8 +1,10 @@
-"""Whoever watches the work: what goes over the wire is told as it grows. Standard library only; metrics are behind it."""
+"""Whom the work tells what it does and what goes over the wire. Standard library only; metrics and traces are behind it."""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol, runtime_checkable
@@ -40,17 +42,40 @@ class Metered(Protocol):
         """By all of its threads by now, whatever has become of it."""
 
 
+class Step(StrEnum):
+    """What is done with each chunk of a batch."""
+
+    READ = "read"
+    TRANSFORM = "transform"
+    EMBED = "embed"
+    WRITE = "write"
+
+
+class Span(Protocol):
+    def set(self, **figures: int) -> None:
+        """What is known of the step by now."""
+
+
 class Observer(Protocol):
     """Is told what the work does; nothing that it raises may reach the work, and nothing that it does may take long."""
 
     def traffic(self, side: Side, grown: Traffic) -> None:
         """What has come since it was told last."""
 
+    def step(self, step: Step) -> AbstractContextManager[Span]:
+        """To be entered as it begins and left as it ends, in whatever thread does it."""
+
 
 class Unobserved:
     """For whoever wants to know nothing."""
 
     def traffic(self, side: Side, grown: Traffic) -> None: ...
+
+    @contextmanager
+    def step(self, step: Step) -> Iterator[Span]:
+        yield self
+
+    def set(self, **figures: int) -> None: ...
 
 
 class Meter:

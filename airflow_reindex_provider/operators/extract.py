@@ -18,6 +18,7 @@ from airflow_reindex_provider.core.running.estimating import MOST_ROWS, MOST_ROW
 from airflow_reindex_provider.core.running.indexing import embedding_target
 from airflow_reindex_provider.core.windows import Request
 from airflow_reindex_provider.events import Event
+from airflow_reindex_provider.operators import tracing
 from airflow_reindex_provider.operators.acting import Asked, asked_of
 from airflow_reindex_provider.operators.base import StreamOperator, is_true, tell
 from airflow_reindex_provider.operators.conf import require_known
@@ -77,7 +78,7 @@ class ExtractChangesOperator(StreamOperator):
         request = self._request(context)
         stamp = pendulum.now("UTC").format("YYYYMMDD[t]HHmmss")
         plan: Plan | GroupPlans
-        with stream.source.open() as source:
+        with tracing.planning() as span, stream.source.open() as source:
             self.touched.schema = source.schema()
             if stream.has_groups:
                 plan = self._plan_groups(request, source, stamp, run=str(context["run_id"]))
@@ -86,13 +87,14 @@ class ExtractChangesOperator(StreamOperator):
                 self._tell(plan)
                 self._tell_embedding(plan)
                 Measured(stream, plan.mode).plan(plan)
+            tracing.planned(span, plan)
         self.touched.rows = plan.rows
         context["ti"].xcom_push(key=PLAN_KEY, value=plan.to_json())
         if plan.batches and not plan.dry_run:
             figures = {"mode": str(plan.mode), "rows": plan.rows, "batches": len(plan.batches), "held_by": plan.held_by}
             index = f"{self.task_id.removesuffix('extract')}index"
             self.tell_event(context, Event.RUN_STARTED, **figures, index_task_id=index)
-        return [] if plan.dry_run else [batch.to_json() for batch in plan.batches]
+        return [] if plan.dry_run else tracing.batches(span, plan.batches)
 
     def _do(self, context: Context, asked: Asked) -> None:
         from airflow_reindex_provider.control.doing import do

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow_reindex_provider.core.model import Batch, BatchResult
-from airflow_reindex_provider.core.observing import Observer
 from airflow_reindex_provider.core.progress import Progress
 from airflow_reindex_provider.core.protocols import ResumeLog, SourceSession, TargetSession
 from airflow_reindex_provider.core.running.indexing import index_batch
+from airflow_reindex_provider.operators import tracing
 from airflow_reindex_provider.operators.base import StreamOperator, name_instance, skipped_if_superseded
 from airflow_reindex_provider.operators.measuring import Measured
 
@@ -50,24 +50,30 @@ def index_into(
     resume: ResumeLog,
     should_stop: Callable[[], bool],
     pace: Callable[[int], None],
-    observer: Observer,
+    measured: Measured,
+    planned: Mapping[str, Any] = {},
 ) -> BatchResult:
-    """One batch of the stream, as the stream says."""
-    return index_batch(
-        batch,
-        source=source,
-        target=target,
-        format=stream.format,
-        chunk_rows=stream.target.chunk_rows,
-        max_failures=stream.max_failures,
-        progress=progress,
-        resume=resume,
-        transform=stream.transform,
-        embed=stream.embed,
-        should_stop=should_stop,
-        pace=pace,
-        observer=observer,
-    )
+    """One batch of the stream, as the stream says.
+
+    :param measured: of what goes over the wire. :param planned: the batch as its planning task has returned it."""
+    with tracing.indexing(batch, stream.name, planned) as span:
+        result = index_batch(
+            batch,
+            source=source,
+            target=target,
+            format=stream.format,
+            chunk_rows=stream.target.chunk_rows,
+            max_failures=stream.max_failures,
+            progress=progress,
+            resume=resume,
+            transform=stream.transform,
+            embed=stream.embed,
+            should_stop=should_stop,
+            pace=pace,
+            observer=tracing.Observed(measured.traffic),
+        )
+        tracing.counted(span, result.counts.to_json(), result.chunks)
+        return result
 
 
 class IndexBatchOperator(StreamOperator):
@@ -121,7 +127,8 @@ class IndexBatchOperator(StreamOperator):
                 resume=_TaskStateResumeLog(context["task_state_store"]),
                 should_stop=self.should_stop,
                 pace=self.pace(context),
-                observer=measured,
+                measured=measured,
+                planned=self.batch,
             )
         measured.batch(result.elapsed_s)
         self.log.info(

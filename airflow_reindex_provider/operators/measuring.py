@@ -33,6 +33,7 @@ from airflow_reindex_provider.core.model import Counts, Plan
 from airflow_reindex_provider.core.observing import Side, Traffic
 from airflow_reindex_provider.core.progress import utc_now
 from airflow_reindex_provider.core.sweeping.records import Difference
+from airflow_reindex_provider.operators import tracing
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -45,7 +46,7 @@ _MEASURED_KEY = "reindex_measured"
 
 
 class Measured:
-    """What is measured of one stream in one kind of run. An ``Observer`` of its work.
+    """What is measured of one stream in one kind of run.
 
     :param mode: ``incremental``, ``backfill``, ``rebuild`` or ``sweep``."""
 
@@ -71,6 +72,7 @@ class Measured:
             if difference in report:
                 self._emit(DIFFERENCES, int(report[difference]), difference=str(difference))
         run: Any = context["dag_run"]
+        tracing.run(self._stream.name, self._tags["mode"], report, run.start_date)
         if run.start_date is not None:
             self._emit(RUN_DURATION, (utc_now() - run.start_date).total_seconds() * 1000)
 

@@ -27,6 +27,7 @@ from airflow_reindex_provider.core.rebuilding.verifying import verify
 from airflow_reindex_provider.core.running.settling import require_complete
 from airflow_reindex_provider.core.running.throttle import Throttle
 from airflow_reindex_provider.events import Event
+from airflow_reindex_provider.operators import tracing
 from airflow_reindex_provider.operators.approving import WAIT
 from airflow_reindex_provider.operators.base import close_progress, lease_of, results_of, tell
 from airflow_reindex_provider.operators.checkpoint import settled
@@ -91,7 +92,7 @@ class PrepareRebuildOperator(LeasingOperator):
             ti.xcom_push(key=GENERATION_KEY, value=generation)
             self.log.info("Stream %r is rolled back to generation %s.", stream.name, generation)
             return []
-        with stream.source.open() as source, stream.target.open(stream.name) as target:
+        with tracing.planning() as span, stream.source.open() as source, stream.target.open(stream.name) as target:
             self.touched.stream, self.touched.schema = stream, source.schema()
             plan = begin_rebuild(
                 stream.name,
@@ -105,6 +106,7 @@ class PrepareRebuildOperator(LeasingOperator):
                 initial_value=stream.first_cursor,
                 sizes=stream.sizes if self.group is None else ONE_BATCH,
             )
+            tracing.planned(span, plan)
         self.touched.rows = plan.rows
         tell(f"Stream {plan.stream!r}", plan.held_by, plan.warnings)
         said = f"{plan.rows:,} rows in {len(plan.batches)} batches"
@@ -113,7 +115,7 @@ class PrepareRebuildOperator(LeasingOperator):
         ti.xcom_push(key=PLAN_KEY, value=plan.to_json())
         figures = {"generation": plan.generation, "rows": plan.rows, "batches": len(plan.batches)}
         self.tell_event(context, Event.REBUILD_STARTED, group=self.group, **figures)
-        return [batch.to_json() for batch in plan.batches]
+        return tracing.batches(span, plan.batches)
 
 
 def _stamp(context: Context) -> str:
@@ -226,7 +228,7 @@ class RebuildOperator(OfGroupOperator):
                     resume=_NoResume(),
                     should_stop=self.should_stop,
                     pace=lambda documents: keeper.keep(),
-                    observer=Measured(self.stream, Mode.REBUILD),
+                    measured=Measured(self.stream, Mode.REBUILD),
                 )
 
             caught = catch_up(

@@ -46,6 +46,7 @@ from airflow_reindex_provider.operators.sweeping import (
     shown_as,
     sums,
 )
+from airflow_reindex_provider.operators.tracing import Observed
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -231,7 +232,7 @@ class RepairKeysOperator(SweepOperator):
             job,
             progress=self.progress(context, plan, job.range, job.repairs),
             should_stop=self.should_stop_keeping(self.keeper(context)),
-            observer=Measured(self.stream, Mode.SWEEP),
+            observer=Observed(Measured(self.stream, Mode.SWEEP).traffic),
             touched=self.touched,
         )
         for rejection in result.rejected:

@@ -20,6 +20,7 @@ from airflow_reindex_provider.operators.measuring import Measured
 from airflow_reindex_provider.operators.publishing import publish_standing
 from airflow_reindex_provider.operators.sweep import PlanSweepOperator
 from airflow_reindex_provider.operators.sweeping import compare_range, repair_range, shown, shown_as, sums
+from airflow_reindex_provider.operators.tracing import Observed
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -70,7 +71,7 @@ class SweepGroupOperator(PlanSweepOperator):
                         job,
                         progress=Progress(shown_as(plan, job.repairs), str(Mode.SWEEP), _Unseen()),
                         should_stop=should_stop,
-                        observer=Measured(self.stream, Mode.SWEEP),
+                        observer=Observed(Measured(self.stream, Mode.SWEEP).traffic),
                         touched=self.touched,
                     )
                     for job in jobs

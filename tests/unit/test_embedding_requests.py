@@ -6,9 +6,9 @@ import random
 import threading
 import time
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, wait
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 
 import pytest
 
@@ -20,6 +20,7 @@ from airflow_reindex_provider.core.errors import (
     ThrottledError,
     TransientError,
 )
+from airflow_reindex_provider.core.observing import Span, Step, Unobserved
 
 SOON_S = 30
 
@@ -327,3 +328,33 @@ def test_a_storm_of_everything_loses_nothing_and_asks_for_nothing_twice(seed: in
             continue
         assert isinstance(answer, TextRefusedError) if text in bad else answer == vector_of(text)
     assert len(answered) == len(set(answered)) == requests.answered
+
+
+def test_each_request_is_a_step() -> None:
+    """Those that were sent away as well."""
+    steps: list[tuple[Step, int]] = []
+
+    class Watching(Unobserved):
+        @contextmanager
+        def step(self, step: Step) -> Iterator[Span]:
+            figures: dict[str, int] = {}
+
+            class Texts:
+                def set(self, **told: int) -> None:
+                    figures.update(told)
+
+            try:
+                yield Texts()
+            finally:
+                steps.append((step, figures["texts"]))
+
+    once = iter([ThrottledError("429", retry_after_s=0.001)])
+
+    def throttle(texts: Sequence[str]) -> None:
+        for error in once:
+            raise error
+
+    model = Model(throttle)
+    with Requests(model, model, concurrency=1, observer=Watching()) as requests:
+        assert not wait(requests.submit(TEXTS[:10]), SOON_S).not_done
+    assert steps == [(Step.EMBED, 10)] * 2

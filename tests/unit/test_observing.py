@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import pytest
 
 from airflow_reindex_provider.core.errors import TransientError
 from airflow_reindex_provider.core.model import Batch, Chunk, Format, Position, Schema, Window, WriteResult
-from airflow_reindex_provider.core.observing import Meter, Side, Traffic
+from airflow_reindex_provider.core.observing import Meter, Side, Span, Step, Traffic, Unobserved
 from airflow_reindex_provider.core.progress import Progress
 from airflow_reindex_provider.core.protocols import Writer
 from airflow_reindex_provider.core.running.indexing import index_batch
@@ -37,9 +38,15 @@ class Sending:
 class Told:
     def __init__(self) -> None:
         self.of: list[tuple[Side, Traffic]] = []
+        self.steps: list[Step] = []
 
     def traffic(self, side: Side, grown: Traffic) -> None:
         self.of.append((side, grown))
+
+    @contextmanager
+    def step(self, step: Step) -> Iterator[Span]:
+        self.steps.append(step)
+        yield Unobserved()
 
 
 def index(target: MemoryTarget, told: Told, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,7 @@ from typing import Self, TypeAlias, cast
 from airflow_reindex_provider.core.embedding.answers import checked
 from airflow_reindex_provider.core.embedding.embedder import Embedder, EmbedderSession, TokenizingEmbedder, Vector
 from airflow_reindex_provider.core.errors import TextRefusedError, ThrottledError, TransientError
-from airflow_reindex_provider.core.observing import Meter
+from airflow_reindex_provider.core.observing import Meter, Observer, Step, Unobserved
 
 log = logging.getLogger(__name__)
 
@@ -74,11 +74,19 @@ class Requests:
     requests; then half as many are under way at a time, and more again as they are answered. That counts as no failure.
 
     :param concurrency: requests at a time. :param first_delay_s: before a request is sent for the second time.
+    :param observer: each request is a step.
     """
 
     def __init__(
-        self, embedder: Embedder, session: EmbedderSession, *, concurrency: int, first_delay_s: float = 1.0
+        self,
+        embedder: Embedder,
+        session: EmbedderSession,
+        *,
+        concurrency: int,
+        first_delay_s: float = 1.0,
+        observer: Observer = Unobserved(),
     ) -> None:
+        self._observer = observer
         self._embedder = embedder
         self._session = session
         self._concurrency = self._room = concurrency
@@ -202,7 +210,9 @@ class Requests:
                     return
                 self.requests += 1
             try:
-                answer = self._session.embed(texts)
+                with self._observer.step(Step.EMBED) as span:
+                    span.set(texts=len(texts))
+                    answer = self._session.embed(texts)
             except TextRefusedError as error:
                 if len(request) == 1:
                     with self._changed:

@@ -31,7 +31,7 @@ from airflow_reindex_provider.core.model import (
     Schema,
     WriteResult,
 )
-from airflow_reindex_provider.core.observing import Traffic
+from airflow_reindex_provider.core.observing import Observer, Traffic, Unobserved
 from airflow_reindex_provider.core.protocols import Writer
 
 _UNIT_BYTES = 4 * 1024 * 1024
@@ -80,7 +80,9 @@ class Embedding:
         schema: Schema,
         told: Callable[[], None] = lambda: None,
         waiting: Callable[[], None] = lambda: None,
+        observer: Observer = Unobserved(),
     ) -> None:
+        self._observer = observer
         self._embed = embed
         self._target = target
         self._generation = generation
@@ -238,7 +240,7 @@ class Embedding:
         if self._requests is None:
             session = self._stack.enter_context(self._embed.model.open())
             self._requests = self._stack.enter_context(
-                Requests(self._embed.model, session, concurrency=self._embed.concurrency)
+                Requests(self._embed.model, session, concurrency=self._embed.concurrency, observer=self._observer)
             )
         return self._requests.submit(list(texts.values()))
 

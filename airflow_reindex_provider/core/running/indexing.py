@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from airflow_reindex_provider.core import parking
 from airflow_reindex_provider.core.embedding.embed import Embed
@@ -27,6 +27,7 @@ from airflow_reindex_provider.core.model import (
     BatchResult,
     Chunk,
     Counts,
+    Document,
     Format,
     PassageCounts,
     Position,
@@ -35,7 +36,7 @@ from airflow_reindex_provider.core.model import (
     WriteResult,
 )
 from airflow_reindex_provider.core.model.packed import packed, size, unpacked
-from airflow_reindex_provider.core.observing import Growth, Observer, Side, Unobserved
+from airflow_reindex_provider.core.observing import Growth, Observer, Side, Step, Unobserved
 from airflow_reindex_provider.core.parking import MAX_REASON_CHARS
 from airflow_reindex_provider.core.progress import Progress, Status
 from airflow_reindex_provider.core.protocols import (
@@ -160,7 +161,8 @@ def index_batch(
     :param resume: cleared at the end, so that a task cleared by hand does all of its work again.
     :param should_stop: looked at between chunks, and while the source has none yet.
     :param pace: told after each chunk how many documents it had; may wait, see ``core.running.throttle``.
-    :param observer: is told after each chunk what has gone over the wire, and at the end, whatever that is.
+    :param observer: is told after each chunk what has gone over the wire, and at the end, whatever that is; each step
+        of each chunk is told as it begins and ends.
     :raises IndexingStoppedError: asked to stop.
     :raises TooManyFailuresError: more than ``max_failures`` documents of the batch were refused.
     """
@@ -217,13 +219,23 @@ def index_batch(
                         schema=schema,
                         told=tell_passages,
                         waiting=stop_if_asked,
+                        observer=observer,
                     )
                 )
                 grown.append(Growth(observer, Side.MODEL, embedding))
             writer = stack.enter_context(target.writer(batch.generation, schema, format))
             grown.append(Growth(observer, Side.TARGET, writer))
             writes = stack.enter_context(
-                _writes(reading, writer, format, transform, embedding, cancel=source.cancel, waiting=stop_if_asked)
+                _writes(
+                    reading,
+                    writer,
+                    format,
+                    transform,
+                    embedding,
+                    cancel=source.cancel,
+                    waiting=stop_if_asked,
+                    observer=observer,
+                )
             )
             for chunk, write in writes:
                 result = write()
@@ -281,6 +293,7 @@ def _writes(
     *,
     cancel: Callable[[], None],
     waiting: Callable[[], None],
+    observer: Observer,
 ) -> Iterator[Iterator[tuple[Chunk, Callable[[], WriteResult]]]]:
     """Each chunk, and what writes its documents.
 
@@ -291,18 +304,47 @@ def _writes(
         with (
             ThreadPoolExecutor(WRITES_AT_ONCE, "reindex-write") as pool,
             stage_ahead(
-                reading, lambda chunk: pool.submit(writer.stage(chunk)), cancel=cancel, waiting=waiting
+                reading,
+                lambda chunk: pool.submit(_written, writer.stage(chunk), observer),
+                cancel=cancel,
+                waiting=waiting,
+                observer=observer,
             ) as staged,
         ):
             yield ((chunk, written.result) for chunk, written in staged)
         return
-    with read_ahead(reading, cancel=cancel, waiting=waiting) as chunks:
-        made = chunks if transform is None else (transformed(chunk, transform) for chunk in chunks)
+    with read_ahead(reading, cancel=cancel, waiting=waiting, observer=observer) as chunks:
+        made = chunks if transform is None else (_transformed(chunk, transform, observer) for chunk in chunks)
         if embedding is not None:
-            with embedding.writes(iter(made), writer) as writes:
+            with embedding.writes(iter(made), _Watched(writer, observer)) as writes:
                 yield writes
         else:
-            yield ((chunk, partial(writer.write, chunk)) for chunk in made)
+            yield ((chunk, partial(_written, partial(writer.write, chunk), observer)) for chunk in made)
+
+
+def _transformed(chunk: Chunk, transform: Transform, observer: Observer) -> Chunk:
+    with observer.step(Step.TRANSFORM) as span:
+        made = transformed(chunk, transform)
+        span.set(documents=len(cast("Sequence[Document]", made.payload)), rejected=len(made.rejected))
+        return made
+
+
+def _written(write: Callable[[], WriteResult], observer: Observer) -> WriteResult:
+    with observer.step(Step.WRITE) as span:
+        result = write()
+        span.set(documents=result.counts.processed, rejected=len(result.rejected))
+        return result
+
+
+@dataclass(frozen=True, slots=True)
+class _Watched:
+    """A writer whose writes are steps."""
+
+    writer: Writer
+    observer: Observer
+
+    def write(self, chunk: Chunk) -> WriteResult:
+        return _written(partial(self.writer.write, chunk), self.observer)
 
 
 def _too_many(batch: Batch, rejected: Sequence[Rejection], max_failures: int) -> str:

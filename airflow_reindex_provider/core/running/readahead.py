@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TypeVar, cast
 
 from airflow_reindex_provider.core.model import Chunk, Format
+from airflow_reindex_provider.core.observing import Observer, Step, Unobserved
 
 log = logging.getLogger(__name__)
 
@@ -71,12 +72,16 @@ class _EndOfBatch:
         self.error = error
 
 
-def _fill(pipe: _Pipe, chunks: Iterator[Chunk]) -> None:
+def _fill(pipe: _Pipe, chunks: Iterator[Chunk], observer: Observer) -> None:
     try:
-        for chunk in chunks:
-            if chunk.format is not Format.ROWS:
-                # Here, so that what the source raises is raised in place of the chunk, and never to its writer.
-                chunk = replace(chunk, payload=deque(cast("Iterable[bytes]", chunk.payload)))
+        while True:
+            with observer.step(Step.READ):
+                chunk = next(chunks, None)
+                if chunk is not None and chunk.format is not Format.ROWS:
+                    # Here, so that what the source raises is raised in place of the chunk, and never to its writer.
+                    chunk = replace(chunk, payload=deque(cast("Iterable[bytes]", chunk.payload)))
+            if chunk is None:
+                break
             if not pipe.put(chunk):
                 return
         pipe.put(_EndOfBatch(None))
@@ -110,6 +115,7 @@ def read_ahead(
     *,
     cancel: Callable[[], None] = lambda: None,
     waiting: Callable[[], None] = lambda: None,
+    observer: Observer = Unobserved(),
 ) -> Iterator[Iterator[Chunk]]:
     """The same chunks in the same order, read in a thread of its own.
 
@@ -118,9 +124,10 @@ def read_ahead(
 
     :param cancel: makes a read that waits for the source give up; called when the context is left before the end.
     :param waiting: called every two seconds while no chunk is there, by whoever waits for it.
+    :param observer: each read is a step.
     """
     pipe = _Pipe(0)
-    with _running("reindex-read-ahead", lambda: _fill(pipe, chunks), pipe, cancel=cancel):
+    with _running("reindex-read-ahead", lambda: _fill(pipe, chunks, observer), pipe, cancel=cancel):
         yield _drain(pipe, waiting)
 
 
@@ -131,6 +138,7 @@ def stage_ahead(
     *,
     cancel: Callable[[], None] = lambda: None,
     waiting: Callable[[], None] = lambda: None,
+    observer: Observer = Unobserved(),
 ) -> Iterator[Iterator[tuple[Chunk, T]]]:
     """As :func:`read_ahead`, with what ``stage`` makes of each chunk in a second thread, while the one before is used.
 
@@ -154,7 +162,7 @@ def stage_ahead(
             raise item.error
 
     with (
-        _running("reindex-read-ahead", lambda: _fill(read, chunks), read, cancel=cancel),
+        _running("reindex-read-ahead", lambda: _fill(read, chunks, observer), read, cancel=cancel),
         _running("reindex-stage-ahead", fill, staged, read),
     ):
         yield drain()
