@@ -224,6 +224,7 @@ TARGETS = {
         columns={"price": "numeric(10,2)"},
         indexes={"title": "FTS"},
         chunk_rows=10,
+        passages=Recipe(("title",), "a model", 3, "a splitter"),
     ),
     "own": OwnTarget(),
 }

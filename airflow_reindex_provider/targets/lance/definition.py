@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, dataclass, field, replace
+from typing import Self
 
+from airflow_reindex_provider.core.embedding.recipe import Recipe
 from airflow_reindex_provider.core.errors import ConfigurationError
 from airflow_reindex_provider.targets.public_name import GROUP, NamedIndex, PublicName
 
@@ -25,6 +27,7 @@ class LanceDefinition(NamedIndex):
     columns: Mapping[str, str] = field(default_factory=dict)
     indexes: Mapping[str, str] = field(default_factory=dict)
     chunk_rows: int = 10_000
+    passages: Recipe | None = None
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.index.replace(GROUP, "group")):
@@ -34,6 +37,9 @@ class LanceDefinition(NamedIndex):
         self.public_name.require_room(self.label)
         if self.chunk_rows < 1:
             raise ConfigurationError(f"{self.label}: chunk_rows must be at least 1.")
+
+    def with_passages(self, recipe: Recipe) -> Self:
+        return replace(self, passages=recipe)
 
     @property
     def public_name(self) -> PublicName:

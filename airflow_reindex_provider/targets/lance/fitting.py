@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from airflow_reindex_provider.core.embedding.recipe import require_recipe
 from airflow_reindex_provider.core.errors import ConfigurationError
 from airflow_reindex_provider.core.keys import key_kinds
 from airflow_reindex_provider.core.model import Schema
@@ -13,6 +14,7 @@ from airflow_reindex_provider.targets.lance.types import arrow_type
 
 def require_fit(target: LanceDefinition, generation: str, layout: Layout, schema: Schema) -> None:
     """:raises ConfigurationError: names what does not fit."""
+    require_recipe(layout.recipe, target.passages, generation, target.label)
     at_source = {field.name: field for field in schema.fields}
     if list(layout.key.items()) != list(zip(schema.primary_key, key_kinds(schema), strict=True)):
         raise ConfigurationError(

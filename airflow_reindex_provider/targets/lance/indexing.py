@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 from airflow_reindex_provider.core.errors import ConfigurationError, ReindexError
 from airflow_reindex_provider.targets.lance.definition import LanceDefinition
 from airflow_reindex_provider.targets.lance.layout import KEY
+from airflow_reindex_provider.targets.lance.passages import HASHES
 from airflow_reindex_provider.targets.lance.storage import latest
 
 if TYPE_CHECKING:
@@ -30,7 +31,8 @@ def build_indexes(table: Table, target: LanceDefinition) -> None:
     """Those that are not there yet. Rows that are written later are found without, until the table is tidied.
 
     :raises ConfigurationError: LanceDB cannot build one."""
-    for column, kind in {KEY: "BTree", **target.indexes}.items():
+    own = {KEY: "BTree", **({HASHES: "LabelList"} if target.passages else {})}
+    for column, kind in {**own, **target.indexes}.items():
         if _has_index(table, column):
             continue
         config = _config(kind, target.label)

@@ -8,11 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from airflow_reindex_provider.core.embedding.recipe import Recipe
 from airflow_reindex_provider.core.errors import ConfigurationError
 from airflow_reindex_provider.core.keys import KeyKind, key_kinds
 from airflow_reindex_provider.core.model import Schema
 from airflow_reindex_provider.targets.lance.definition import LanceDefinition
 from airflow_reindex_provider.targets.lance.keys import KeyTexts
+from airflow_reindex_provider.targets.lance.passages import fields, require_room
 from airflow_reindex_provider.targets.lance.types import arrow_type, is_loose_vector
 
 if TYPE_CHECKING:
@@ -31,10 +33,11 @@ set too late."""
 @dataclass(frozen=True, slots=True)
 class Layout:
     """:ivar columns: types by name, without our own. :ivar key: the kinds of the key's columns that the generation was made
-    for, by name."""
+    for, by name. :ivar recipe: what its passages are made by."""
 
     columns: Mapping[str, str]
     key: Mapping[str, KeyKind]
+    recipe: Recipe | None = None
 
     @property
     def key_texts(self) -> KeyTexts:
@@ -44,12 +47,15 @@ class Layout:
         import pyarrow as pa
 
         mark = {"stream": stream, "columns": dict(self.columns), "key": list(self.key.items())}
+        if self.recipe is not None:
+            mark["recipe"] = self.recipe.to_json()
         return pa.schema(
             [
                 pa.field(KEY, pa.string(), nullable=False, metadata=UNIQUE),
                 pa.field(VERSION, pa.int64(), nullable=False),
                 pa.field(DELETED, pa.bool_(), nullable=False),
                 *(pa.field(name, arrow_type(kind)) for name, kind in self.columns.items()),
+                *(fields(self.recipe) if self.recipe else ()),
             ],
             metadata={MARK: json.dumps(mark)},
         )
@@ -58,7 +64,8 @@ class Layout:
     def of(cls, schema: pa.Schema) -> Layout:
         """:param schema: of a generation's table."""
         mark = mark_of(schema)
-        return cls(mark["columns"], {name: KeyKind(kind) for name, kind in mark["key"]})
+        recipe = Recipe.from_json(mark["recipe"]) if "recipe" in mark else None
+        return cls(mark["columns"], {name: KeyKind(kind) for name, kind in mark["key"]}, recipe)
 
 
 def layout_for(target: LanceDefinition, schema: Schema) -> Layout:
@@ -77,7 +84,9 @@ def layout_for(target: LanceDefinition, schema: Schema) -> Layout:
                 f"{target.label}: the column {name!r} is a {columns[name]} of no stated length, and LanceDB takes a column"
                 f" of such a name for vectors of one length: columns={{{name!r}: 'vector(384)'}}, or 'text'."
             )
-    return Layout(columns, dict(zip(schema.primary_key, key_kinds(schema), strict=True)))
+    if target.passages is not None:
+        require_room(target.passages, columns, target.label)
+    return Layout(columns, dict(zip(schema.primary_key, key_kinds(schema), strict=True)), target.passages)
 
 
 def mark_of(schema: pa.Schema) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from airflow_reindex_provider.core.model import Document, Key, Rejection
 from airflow_reindex_provider.targets.lance.keys import one_of
 from airflow_reindex_provider.targets.lance.layout import DELETED, KEY, OWN, VERSION, Layout
+from airflow_reindex_provider.targets.lance.passages import COLUMNS, HASHES, PASSAGES, own
 from airflow_reindex_provider.targets.lance.rows import Rows
 
 if TYPE_CHECKING:
@@ -31,9 +32,14 @@ def differing(documents: Sequence[Document], table: Table) -> list[tuple[Key, st
                 continue
             refused: list[Rejection] = []
             made = rows.of([document], refused).to_pylist()
+            passages = [passage.hash.hex() for passage in own(document)]
             if refused:
                 found.append((document.key, refused[0].reason))
-            elif names := [name for name in table.schema.names if not _same(made[0][name], held[name])]:
+            elif document.passages and (held[HASHES] or []) != passages:
+                found.append((document.key, PASSAGES))
+            elif names := [
+                name for name in table.schema.names if name not in COLUMNS and not _same(made[0][name], held[name])
+            ]:
                 found.append((document.key, names[0]))
     return found
 
@@ -49,10 +55,23 @@ def carried(keys: Sequence[Key], here: Table, there: Table) -> int:
     for part in _parts([ours.key_texts.text(key) for key in keys], here, f"NOT {DELETED}"):
         refused: list[Rejection] = []
         copied = rows.of(rows.documents(part.select(shared)), refused)
+        if ours.recipe is not None and ours.recipe == theirs.recipe:
+            copied = _with_passages(copied, part)
         merge = there.merge_insert(KEY).when_matched_update_all(where=_FORGOTTEN).when_not_matched_insert_all()
         done = merge.execute(copied, on_bad_vectors="null")
         count += done.num_inserted_rows + done.num_updated_rows
     return count
+
+
+def _with_passages(copied: pa.Table, part: pa.Table) -> pa.Table:
+    """Those that the rows have in the table that they come from; of another recipe they come with the next run."""
+    import pyarrow.compute as pc
+
+    places = pc.index_in(copied[KEY], value_set=part[KEY])
+    for name in COLUMNS:
+        at = copied.schema.get_field_index(name)
+        copied = copied.set_column(at, copied.schema.field(at), part[name].take(places))
+    return copied
 
 
 def _parts(keys: Sequence[str], table: Table, condition: str = "true") -> Iterator[pa.Table]:

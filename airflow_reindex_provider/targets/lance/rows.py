@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from airflow_reindex_provider.core.embedding.embedder import Vector
 from airflow_reindex_provider.core.model import Document, Rejection
 from airflow_reindex_provider.targets.lance.layout import DELETED, KEY, OWN, VERSION, Layout
+from airflow_reindex_provider.targets.lance.passages import COLUMNS, own, values
 from airflow_reindex_provider.targets.lance.types import value_for
 
 if TYPE_CHECKING:
@@ -26,18 +28,23 @@ class Rows:
         self._values = {name: value_for(kind) for name, kind in layout.columns.items()}
         self._kinds = layout.columns
 
-    def of(self, documents: Iterable[Document], rejected: list[Rejection]) -> pa.Table:
-        """:param rejected: takes those that have a value which is none of its column's type."""
+    def of(
+        self, documents: Iterable[Document], rejected: list[Rejection], vectors: Mapping[bytes, Vector] | None = None
+    ) -> pa.Table:
+        """:param vectors: of the documents' passages, by hash; without them the rows have none.
+        :param rejected: takes those that have a value which is none of its column's type."""
         import pyarrow as pa
 
-        rows = [row for document in documents if (row := self._row(document, rejected)) is not None]
+        rows = [row for document in documents if (row := self._row(document, rejected, vectors)) is not None]
         try:
             return pa.Table.from_pylist(rows, schema=self._schema)
         except _NO_VALUES:
             # Arrow does not say in which row it is.
             return pa.Table.from_pylist([row for row in rows if self._is_taken(row, rejected)], schema=self._schema)
 
-    def _row(self, document: Document, rejected: list[Rejection]) -> dict[str, Any] | None:
+    def _row(
+        self, document: Document, rejected: list[Rejection], vectors: Mapping[bytes, Vector] | None
+    ) -> dict[str, Any] | None:
         row: dict[str, Any] = {
             KEY: self._keys.text(document.key),
             VERSION: document.version,
@@ -54,6 +61,8 @@ class Rows:
             except _NO_VALUES as error:
                 rejected.append(Rejection(document.key, self._reason(name, error)))
                 return None
+        if vectors is not None and document.passages:
+            row |= values(own(document), vectors)
         return row
 
     def _is_taken(self, row: Mapping[str, Any], rejected: list[Rejection]) -> bool:
@@ -74,7 +83,7 @@ class Rows:
 
     def documents(self, found: pa.Table) -> list[Document]:
         """Of rows of this table or of another one with the same key: those that they hold, and remembered deletions."""
-        names = [name for name in found.column_names if name not in OWN]
+        names = [name for name in found.column_names if name not in (*OWN, *COLUMNS)]
         return [
             Document(self._keys.key(row[KEY]), row[VERSION], None if row[DELETED] else {n: row[n] for n in names})
             for row in found.to_pylist()

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 from uuid import uuid4
 
 from airflow_reindex_provider.core.errors import ConfigurationError, GenerationGoneError, ReindexError
 from airflow_reindex_provider.core.keys import Checksum, KeyRange, Listed
-from airflow_reindex_provider.core.model import Document, Finding, Format, Generation, Key, Schema, Size
+from airflow_reindex_provider.core.model import Document, Finding, Format, Generation, Key, Recalled, Schema, Size
 from airflow_reindex_provider.targets.lance import checking
 from airflow_reindex_provider.targets.lance.fitting import require_fit
 from airflow_reindex_provider.targets.lance.indexing import build_indexes, keep_tidy
@@ -19,6 +20,7 @@ from airflow_reindex_provider.targets.lance.layout import DELETED, Layout, layou
 from airflow_reindex_provider.targets.lance.listing import pages
 from airflow_reindex_provider.targets.lance.pointer import Made, Pointer, State
 from airflow_reindex_provider.targets.lance.reading import carried, differing
+from airflow_reindex_provider.targets.lance.recalling import recalled
 from airflow_reindex_provider.targets.lance.rows import Rows
 from airflow_reindex_provider.targets.lance.storage import Storage
 from airflow_reindex_provider.targets.lance.writer import LanceWriter
@@ -186,8 +188,24 @@ class LanceTargetSession:
     def writer(self, generation: str, schema: Schema, format: Format) -> Iterator[LanceWriter]:
         self.fields(generation, schema)
         rows = Rows(self._table(generation).schema)
-        yield LanceWriter(lambda: self._table(generation), rows, self._storage.explained)
+        recalling = partial(self._recalled, generation) if self._target.passages else None
+        yield LanceWriter(lambda: self._table(generation), rows, self._storage.explained, recalling)
         keep_tidy(self._table(generation), self._target, self._storage.explained)
+
+    def recall(self, generation: str, documents: Sequence[Document], schema: Schema) -> Recalled:
+        """A row is written whole, so all its vectors are sent again."""
+        return self._recalled(generation, documents, ())
+
+    def _recalled(self, generation: str, documents: Sequence[Document], given: Collection[bytes]) -> Recalled:
+        tables, recipe, live = [self._table(generation)], self._target.passages, self._state().live
+        if live not in (None, generation):
+            assert live is not None
+            other = self._table(live)
+            lent = Layout.of(other.schema).recipe
+            if recipe and lent and lent.model == recipe.model:
+                tables.append(other)
+        with self._storage.explained():
+            return recalled(documents, tables, Layout.of(tables[0].schema).key_texts, given=given)
 
     # -- keys, for a sweep
 

@@ -37,6 +37,7 @@ class LanceTarget(LanceDefinition):
     :param indexes: LanceDB's kind of index by column, ``{"embedding": "IvfHnswSq", "title": "FTS", "category": "Bitmap"}``;
         built once the first load is done, one of vectors by cosine. The key has one of its own.
     :param chunk_rows: rows written in one commit.
+    :param passages: what a stream with ``embed`` tells its target; nobody else gives it.
     """
 
     guarantee: ClassVar[Guarantee] = Guarantee.VERSIONED

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
-from airflow_reindex_provider.core.model import Chunk, Counts, Document, Key, Rejection, WriteResult
+from airflow_reindex_provider.core.embedding.embedder import Vector
+from airflow_reindex_provider.core.errors import VectorsGoneError
+from airflow_reindex_provider.core.model import Chunk, Counts, Document, Key, Recalled, Rejection, WriteResult
 from airflow_reindex_provider.targets.lance.keys import one_of
 from airflow_reindex_provider.targets.lance.layout import DELETED, KEY, VERSION
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
     from airflow_reindex_provider.targets.lance.rows import Rows
 
+Recalling = Callable[[Sequence[Document], Collection[bytes]], Recalled]
 NOT_OLDER = f"source.{VERSION} >= target.{VERSION}"
 _LOOKED_UP_AT_ONCE = 2_000
 
@@ -32,21 +35,29 @@ class Held:
 class LanceWriter:
     """See :class:`~airflow_reindex_provider.core.protocols.Writer`.
 
+    :param recalling: finds vectors that a chunk does not bring; None of a generation without passages.
     :param opened: gives the table, or raises where the generation is gone; asked for each chunk. :param explained: turns
         LanceDB's errors into ours."""
 
     def __init__(
-        self, opened: Callable[[], Table], rows: Rows, explained: Callable[[], AbstractContextManager[None]]
+        self,
+        opened: Callable[[], Table],
+        rows: Rows,
+        explained: Callable[[], AbstractContextManager[None]],
+        recalling: Recalling | None = None,
     ) -> None:
+        self._recalling = recalling
         self._opened = opened
         self._rows = rows
         self._explained = explained
 
     def write(self, chunk: Chunk) -> WriteResult:
         documents, overtaken = _newest(cast("Sequence[Document]", chunk.payload))
+        documents, vectors, stale = self._whole(documents, chunk.vectors)
+        overtaken += stale
         rejected: list[Rejection] = []
         table = self._opened()
-        rows = self._rows.of(documents, rejected)
+        rows = self._rows.of(documents, rejected, vectors)
         refused = {rejection.key for rejection in rejected}
         taken = [document for document in documents if document.key not in refused]
         counts = Counts(version_conflicts=overtaken, failures=len(rejected))
@@ -54,6 +65,23 @@ class LanceWriter:
             with self._explained():
                 counts += self._merged(table, taken, rows)
         return WriteResult(counts, tuple(rejected))
+
+    def _whole(
+        self, documents: list[Document], given: Mapping[bytes, Vector]
+    ) -> tuple[list[Document], Mapping[bytes, Vector] | None, int]:
+        """With the vectors of all their passages, and how many of them are overtaken already: there may be nothing to make these
+        whole with."""
+        if self._recalling is None:
+            return documents, None, 0
+        lacking = [d for d in documents if any(passage.hash not in given for passage in d.passages)]
+        if not lacking:
+            return documents, given, 0
+        found = self._recalling(lacking, given.keys())
+        vectors = {**given, **found.vectors}
+        left = [document for document in documents if document.key not in found.overtaken]
+        if gone := {p.hash for document in left for p in document.passages} - vectors.keys():
+            raise VectorsGoneError(frozenset(gone))
+        return left, vectors, len(documents) - len(left)
 
     def _merged(self, table: Table, documents: Sequence[Document], rows: pa.Table) -> Counts:
         try:
