@@ -9,11 +9,8 @@ With a broker it is CeleryExecutor, and each worker is a process of its own too.
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import json
-import os
-import secrets
 import signal
 import subprocess
 import sys
@@ -25,9 +22,11 @@ from typing import Any, Self, TypeVar
 from urllib.parse import quote
 
 import httpx
+import psycopg
 import psycopg.errors
 
 from airflow_reindex_provider.testing.airflow_programs import how_to_run
+from airflow_reindex_provider.testing.airflow_settings import environment
 from airflow_reindex_provider.testing.postgres import EmbeddedPostgres
 from airflow_reindex_provider.testing.processes import ProcessSet, free_port, tail
 from airflow_reindex_provider.testing.rest import NoAnswerError, Rest, RestError
@@ -37,14 +36,15 @@ T = TypeVar("T")
 _COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
 _FINAL_STATES = ("success", "failed")
 _POLL_S, _SLOWEST_POLL_S = 0.2, 1.0  # A look costs the api-server 0.03 s of CPU, and many wait at once.
+_STATE_OF_RUN = "SELECT state FROM dag_run WHERE dag_id = %s AND run_id = %s"
 
 
 class Airflow:
     """Context manager: a running Airflow with a user `admin`, password `admin`, on loopback ports that were free.
 
-    Its settings come from here alone: `AIRFLOW*` variables of the calling environment are left out. It parses,
-    schedules and beats faster than a deployment would, and shows no example Dags. New Dags are paused. When the owner
-    is killed, a watchdog ends every process that Airflow has started, running tasks included.
+    Its settings come from here alone: `AIRFLOW*` variables of the calling environment are left out. It schedules and
+    beats faster than a deployment would, and shows no example Dags. A Dag file is parsed once; new Dags are paused. When
+    the owner is killed, a watchdog ends every process that Airflow has started, running tasks included.
 
     :param home: AIRFLOW_HOME, made if missing; the components log into `logs/<component>.log` there.
     :param dag_folders: the Dag bundles: name and folder of each.
@@ -87,7 +87,15 @@ class Airflow:
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as stack:
             self.logs.mkdir(parents=True, exist_ok=True)
-            self._env = self._environment()
+            self._env = environment(
+                home=self.home,
+                url=self.url,
+                dag_folders=self._dag_folders,
+                postgres=self._postgres,
+                users=f"{self.user}:admin",
+                broker_url=self._broker_url,
+                more=self._extra_env,
+            )
             passwords = self.home / "passwords.json"
             passwords.write_text(json.dumps({self.user: self.password}))
             with contextlib.suppress(psycopg.errors.DuplicateDatabase):
@@ -204,24 +212,30 @@ class Airflow:
         expect: str | None = "success",
         on_poll: Callable[[dict[str, Any]], None] | None = None,
     ) -> dict[str, Any]:
-        """The run as the API shows it, once it has ended.
+        """The run as the API shows it, once it has ended. Until then it is the metadata database that is asked.
 
         :param expect: the state it must have ended in (`success`, `failed`); None takes either.
-        :param on_poll: called with the run each time it is looked at, the last time included.
+        :param on_poll: called with `dag_id`, `dag_run_id` and `state` each time it is looked at, the last time included.
         :raises RuntimeError: when it does not end in time or not as expected; shows the logs of the failed tasks.
+        :raises RestError: there is no such run.
         """
 
-        def look() -> dict[str, Any] | None:
+        def look(metadata: psycopg.Connection[Any]) -> dict[str, Any] | None:
+            row = metadata.execute(_STATE_OF_RUN, [dag_id, run_id]).fetchone()
+            state = row[0] if row else None
+            if row and on_poll is not None:
+                on_poll({"dag_id": dag_id, "dag_run_id": run_id, "state": state})
+            if row and state not in _FINAL_STATES:
+                return None
             run: dict[str, Any] = self.rest.get(_run_path(dag_id, run_id))
-            if on_poll is not None:
-                on_poll(run)
-            return run if run["state"] in _FINAL_STATES else None
+            return run
 
         def states() -> str:
             tasks = {_label(task): task["state"] for task in self.task_instances(dag_id, run_id)}
             return f"the end of run {run_id} of {dag_id}; its tasks: {tasks}"
 
-        run = self._wait(look, timeout_s=timeout_s, what=states)
+        with self._postgres.database("airflow").connect() as metadata:
+            run = self._wait(lambda: look(metadata), timeout_s=timeout_s, what=states, slowest_poll_s=_POLL_S)
         if expect is not None and run["state"] != expect:
             raise RuntimeError(f"run {run_id} of {dag_id} ended in {run['state']}, not {expect}\n{self.failures(run)}")
         return run
@@ -266,7 +280,14 @@ class Airflow:
                 parts.append(f"--- {_label(task)}\n" + "\n".join(log.splitlines()[-40:]))
         return "\n".join(parts)
 
-    def _wait(self, look: Callable[[], T | None], *, timeout_s: float, what: Callable[[], str]) -> T:
+    def _wait(
+        self,
+        look: Callable[[], T | None],
+        *,
+        timeout_s: float,
+        what: Callable[[], str],
+        slowest_poll_s: float = _SLOWEST_POLL_S,
+    ) -> T:
         deadline = time.monotonic() + timeout_s
         pause_s = _POLL_S
         while True:
@@ -276,7 +297,7 @@ class Airflow:
             if time.monotonic() > deadline:
                 raise RuntimeError(f"waited {timeout_s:.0f} s for {what()}; the logs are in {self.logs}")
             time.sleep(pause_s)
-            pause_s = min(pause_s * 1.3, _SLOWEST_POLL_S)
+            pause_s = min(pause_s * 1.3, slowest_poll_s)
 
     def _start(self, component: str) -> None:
         options = {
@@ -319,62 +340,6 @@ class Airflow:
         with Celery(broker=self._broker_url) as app:
             answers = app.control.ping(timeout=1)
         return {name.partition("@")[0] for answer in answers for name in answer} == set(self._workers)
-
-    def _environment(self) -> dict[str, str]:
-        bundles = [
-            {
-                "name": name,
-                "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle",
-                "kwargs": {"path": str(folder), "refresh_interval": 5},
-            }
-            for name, folder in self._dag_folders.items()
-        ]
-        settings = {
-            "CORE__EXECUTOR": "LocalExecutor",
-            "CORE__PARALLELISM": "8",
-            "CORE__LOAD_EXAMPLES": "False",
-            "CORE__DAGS_FOLDER": str(next(iter(self._dag_folders.values()))),
-            "CORE__FERNET_KEY": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
-            "CORE__EXECUTION_API_SERVER_URL": f"{self.url}/execution/",
-            "CORE__MIN_SERIALIZED_DAG_UPDATE_INTERVAL": "1",
-            "CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "False",
-            "CORE__SIMPLE_AUTH_MANAGER_USERS": f"{self.user}:admin",
-            "CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(self.home / "passwords.json"),
-            "DATABASE__SQL_ALCHEMY_CONN": self._postgres.sqlalchemy_url("airflow"),
-            "DATABASE__SQL_ALCHEMY_CONN_ASYNC": self._postgres.sqlalchemy_url("airflow", driver="asyncpg"),
-            # With 48 callers and tasks that run, an api-server was seen to stall for a minute, all of its 15 connections (as
-            # many as it has by default) idle in transaction.
-            "DATABASE__SQL_ALCHEMY_MAX_OVERFLOW": "-1",
-            "API__BASE_URL": self.url,
-            "API__SECRET_KEY": secrets.token_hex(16),
-            "API__WORKERS": "1",
-            "API_AUTH__JWT_SECRET": secrets.token_hex(32),
-            "DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps(bundles),
-            "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "5",
-            "DAG_PROCESSOR__BUNDLE_REFRESH_CHECK_INTERVAL": "1",
-            "LOGGING__BASE_LOG_FOLDER": str(self.logs),
-            "LOGGING__WORKER_LOG_SERVER_PORT": str(free_port()),
-            "LOGGING__TRIGGER_LOG_SERVER_PORT": str(free_port()),
-            "SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "1",
-            "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
-            "WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
-        }
-        if self._broker_url is not None:
-            settings |= {
-                "CORE__EXECUTOR": "CeleryExecutor",
-                "CELERY__BROKER_URL": self._broker_url,
-                "CELERY__WORKER_CONCURRENCY": "4",
-            }
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
-        return {
-            **inherited,
-            "AIRFLOW_HOME": str(self.home),
-            "NO_PROXY": "127.0.0.1,localhost",
-            "no_proxy": "127.0.0.1,localhost",
-            "PYTHONUNBUFFERED": "1",
-            **{f"AIRFLOW__{name}": value for name, value in settings.items()},
-            **self._extra_env,
-        }
 
 
 def _run_path(dag_id: str, run_id: str) -> str:

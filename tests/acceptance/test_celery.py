@@ -61,7 +61,6 @@ def airflow(
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "2",
         # So that Redis hands out again, while the tests last, what a lost worker had not acknowledged.
         "AIRFLOW__CELERY_BROKER_TRANSPORT_OPTIONS__VISIBILITY_TIMEOUT": "20",
-        "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "600",
     }
     with Airflow(
         tmp_path_factory.mktemp("airflow"),
@@ -184,7 +183,10 @@ def test_a_cancelled_run_writes_nothing_ten_seconds_later(
     _until(done, "a chunk to be written")
     workers = [task["pid"] for task in _index_tasks(airflow, dag_id, run_id) if task["state"] == "running"]
     assert workers
-    airflow.cli("reindex", "cancel", name)
+    cancelled = airflow.rest.call(
+        "POST", f"/reindex/api/v1/streams/{name}/runs/{dag_id}/{quote(run_id, safe='')}/cancel", json={}
+    )
+    assert cancelled == {"cancelled": True}
     began = last_write = time.monotonic()
     before = done()
     while any(psutil.pid_exists(worker) for worker in workers):
@@ -232,7 +234,9 @@ def _in(engine: SearchEngine) -> Callable[[str], dict[int, str]]:
 
 def _until(look: Callable[[], T | None], what: str) -> T:
     deadline = time.monotonic() + _TIMEOUT_S
+    pause_s = 0.3
     while not (found := look()):
         assert time.monotonic() < deadline, f"waited in vain for {what}"
-        time.sleep(0.3)
+        time.sleep(pause_s)
+        pause_s = min(pause_s * 1.3, 1.0)
     return found

@@ -136,8 +136,6 @@ def airflow(
         "REINDEX_TEST_BRAKES": str(brakes),
         "AIRFLOW_CONN_SHIPMENTS_DB": f"sqlite://{shipments}",
         "AIRFLOW_CONN_LAKE": f"generic://{quote(str(lake), safe='')}",
-        # The Dag files do not change; parsing them again and again would cost more than all of the runs.
-        "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "600",
         "AIRFLOW__METRICS__STATSD_ON": "True",
         "AIRFLOW__METRICS__STATSD_INFLUXDB_ENABLED": "True",
         "AIRFLOW__METRICS__STATSD_PORT": str(metrics.port),
@@ -175,11 +173,13 @@ def _engine_uri(request: pytest.FixtureRequest, name: str) -> str:
 
 
 @pytest.fixture(scope="session")
-def stream(airflow: Airflow, shop: Database, search: Database, brakes: Path) -> Callable[..., StreamUnderTest]:
+def stream(
+    airflow: Airflow, shop: Database, search: Database, brakes: Path, cli: CommandLine
+) -> Callable[..., StreamUnderTest]:
     """Makes the table of a stream of `dags/`, and what its test needs of it: `stream("week")`."""
 
     def make(name: str, *, source: Database = shop, dag_id: str | None = None, group: str = "") -> StreamUnderTest:
-        made = StreamUnderTest(name, dag_id or f"reindex_{name}", airflow, source, search, brakes / name, group)
+        made = StreamUnderTest(name, dag_id or f"reindex_{name}", airflow, source, search, brakes / name, group, cli)
         made.create_table()
         return made
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
+from command_line import CommandLine
 from psycopg import sql
 
 from airflow_reindex_provider.testing.airflow import Airflow
@@ -46,8 +47,7 @@ class Run:
 
     def end(self, expect: str = "success") -> Run:
         """Wait for the run to end in this state."""
-        until(lambda: self.shown["state"] in ("success", "failed"), f"the end of {self.run_id} of {self.dag_id}")
-        self.airflow.wait_for_run(self.dag_id, self.run_id, expect=expect)
+        self.airflow.wait_for_run(self.dag_id, self.run_id, timeout_s=TIMEOUT_S, expect=expect)
         return self
 
     @property
@@ -113,6 +113,7 @@ class StreamUnderTest:
     target: Database
     brake: Path
     group: str
+    cli: CommandLine
 
     # -- the table
 
@@ -190,7 +191,7 @@ class StreamUnderTest:
         self.airflow.wait_for_dag(self.dag_id)
         self.airflow.pause(self.dag_id, False)
         days = ["--from-date", first_day, "--to-date", last_day]
-        self.airflow.cli("backfill", "create", "--dag-id", self.dag_id, *days, *options)
+        self.cli("backfill", "create", "--dag-id", self.dag_id, *days, *options)
 
     def runs(self, run_type: str) -> list[Run]:
         """By logical date."""

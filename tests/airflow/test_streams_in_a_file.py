@@ -22,7 +22,7 @@ def test_a_bad_stream_is_an_import_error_and_the_other_runs(airflow: Airflow, st
     filed.run()
     assert set(filed.index) == set(range(1, 8))
 
-    # Airflow forgets it at its next look for files, which this Airflow does every five seconds, and parses files once.
+    # Airflow forgets it whenever it looks for files, as it does when another file of the folder is to be parsed again.
     token = airflow.rest.get("/dags/reindex_filed/details")["file_token"]
     told = until(lambda: _parsed(airflow, token), "the import error")
     assert told["filename"] == "streams_in_a_file.yaml (stream misspelt)"

@@ -43,7 +43,6 @@ def airflow(apart: EmbeddedPostgres, shop: Shop, tmp_path_factory: pytest.TempPa
         "REINDEX_TEST_PACE": str(shop.pace),
         "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin,viewer:viewer",
-        "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "600",
     }
     env = shop.source.env | shop.target.env | settings
     home = tmp_path_factory.mktemp("airflow")
