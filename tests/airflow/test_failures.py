@@ -8,6 +8,7 @@ import signal
 from typing import Any
 from urllib.parse import quote
 
+import psutil
 import pytest
 from streams_under_test import Run, StreamUnderTest, until
 
@@ -30,9 +31,10 @@ def progressed(run: Run, map_index: int, **wanted: Any) -> dict[str, Any]:
 
 
 def with_a_slow_middle(items: StreamUnderTest) -> None:
-    """Three batches of 100 rows, the second one slow."""
+    """Three batches of 100 rows. The second one is slow, and does not end before the brake is released."""
     items.insert(range(300), updated_at="now() - interval '1 h' + id * interval '1 s'")
     items.at_source("UPDATE {} SET title = 'slow' WHERE id BETWEEN 100 AND 199")
+    items.at_source("UPDATE {} SET title = 'held' WHERE id = 180")
     items.pull_brake(0.05)
 
 
@@ -43,6 +45,8 @@ def test_a_killed_task_goes_on(stream):
     with_a_slow_middle(items)
     run = items.start()
     progressed(run, 1, processed=30)
+    # So slow that the next try's first word is read before its second one.
+    items.pull_brake(1)
     os.kill(run.task("index", 1)["pid"], signal.SIGKILL)
     goes_on = progressed(run, 1, try_number=2)
     items.release_brake()
@@ -66,6 +70,7 @@ def test_a_killed_task_without_retries_does_not_look_running(stream):
     next run starts before it and completes."""
     items = stream("given_up")
     items.insert(range(50), title="slow")
+    items.at_source("UPDATE {} SET title = 'held' WHERE id = 40")
     items.pull_brake(0.05)
     run = items.start()
     seen = progressed(run, 0, processed=20)
@@ -91,10 +96,17 @@ def test_a_task_marked_failed_stops_between_two_chunks(stream, airflow: Airflow)
     run = items.start()
     progressed(run, 1, processed=20)
     progressed(run, 0, status="completed")
+    worker = run.task("index", 1)["pid"]
     airflow.rest.patch(run.path("index", 1), {"new_state": "failed"})
-    stopped = progressed(run, 1, status="cancelled")
+    # What it says when it is asked comes before the end of its chunk.
+    progressed(run, 1, status="cancelled")
+    items.release_brake()
+    until(lambda: not psutil.pid_exists(worker), "the task to end")
     run.end("failed")
 
+    stopped = run.progress(1)
+    assert stopped is not None
+    assert stopped["status"] == "cancelled"
     assert stopped["processed"] % 10 == 0
     assert 0 < stopped["processed"] < 100
     assert "1 of 3 batches failed" in run.log("checkpoint")
@@ -103,7 +115,6 @@ def test_a_task_marked_failed_stops_between_two_chunks(stream, airflow: Airflow)
     checkpoint = items.checkpoint
     assert (checkpoint["key"], checkpoint["cursor"]) == (["100"], run.sums["checkpoint_after"]["cursor"])
 
-    items.release_brake()
     body = {"dag_run_id": run.run_id, "task_ids": ["index"], "include_downstream": True, "only_failed": True}
     airflow.rest.post(f"/dags/{run.dag_id}/clearTaskInstances", body | {"dry_run": False})
     until(lambda: run.task("checkpoint")["state"] not in ("failed", "upstream_failed"), "the task to be cleared")
