@@ -131,7 +131,7 @@ def _looks_and_compares(person):
 
 
 def _cancels(person, shop):
-    shop.slow_down(5 * PACE_S)
+    shop.slow_down(3 * PACE_S)
     shop.touch(3_000)
     person.confirm(person.ask("Run now"), "Run now")
     # Some of it is done, and most of it is not.

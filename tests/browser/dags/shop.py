@@ -39,7 +39,7 @@ def rated(row):
     return row
 
 
-products = stream("products", columns={"price": "numeric(10, 2)"}, batch_size=250, transform=unhurried)
+products = stream("products", columns={"price": "numeric(10, 2)"}, batch_size=1000, transform=unhurried)
 reviews = stream("reviews", batch_size=500, transform=rated, max_failures=2)
 articles = stream("articles", batch_size=1000)
 
