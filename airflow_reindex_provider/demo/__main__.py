@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import signal
 import sys
 import tempfile
@@ -72,6 +73,8 @@ def _demo(console: Console, *, stay: bool) -> None:
         postgres = stack.enter_context(EmbeddedPostgres(durable=False))
         docs = postgres.create_database("docs", conn_id="docs_db")
         search = postgres.create_database("search", conn_id="search_db")
+        # What is imported by now stays: the collector need not look at it again after every few syntax trees.
+        gc.freeze()
         stopped = threading.Event()
         corpus = stack.enter_context(ThreadPoolExecutor(1)).submit(_load_corpus, docs, stopped)
         stack.callback(stopped.set)
