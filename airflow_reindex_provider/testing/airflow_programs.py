@@ -7,7 +7,8 @@ _AIRFLOW = "import runpy; runpy.run_module('airflow', run_name='__main__', alter
 _IMPORTED = (
     "-c",
     "import airflow_reindex_provider as provider; [getattr(provider, name) for name in provider.__all__];"
-    f"import airflow.dag_processing.dagbag, airflow.providers.postgres.hooks.postgres; {_AIRFLOW}",
+    "import airflow.dag_processing.dagbag, airflow.providers.postgres.hooks.postgres, jinja2.ext;"
+    f"import airflow_reindex_provider.sources.postgres.session, airflow_reindex_provider.targets.postgres.session; {_AIRFLOW}",
 )
 _OURS = {
     # SIGUSR1 makes it write into its log what each of its threads is doing.
