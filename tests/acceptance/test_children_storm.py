@@ -32,9 +32,9 @@ from airflow_reindex_provider.testing.sweeps import Sweeper
 from tests.conformance.shop import SAID, SHOP, shop_source
 
 SEEDS = range(tries(2, of=10))
-KILLS = 5
+KILLS = 4
 WRITERS = 4
-WORK_S = (0.02, 0.6)
+WORK_S = (0.02, 0.3)
 """When a process is killed, in seconds of processor time: in its first run, or after several."""
 MARGIN = timedelta(milliseconds=20)
 
@@ -135,7 +135,7 @@ def write(database: Database, seed: int, stop: threading.Event, errors: list[Bas
                             change(connection, chance)
                 except (psycopg.errors.DeadlockDetected, psycopg.errors.UniqueViolation):
                     continue
-                time.sleep(chance.uniform(0, 0.02))
+                time.sleep(chance.uniform(0.01, 0.05))
     except BaseException as error:
         errors.append(error)
 

@@ -155,8 +155,14 @@ class Node:
         return sql.SQL(" + ").join([*counts, sql.SQL("0")])
 
     def _latest_loss(self, owner: str) -> sql.Composed:
-        return sql.SQL("SELECT max(l.{}) AS latest FROM {} AS l WHERE {}").format(
-            sql.Identifier(self.part.cursor_field), self.losses or sql.SQL(""), self.same("l", owner)
+        # That there are none at all, as before a first load, is found once and not for each owner.
+        return sql.SQL(
+            "SELECT CASE WHEN EXISTS (SELECT FROM {losses}) THEN (SELECT max(l.{cursor}) FROM {losses} AS l WHERE {same}) END"
+            " AS latest"
+        ).format(
+            cursor=sql.Identifier(self.part.cursor_field),
+            losses=self.losses or sql.SQL(""),
+            same=self.same("l", owner),
         )
 
     def _newest(self, owner: str, *, losses: bool = True) -> sql.Composed:

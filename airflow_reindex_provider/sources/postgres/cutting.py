@@ -58,26 +58,34 @@ class Cutting:
         outliers: sql.Composable | None,
     ) -> Slices:
         step = max(1, batch_rows // HOPS_PER_BATCH)
-        starts, found = self._starts(relation.starts(window, step, hop=hop, outliers=outliers))
+        starts, rows, found = self._starts(relation.starts(window, step, hop=hop, outliers=outliers), step)
         if self.relations.description.cursor_is_not_null:
             found["nulls"] = 0
         counted = Slices((), found.get("nulls"), found.get("ahead"), found.get("endless"))
         if not starts:
             return counted
-        row = self.connection.execute(relation.count(Window(starts[-1], window.end))).fetchone()
-        assert row is not None
-        return replace(counted, parts=joined(window, starts, step, row[0], batch_rows, max_slices))
+        if rows is None:
+            row = self.connection.execute(relation.count(Window(starts[-1], window.end))).fetchone()
+            assert row is not None
+            (last,) = row
+        else:
+            last = rows - (len(starts) - 1) * step
+        return replace(counted, parts=joined(window, starts, step, last, batch_rows, max_slices))
 
-    def _starts(self, statement: sql.Composed) -> tuple[list[Position], dict[str, int]]:
-        """Every so many rows of a window, the first included, and what was counted of the rows outside of all windows."""
+    def _starts(self, statement: sql.Composed, step: int) -> tuple[list[Position], int | None, dict[str, int]]:
+        """Every so many rows of a window, the first included; how many it has, where they were numbered; and what was counted
+        of the rows outside of all windows."""
         starts: list[Position] = []
+        rows: int | None = None
         counted: dict[str, int] = {}
-        for cursor, *key, found in self.connection.execute(statement):
-            if found is None:
-                starts.append(Position(cursor, tuple(key)))
-            else:
+        for cursor, *key, number, found in self.connection.execute(statement):
+            if found is not None:
                 counted = found
-        return starts, counted
+                continue
+            if number is None or number % step == 0:
+                starts.append(Position(cursor, tuple(key)))
+            rows = None if number is None else number + 1
+        return starts, rows, counted
 
     def _refuse_unfit_keys(self, window: Window) -> None:
         described, relation = self.relations.description, self.relations.changes

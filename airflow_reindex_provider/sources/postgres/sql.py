@@ -191,10 +191,10 @@ class Relation:
         return sql.SQL("SELECT {} FROM {} WHERE {} AND ({}) LIMIT 1").format(has, self.body, self.within(window), lacks)
 
     def starts(self, window: Window, step: int, *, hop: bool, outliers: sql.Composable | None = None) -> sql.Composed:
-        """Cursor, key parts and NULL of every ``step``-th row; with ``outliers`` a last row with these alone.
+        """Cursor, key parts, number and NULL of every ``step``-th row; with ``outliers`` a last row with these alone.
 
-        :param hop: go from one to the next through an index on (cursor, key); else number all rows of the window, which
-            is one scan and one sort in the server.
+        :param hop: go from one to the next through an index on (cursor, key), where no number is known; else number all rows
+            of the window, which is one scan and one sort in the server. The window's last row is then given too.
         """
         key_names = [f"k{i}" for i in range(len(self.key))]
         names = [sql.Identifier(name) for name in key_names]
@@ -213,16 +213,18 @@ class Relation:
             found = self._hops(window, key_names, parts)
         else:
             found = sql.SQL(
-                "WITH reindex_hops AS (SELECT * FROM (SELECT {columns}, row_number() OVER (ORDER BY {order}) - 1 AS n"
-                " FROM {body} WHERE {within}) AS s WHERE n % {step} = 0 ORDER BY n)"
+                "WITH reindex_hops AS (SELECT * FROM (SELECT {columns}, row_number() OVER w - 1 AS n, lead(1) OVER w AS next"
+                " FROM {body} WHERE {within} WINDOW w AS (ORDER BY {order})) AS s"
+                " WHERE n % {step} = 0 OR next IS NULL ORDER BY n)"
             ).format(**parts)
         # Never evaluated, but its names and types are checked: a filter that cannot work must show before rows are read.
         found += sql.SQL(", reindex_filter AS (SELECT ({})::boolean FROM {})").format(self.deleted, self.body)
         texts = sql.SQL(", ").join(sql.SQL("{}::text").format(n) for n in (sql.Identifier("c"), *names))
-        found += sql.SQL(" SELECT {}, NULL::json AS outliers FROM reindex_hops").format(texts)
+        number = sql.SQL("NULL::bigint" if hop else "n")
+        found += sql.SQL(" SELECT {}, {}, NULL::json AS outliers FROM reindex_hops").format(texts, number)
         if outliers is not None:
             found += sql.SQL(" UNION ALL SELECT {}, {}").format(
-                sql.SQL(", ").join([sql.NULL] * (1 + len(names))), outliers
+                sql.SQL(", ").join([sql.NULL] * (2 + len(names))), outliers
             )
         return found
 
