@@ -356,5 +356,5 @@ def test_each_request_is_a_step() -> None:
 
     model = Model(throttle)
     with Requests(model, model, concurrency=1, observer=Watching()) as requests:
-        assert not wait(requests.submit(TEXTS[:10]), SOON_S).not_done
+        requests.submit(TEXTS[:10]).result(SOON_S)
     assert steps == [(Step.EMBED, 10)] * 2
