@@ -21,6 +21,11 @@ _RUNS_SHOWN = 5
 @showing
 def list_command(args: Namespace) -> None:
     found = look_at_all(state=args.state, match=args.match)
+    if not found and args.state is None and args.match is None:
+        tell(
+            "No Dag that Airflow knows carries a stream: it is known once its Dag file has been parsed. See `airflow dags"
+            " list-import-errors`, and `airflow reindex check --file PATH` for a file that Airflow has not met."
+        )
     show([to_json(status) for status in found], [row(status) for status in found], args.output)
 
 

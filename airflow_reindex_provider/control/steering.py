@@ -112,7 +112,10 @@ def start(session: Session, entry: StreamEntry, role: str, conf: Mapping[str, An
             f"The file of Dag {dag.dag_id!r} cannot be imported: see Airflow's import errors. Mend it first."
         )
     if dag.paused:
-        raise DagPausedError(f"Dag {dag.dag_id!r} is paused, so no run of it starts. Unpause it first.")
+        raise DagPausedError(
+            f"Dag {dag.dag_id!r} is paused, so no run of it starts. Unpause it first, in Airflow or by `airflow dags unpause"
+            f" {dag.dag_id}`."
+        )
     _one_at_a_time(session, dag.dag_id)
     if there := _under_way(session, dag.dag_id, asked):
         return there

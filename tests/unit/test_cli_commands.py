@@ -197,6 +197,12 @@ def test_a_stream_that_nobody_knows(metadata, cli):
         assert cli(*words).code == 2
 
 
+def test_who_has_no_stream_yet_is_told_what_makes_one_known(metadata, cli):
+    assert "airflow reindex check --file" in cli("list").err
+    parse(metadata, items())
+    assert "check --file" not in cli("list", "--match", "nothing").err
+
+
 def test_nothing_is_known_yet(metadata, cli):
     parse(metadata, items())
     said = cli("parked", "list", "items", "-o", "json")
