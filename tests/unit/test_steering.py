@@ -165,7 +165,7 @@ def test_what_cannot_start(metadata: Metadata) -> None:
     with pytest.raises(ConfRefusedError, match="does not take this"):
         act(metadata, "rebuild", promote="some day")
     metadata.change_dag("reindex_items", is_paused=True)
-    with pytest.raises(DagPausedError, match="Unpause it first.*`airflow dags unpause "):
+    with pytest.raises(DagPausedError, match=r"Unpause it first.*`airflow dags unpause "):
         act(metadata, "run")
     metadata.change_dag("reindex_items", is_paused=False, has_import_errors=True)
     with pytest.raises(DagPausedError, match="Mend it first"):
