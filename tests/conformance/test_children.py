@@ -428,6 +428,29 @@ def test_the_doctor(shop: psycopg.Connection[Any], database: Database) -> None:
     assert set(bad) == {(Level.WARNING, "index")}
 
 
+def test_foreign_keys_that_change_rows(shop: psycopg.Connection[Any], database: Database) -> None:
+    """What Postgres deletes or sets in the place of the application is brought; where no trigger stamps it, the plan says so."""
+    run = runner(database)
+    run.run()
+    shop.execute(
+        "DELETE FROM products WHERE brand_id = 0; DELETE FROM product_categories WHERE product_id = 0 OR category_id = 0;"
+        "DELETE FROM product_categories j WHERE NOT EXISTS (SELECT FROM products p WHERE p.id = j.product_id);"
+        "ALTER TABLE products ADD CONSTRAINT made_by FOREIGN KEY (brand_id) REFERENCES brands ON DELETE SET NULL;"
+        "ALTER TABLE product_categories ADD FOREIGN KEY (product_id) REFERENCES products ON DELETE CASCADE,"
+        " ADD FOREIGN KEY (category_id) REFERENCES categories ON DELETE CASCADE"
+    )
+    run.run()
+    shop.execute(
+        "DELETE FROM brands WHERE id = 3; DELETE FROM categories WHERE id = 2; DELETE FROM products WHERE id = 5"
+    )
+    run.run()
+    assert documents(shop) == said(shop)
+    assert not run.plan().warnings
+    shop.execute("ALTER TABLE products DISABLE TRIGGER stamp")
+    (warning,) = (w for w in run.plan().warnings if "foreign key" in w)
+    assert "'made_by' sets brand_id by itself when a row of brands is deleted" in warning
+
+
 def test_a_document_of_tables_that_are_none(database: Database) -> None:
     """What cannot have children says so when it is written down."""
     with pytest.raises(ConfigurationError, match="need a table"):

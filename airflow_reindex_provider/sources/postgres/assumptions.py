@@ -66,6 +66,7 @@ def _require_shown_here(description: Description, facts: dict[str, Any], shape: 
 def _warnings(description: Description, facts: dict[str, Any], shape: Shape | None) -> Iterator[str]:
     label = description.definition.label
     yield from stamps.doubts(label, description.schema.cursor_type, facts["stamps"], facts["replica_roles"])
+    yield from stamps.unstamped(label, description.definition.cursor_field, facts["referring"])
     if shape is not None and shape.asks_time:
         yield (
             f"{label}: the condition {shape.asks_time} hangs on the time of reading. A row that it lets in without a change of"

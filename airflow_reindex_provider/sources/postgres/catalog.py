@@ -10,7 +10,7 @@ from airflow_reindex_provider.databases.postgres.settings import IS_OUR_READER
 from airflow_reindex_provider.databases.postgres.types import IS_FIXED_TEXT, has_one_text
 from airflow_reindex_provider.sources.postgres.identity import IDENTITY, UNTOLD
 from airflow_reindex_provider.sources.postgres.shape import Shape
-from airflow_reindex_provider.sources.postgres.stamps import REPLICA_ROLES, STAMPS
+from airflow_reindex_provider.sources.postgres.stamps import REFERRING, REPLICA_ROLES, STAMPS
 from airflow_reindex_provider.sources.postgres.standing import ORIGINS, RELATION_KINDS, STANDING, TREE
 
 if TYPE_CHECKING:
@@ -90,6 +90,7 @@ SELECT json_build_object(
   'standing', {STANDING},
   'stamps', {STAMPS},
   'replica_roles', {REPLICA_ROLES},
+  'referring', {REFERRING},
   'origins', {ORIGINS},
   'children', (SELECT json_agg(json_build_object(
                  'name', child.name, 'path', child.path, 'kind', child.relkind,

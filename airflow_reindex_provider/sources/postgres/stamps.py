@@ -59,6 +59,19 @@ REPLICA_ROLES = """
  WHERE s.setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))
    AND 'session_replication_role=replica' = ANY (s.setconfig))"""
 
+# Of a table: what its foreign keys write into its rows when what they refer to goes or gets another key. Postgres fires the
+# table's own triggers for it; a stamp that the application sets stays as it was.
+REFERRING = """
+(SELECT json_agg(json_build_object('name', k.conname, 'columns', (
+    SELECT json_agg(a.attname ORDER BY a.attnum) FROM pg_attribute a
+    WHERE a.attrelid = k.conrelid AND a.attnum = ANY (k.conkey)),
+   'to', k.confrelid::regclass::text) ORDER BY k.conname)
+ FROM pg_constraint k
+ WHERE k.contype = 'f' AND k.conrelid = to_regclass(asked.relation) AND k.confdeltype IN ('n', 'd')
+   AND NOT EXISTS (SELECT FROM pg_trigger g JOIN pg_proc p ON p.oid = g.tgfoid
+                   WHERE g.tgrelid = k.conrelid AND NOT g.tgisinternal AND g.tgtype & 19 = 19 AND g.tgenabled IN ('O', 'A')
+                   AND p.pronamespace <> 'pg_catalog'::regnamespace))"""
+
 _COUNTS = ("nextval(", "pg_current_xact_id(", "txid_current(")
 
 
@@ -78,6 +91,16 @@ def doubts(
                 f" {asleep!r} does not fire and {column} keeps what it was: rows that they change are not seen until a sweep."
                 f" ALTER TABLE {quoted(table.split('.', 1)).replace(', ', '.')} ENABLE ALWAYS TRIGGER {quoted([asleep])};"
             )
+
+
+def unstamped(label: str, cursor_field: str, referring: list[dict[str, Any]] | None) -> Iterator[str]:
+    """What should be said of foreign keys that change rows by themselves."""
+    for key in referring or ():
+        yield (
+            f"{label}: the foreign key {key['name']!r} sets {', '.join(key['columns'])} by itself when a row of {key['to']} is"
+            f" deleted, and no trigger sets {cursor_field!r} then: such a change is not seen until a sweep. Let a trigger set"
+            f" {cursor_field!r} to now() before every update."
+        )
 
 
 def _sets_itself(kind: CursorType, stamp: dict[str, Any]) -> bool:
