@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from airflow_reindex_provider.operators.watch import Watch
     from airflow_reindex_provider.sensors.changes import ChangesSensor
     from airflow_reindex_provider.sources.dbapi import SqlSource
+    from airflow_reindex_provider.sources.mysql import MySqlSource
     from airflow_reindex_provider.sources.postgres import PostgresSource
     from airflow_reindex_provider.sources.sql.children import Child, Parent, Through
     from airflow_reindex_provider.stream import Stream
@@ -59,6 +60,7 @@ _HOMES = {
     "OpenAIEmbedder": "embedders.openai",
     "LanceTarget": "targets.lance",
     "MaintenanceDag": "dags.maintenance",
+    "MySqlSource": "sources.mysql",
     "OpenSearchTarget": "targets.opensearch",
     "Parent": "sources.sql.children",
     "PostgresSource": "sources.postgres",
@@ -104,6 +106,7 @@ __all__ = [  # noqa: RUF022, sorted by what a Dag author reaches for first
     "FunctionEmbedder",
     "WordLlamaEmbedder",
     "PostgresSource",
+    "MySqlSource",
     "SqlSource",
     "Child",
     "Parent",

@@ -39,6 +39,7 @@ GIVEN = frozenset({"group", "passages"})
 
 KINDS = (
     Kind(SOURCE, "postgres", "sources.postgres:PostgresSource"),
+    Kind(SOURCE, "mysql", "sources.mysql:MySqlSource"),
     Kind(SOURCE, "sql", "sources.dbapi:SqlSource"),
     Kind(TARGET, "postgres", "targets.postgres:PostgresTarget"),
     Kind(TARGET, "opensearch", "targets.opensearch:OpenSearchTarget"),

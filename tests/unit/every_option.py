@@ -22,6 +22,7 @@ from airflow_reindex_provider import (
     LanceTarget,
     LangChainEmbedder,
     MaintenanceDag,
+    MySqlSource,
     OpenAIEmbedder,
     OpenSearchTarget,
     Parent,
@@ -111,6 +112,18 @@ ANY = SqlSource(
     soft_delete_column="deleted",
     row_filter="price > 0",
     lag=timedelta(minutes=5),
+    cursor_timezone="UTC",
+)
+MARIA = MySqlSource(
+    conn_id="orders_db",
+    table="orders",
+    primary_key=("id", "line"),
+    cursor_field="updated_at",
+    columns=("title",),
+    soft_delete_column="deleted",
+    row_filter="price > 0",
+    lag=timedelta(minutes=5),
+    margin=timedelta(seconds=1),
     cursor_timezone="UTC",
 )
 POSTGRES = PostgresTarget(
@@ -268,6 +281,7 @@ STREAMS = {
         embed=Embed(fields=("title",), model=OwnModel(), splitter=Maker().method, concurrency=2),
     ),
     "of_any_database": Stream(name="of_any_database", source=ANY, target=POSTGRES),
+    "of_maria": Stream(name="of_maria", source=MARIA, target=POSTGRES),
     "full": Stream(
         name="full",
         source=TABLE,

@@ -16,6 +16,7 @@ from airflow_reindex_provider import (
     FunctionEmbedder,
     LanceTarget,
     LangChainEmbedder,
+    MySqlSource,
     OpenAIEmbedder,
     OpenSearchTarget,
     Parent,
@@ -167,6 +168,22 @@ ANY_DATABASE = Stream(
     ),
     target=PostgresTarget("search_db", index="public.products"),
 )
+MARIA = Stream(
+    name="maria",
+    source=MySqlSource(
+        "orders_db",
+        table="orders",
+        primary_key=("id", "line"),
+        cursor_field="updated_at",
+        columns=("title",),
+        soft_delete_column="deleted",
+        row_filter="price > 0",
+        lag=timedelta(minutes=5),
+        margin=timedelta(seconds=1),
+        cursor_timezone="UTC",
+    ),
+    target=PostgresTarget("search_db", index="public.products"),
+)
 GROUPED = Stream(
     name="grouped",
     source=source(table="public.products", group_by="tenant"),
@@ -269,7 +286,7 @@ def dags():
         at_least_every="@daily",
     )
     yield ReindexDag(EMBEDDED[0], schedule=on_changes, **every())
-    for stream in (QUERY, ANY_DATABASE, GROUPED, *TARGETS, *EMBEDDED[1:]):
+    for stream in (QUERY, ANY_DATABASE, MARIA, GROUPED, *TARGETS, *EMBEDDED[1:]):
         yield ReindexDag(stream, **every())
     for stream in (GROUPED, *TARGETS, *EMBEDDED):
         yield RebuildDag(stream, **every())

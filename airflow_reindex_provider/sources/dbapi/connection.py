@@ -8,34 +8,20 @@ from functools import partial
 
 import sqlalchemy as sa
 
-from airflow_reindex_provider.core.errors import ConfigurationError, ReindexError, TransientError
-from airflow_reindex_provider.sources.dbapi.dialects import SESSION_SETTINGS
+from airflow_reindex_provider.core.errors import ConfigurationError
 from airflow_reindex_provider.sources.sql.asking import Asking
 from airflow_reindex_provider.sources.sql.definition import TableDefinition
+from airflow_reindex_provider.sources.sql.dialects import SESSION_SETTINGS
+from airflow_reindex_provider.sources.sql.explaining import explaining, hook_of
 
 
 @contextmanager
 def connect(source: TableDefinition) -> Iterator[Asking]:
     """:raises ConfigurationError: no such connection, or not of a database; :raises TransientError: it does not answer."""
     from airflow.providers.common.sql.hooks.sql import DbApiHook
-    from airflow.sdk import BaseHook
-    from airflow.sdk.exceptions import AirflowNotFoundException
 
     explained = partial(explaining, source.label)
-    try:
-        hook = BaseHook.get_hook(source.conn_id)
-    except AirflowNotFoundException as error:
-        raise ConfigurationError(
-            f"Source {source.label} uses the connection {source.conn_id!r}, which does not exist: add one with this id (Admin >"
-            f" Connections, `airflow connections add {source.conn_id}`, or AIRFLOW_CONN_{source.conn_id.upper()})."
-        ) from error
-    except Exception as error:
-        # A provider that is not installed, an extra that its hook cannot read.
-        raise ConfigurationError(f"Source {source.label}: no hook for its connection: {error}") from error
-    if not isinstance(hook, DbApiHook):
-        raise ConfigurationError(
-            f"Source {source.label}: the hook of connection {source.conn_id!r} is {type(hook).__name__}, which is no DbApiHook."
-        )
+    hook = hook_of(source, DbApiHook)
     try:
         engine = hook.get_sqlalchemy_engine()
     except Exception as error:
@@ -51,21 +37,3 @@ def connect(source: TableDefinition) -> Iterator[Asking]:
             yield Asking(connection, explained)
     finally:
         engine.dispose()
-
-
-@contextmanager
-def explaining(label: str) -> Iterator[None]:
-    """SQLAlchemy's errors as ours: what a person must mend, or what a retry may get over."""
-    try:
-        yield
-    except ReindexError:
-        raise
-    except sa.exc.DBAPIError as error:
-        text = f"Source {label}: {' '.join(str(error.orig).split())}."
-        passing = error.connection_invalidated or isinstance(error, (sa.exc.OperationalError, sa.exc.InterfaceError))
-        # SQLite has one class for a table that is not there and one that is locked.
-        if "no such " in str(error.orig) or "syntax error" in str(error.orig):
-            passing = False
-        raise (TransientError if passing else ConfigurationError)(text) from error
-    except sa.exc.NoSuchTableError as error:
-        raise ConfigurationError(f"Source {label}: there is no such table or view.") from error

@@ -24,13 +24,23 @@ Bind = Callable[[str], ColumnElement[Any]]
 @dataclass(frozen=True, slots=True)
 class CursorColumn:
     """:ivar column: what is compared and ordered by. :ivar bind: of a cursor value. :ivar ordinal: of what the driver gives for
-    the column, see ``CursorType.ordinal``. :ivar selected: what is read to learn the value; default: the column."""
+    the column, see ``CursorType.ordinal``. :ivar selected: what is read to learn the value; default: the column. :ivar least:
+    what lies below it counts as no value; default: NULL alone."""
 
     column: ColumnElement[Any]
     kind: CursorType
     bind: Bind
     ordinal: Callable[[Any], int]
     selected: ColumnElement[Any] | None = None
+    least: ColumnElement[Any] | None = None
+
+    @property
+    def has_value(self) -> ColumnElement[bool]:
+        return self.column.is_not(None) if self.least is None else self.column >= self.least
+
+    @property
+    def has_none(self) -> ColumnElement[bool]:
+        return self.column.is_(None) if self.least is None else self.column.is_(None) | (self.column < self.least)
 
     @property
     def read(self) -> ColumnElement[Any]:
@@ -87,12 +97,15 @@ class Part:
             conditions = [column <= bound, self._compared(end, _less)]
         else:
             conditions = [column < bound]
-        return conditions if window.start is None else [*conditions, *self.since(window.start)]
+        if window.start is None and self.cursor.least is None:
+            # What is less than the end is not NULL.
+            return conditions
+        return [*conditions, *self.since(window.start)]
 
     def since(self, start: Position | None) -> list[ColumnElement[bool]]:
         column = self.cursor.column
         if start is None:
-            return [column.is_not(None)]
+            return [self.cursor.has_value]
         conditions: list[ColumnElement[bool]] = [column >= self.cursor.bind(start.cursor)]
         if start.key:
             conditions.append(self._compared(start, _at_least))
@@ -196,11 +209,11 @@ class Relation:
         return sa.select(sa.func.count()).select_from((found if limit is None else found.limit(limit)).subquery("o"))
 
     def nulls(self) -> Select[Any]:
-        return self.rows.select(sa.func.count(), where=[self.rows.cursor.column.is_(None)])
+        return self.rows.select(sa.func.count(), where=[self.rows.cursor.has_none])
 
     def greatest_cursor(self) -> Select[Any]:
         part = self.rows
-        where = [part.cursor.column.is_not(None)]
+        where = [part.cursor.has_value]
         return part.select(part.cursor.read, where=where).order_by(part.cursor.column.desc()).limit(1)
 
     def duplicate(self, window: Window) -> Select[Any]:
@@ -208,7 +221,7 @@ class Relation:
         part = self.rows
         columns = [c.column for c in part.key]
         whole = columns[0] if len(columns) == 1 else sa.tuple_(*columns)
-        where = [part.cursor.column.is_not(None)]
+        where = [part.cursor.has_value]
         if window.start is not None:
             where.append(whole.in_(part.select(*columns, where=part.within(window))))
         return (

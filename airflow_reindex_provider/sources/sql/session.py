@@ -7,11 +7,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from airflow_reindex_provider.core.errors import ConfigurationError, HorizonError
+from airflow_reindex_provider.core.cursors import CursorType
+from airflow_reindex_provider.core.errors import ConfigurationError, HorizonError, ReindexError
+from airflow_reindex_provider.core.findings import ok, warning, wrong
 from airflow_reindex_provider.core.keys import Checksum, KeyRange, Listed
 from airflow_reindex_provider.core.model import (
     Batch,
     Chunk,
+    Counter,
+    Finding,
     Format,
     Horizon,
     Key,
@@ -24,12 +28,18 @@ from airflow_reindex_provider.core.model import (
     Window,
 )
 from airflow_reindex_provider.core.model.surveys import MOST_COUNTED
-from airflow_reindex_provider.sources.sql import clock, cutting
+from airflow_reindex_provider.core.progress import utc_now
+from airflow_reindex_provider.sources.sql import clock, cutting, lagging
 from airflow_reindex_provider.sources.sql.asking import Asking
 from airflow_reindex_provider.sources.sql.definition import TableDefinition
 from airflow_reindex_provider.sources.sql.described import Described
 from airflow_reindex_provider.sources.sql.listing import Listing
 from airflow_reindex_provider.sources.sql.reading import Reading
+
+CLOCKS_APART_S = 5.0
+WAIT_S = 10.0
+"""How long a run waits for a horizon."""
+GLANCE_WAIT_S = 1.0
 
 
 class TableSession(ABC):
@@ -46,14 +56,73 @@ class TableSession(ABC):
         """:raises ConfigurationError: the table cannot be a stream's source."""
 
     @abstractmethod
-    def survey(self) -> Survey: ...
+    def horizon(self, *, wait_s: float) -> Horizon:
+        """:param wait_s: at most, for what holds it. :raises HorizonError: it cannot be seen."""
 
     @abstractmethod
-    def glance(self) -> Horizon:
-        """The horizon alone, at once. :raises HorizonError: it cannot be seen."""
+    def assumptions(self) -> Iterator[Finding]:
+        """What the horizon rests on, for a check."""
 
     @abstractmethod
     def cancel(self) -> None: ...
+
+    def survey(self) -> Survey:
+        self._found = found = self.describe()
+        kind = found.schema.cursor_type
+        if kind is CursorType.INTEGER:
+            counter = Counter(self._greatest(), None, "whoever writes the rows")
+            return Survey(found.schema, self.horizon(wait_s=WAIT_S), None, found.warnings, counter)
+        # In this order: two looks at a clock, and nothing past the second one is read.
+        horizon = self.horizon(wait_s=WAIT_S)
+        now = clock.now_text(kind, self.now(), found.schema.cursor_timezone)
+        return Survey(found.schema, horizon, now, found.warnings)
+
+    def glance(self) -> Horizon:
+        """The horizon alone, about at once. :raises HorizonError: it cannot be seen."""
+        return self.horizon(wait_s=GLANCE_WAIT_S)
+
+    def lagged(self) -> Horizon:
+        """The horizon by the lag that the author states."""
+        schema = self._described.schema
+        if schema.cursor_type is CursorType.INTEGER:
+            return lagging.of_numbers(self._source, self._greatest())
+        return lagging.of_time(self._source, schema.cursor_type, self.now(), schema.cursor_timezone)
+
+    def check(self) -> Iterator[Finding]:
+        """See ``Checked``."""
+        try:
+            self._found = found = self.describe()
+        except ReindexError as error:
+            yield wrong("table", error)
+            return
+        schema = found.schema
+        yield ok(
+            "table",
+            f"{self._source.label}: {len(schema.fields)} columns, primary_key ({', '.join(schema.primary_key)}), cursor_field"
+            f" {self._source.cursor_field!r} ({schema.cursor_type}).",
+        )
+        if found.warnings:
+            yield from (warning("index", says) for says in found.warnings)
+        else:
+            yield ok("index", "There is one that begins with the cursor field, or none is needed.")
+        yield from self.assumptions()
+        try:
+            horizon = self.glance()
+        except ReindexError as error:
+            yield wrong("horizon", error)
+            return
+        if horizon.held_by:
+            yield warning("horizon", f"It is held back by {horizon.held_by}. Changes wait.")
+        else:
+            yield ok("horizon", f"{horizon.cursor or 'None yet'} ({horizon.basis}).")
+        yield self._clock()
+
+    def _clock(self) -> Finding:
+        asked, said, answered = utc_now(), self.now(), utc_now()
+        apart = max((asked - said).total_seconds(), (said - answered).total_seconds(), 0.0)
+        if apart > CLOCKS_APART_S:
+            return warning("clock", f"The server's clock and this machine's are {apart:,.0f} s apart.")
+        return ok("clock", f"Less than {max(1.0, apart):.0f} s from this machine's.")
 
     def schema(self) -> Schema:
         return self._described.schema
@@ -137,6 +206,10 @@ class TableSession(ABC):
 
     def _listing(self) -> Listing:
         return Listing(self._described.relation, self._asking, self._source.label)
+
+    def _greatest(self) -> int | None:
+        row = self._asking.first(self._described.relation.greatest_cursor())
+        return None if row is None else self._described.relation.rows.cursor.ordinal(row[0])
 
     def _nulls(self) -> int:
         found = self._described

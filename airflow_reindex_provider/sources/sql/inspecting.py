@@ -14,13 +14,14 @@ from airflow_reindex_provider.core.cursors import CursorType
 from airflow_reindex_provider.core.errors import ConfigurationError
 from airflow_reindex_provider.core.model import Field, Schema
 from airflow_reindex_provider.core.moments import EPOCH
-from airflow_reindex_provider.sources.dbapi.dialects import clock, clock_of, sqlite_moment, text_order
-from airflow_reindex_provider.sources.dbapi.types import field_type, value_of
 from airflow_reindex_provider.sources.sql.clock import require_zone
 from airflow_reindex_provider.sources.sql.definition import TableDefinition
 from airflow_reindex_provider.sources.sql.described import Described
+from airflow_reindex_provider.sources.sql.dialects import clock, clock_of, sqlite_moment, text_order
 from airflow_reindex_provider.sources.sql.membership import gone
+from airflow_reindex_provider.sources.sql.mysql_values import is_mysql, json_columns, odd
 from airflow_reindex_provider.sources.sql.relation import CursorColumn, KeyColumn, Part, Relation, ValueColumn
+from airflow_reindex_provider.sources.sql.types import field_type, value_of
 
 _US = timedelta(microseconds=1)
 _INTEGERS = ("smallint", "integer", "bigint")
@@ -43,6 +44,10 @@ def describe(source: TableDefinition, connection: sa.Connection) -> Described:
     dialect = connection.dialect
     table = sa.table(name, *(sa.column(n, c["type"]) for n, c in found.items()), schema=schema).alias("r")
     kinds = {n: field_type(found[n]["type"], dialect) for n in (*chosen, source.cursor_field)}
+    special = _special(connection, table, name, schema, chosen)
+    kinds |= {n: kind for n, (kind, _) in special.items()}
+    # An unsigned one may be too large for it: no counter comes there, and a target parks what does.
+    kinds |= {n: "bigint" for n in source.key if kinds[n] == "numeric" and isinstance(found[n]["type"], sa.Integer)}
     kind = _CURSORS.get(kinds[source.cursor_field] or "")
     if kind is None:
         raise ConfigurationError(
@@ -55,7 +60,7 @@ def describe(source: TableDefinition, connection: sa.Connection) -> Described:
             source, table, kind, dialect, zoned=bool(getattr(found[source.cursor_field]["type"], "timezone", False))
         ),
         key=tuple(_key(source, table, n, kinds[n], dialect) for n in source.key),
-        columns={n: _value(table, n, kinds[n], dialect) for n in chosen},
+        columns={n: special[n][1] if n in special else _value(table, n, kinds[n], dialect) for n in chosen},
         gone=gone(source, table, {n: field_type(c["type"], dialect) or "" for n, c in found.items()}),
     )
     # Rights, and the author's filter, are looked at where no row is asked for too.
@@ -86,6 +91,17 @@ def _chosen(source: TableDefinition, found: Columns) -> tuple[str, ...]:
         if name not in found:
             raise ConfigurationError(f"{source.label} has no column {name!r}; it has {', '.join(found)}.")
     return tuple(dict.fromkeys((*source.key, *wanted)))
+
+
+def _special(
+    connection: sa.Connection, table: sa.FromClause, name: str, schema: str | None, chosen: tuple[str, ...]
+) -> dict[str, tuple[str, ValueColumn]]:
+    """Columns that one database alone has, with their types."""
+    if not is_mysql(connection.dialect):
+        return {}
+    documents = json_columns(connection, name, schema)
+    told = {n: odd(table.c[n], is_json=n in documents) for n in chosen}
+    return {n: (kind, ValueColumn(read, value)) for n, t in told.items() if t is not None for kind, read, value in [t]}
 
 
 def _field(name: str, kind: str | None, source: TableDefinition) -> Field:

@@ -1,0 +1,136 @@
+"""What a server is, as far as a horizon rests on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from airflow_reindex_provider.core.errors import HorizonError
+from airflow_reindex_provider.sources.mysql.definition import MySqlDefinition
+from airflow_reindex_provider.sources.sql.asking import Asking
+
+_TABLE = """
+SELECT engine, table_type FROM information_schema.tables
+WHERE table_schema = coalesce(:schema, database()) AND table_name = :name
+"""
+_COLUMN = """
+SELECT coalesce(datetime_precision, 6), lower(coalesce(column_default, '')), lower(extra) FROM information_schema.columns
+WHERE table_schema = coalesce(:schema, database()) AND table_name = :name AND column_name = :column
+"""
+_TRIGGERS = """
+SELECT count(*) FROM information_schema.triggers WHERE event_object_schema = coalesce(:schema, database())
+AND event_object_table = :name AND action_timing = 'BEFORE' AND lower(action_statement) LIKE concat('%', lower(:column), '%')
+"""
+_CASCADES = """
+SELECT constraint_name FROM information_schema.referential_constraints
+WHERE constraint_schema = coalesce(:schema, database()) AND table_name = :name
+AND (update_rule IN ('CASCADE', 'SET NULL') OR delete_rule = 'SET NULL')
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """:ivar user: of this session, as grants name it. :ivar precision: digits of a second in the cursor field."""
+
+    source: MySqlDefinition
+    asking: Asking
+    is_mariadb: bool
+    version: str
+    user: str
+    engine: str | None
+    is_view: bool
+    precision: int
+    default: str
+    on_update: str
+    has_trigger: bool
+    cascades: Sequence[str]
+
+    def require(self) -> None:
+        """:raises HorizonError: the horizon cannot be told here, and no lag is stated."""
+        if self.source.lag is None and (why := next(self.hindrances(), None)):
+            raise HorizonError(f"{self.source.label}: {why}, or state lag (after how long no change stays invisible).")
+
+    def hindrances(self) -> Iterator[str]:
+        """Why there is no horizon without a lag, and what to do instead."""
+        if not self.is_mariadb:
+            yield f"the horizon has been shown to be right on MariaDB alone, and this is MySQL {self.version}: state lag"
+            return
+        if self.is_view:
+            yield "it is a view, and whose transactions make its rows appear nobody tells: name a table of InnoDB's"
+        elif self.engine != "InnoDB":
+            table = self.source.table
+            yield f"it is kept by {self.engine}, of whose transactions nobody tells: ALTER TABLE {table} ENGINE=InnoDB;"
+        if self._wsrep():
+            yield "the server is one of a Galera cluster, where rows appear with the stamps of other servers: read elsewhere"
+        yield from self._replica()
+
+    def doubts(self) -> Iterator[str]:
+        """What may be, and what no catalogue can tell."""
+        label, column = self.source.label, self.source.cursor_field
+        by_server = "current_timestamp" in self.default and "current_timestamp" in self.on_update
+        if not (self.is_view or by_server or self.has_trigger or self.source.lag is not None):
+            kind = "TIMESTAMP(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6) ON UPDATE CURRENT_TIMESTAMP(6)"
+            yield (
+                f"{label}: cursor_field {column!r} is not set by a default with ON UPDATE, nor by a trigger. What an application"
+                f" stamps needs a lag, or: ALTER TABLE {self.source.table} MODIFY {column} {kind};"
+            )
+        for name in self.cascades:
+            yield (
+                f"{label}: the foreign key {name!r} changes rows when another table's do, and MariaDB moves no cursor field and"
+                " fires no trigger for that: such changes wait for a sweep of content. Where it says RESTRICT there are none."
+            )
+
+    def _wsrep(self) -> bool:
+        rows = self._status("wsrep_cluster_size")
+        return any(int(value or 0) > 0 for _, value in rows)
+
+    def _status(self, name: str) -> Sequence[Any]:
+        return self.asking.all(sa.text(f"SHOW GLOBAL STATUS LIKE '{name}'"))
+
+    def _replica(self) -> Iterator[str]:
+        try:
+            followed = self.asking.all(sa.text("SHOW ALL SLAVES STATUS"))
+        except Exception as error:
+            if "SLAVE MONITOR" not in str(error):
+                raise
+            yield (
+                "the user cannot see whether the server is a replica, whose rows come with the stamps of another one. GRANT"
+                f" SLAVE MONITOR ON *.* TO {self.user};"
+            )
+            return
+        if followed:
+            yield "the server is a replica, which does not know its primary's transactions: point the connection at the primary"
+
+
+def look_at(source: MySqlDefinition, asking: Asking) -> Server:
+    """:raises ConfigurationError, TransientError: it does not answer."""
+    *schemas, name = source.split_table()
+    said = {"schema": schemas[0] if schemas else None, "name": name, "column": source.cursor_field}
+
+    def ask(text: str) -> Sequence[Any]:
+        statement = sa.text(text)
+        wanted = {key: value for key, value in said.items() if f":{key}" in text}
+        return asking.all(statement.bindparams(**wanted))
+
+    ((version, user),) = asking.all(sa.text("SELECT version(), current_user()"))
+    engine, kind = next(iter(ask(_TABLE)), (None, "BASE TABLE"))
+    precision, default, on_update = next(iter(ask(_COLUMN)), (6, "", ""))
+    ((triggers,),) = ask(_TRIGGERS)
+    account, _, host = str(user).rpartition("@")
+    return Server(
+        source=source,
+        asking=asking,
+        is_mariadb="mariadb" in str(version).lower(),
+        version=str(version),
+        user=f"`{account}`@`{host}`",
+        engine=engine,
+        is_view="VIEW" in str(kind),
+        precision=int(precision),
+        default=str(default),
+        on_update=str(on_update),
+        has_trigger=bool(triggers),
+        cascades=[row[0] for row in ask(_CASCADES)],
+    )

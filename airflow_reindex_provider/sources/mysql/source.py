@@ -1,0 +1,53 @@
+"""MySQL and MariaDB as a source: a table, read below its horizon in the order of change."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from airflow_reindex_provider.core.model import Format
+from airflow_reindex_provider.sources.mysql.definition import MySqlDefinition
+
+if TYPE_CHECKING:
+    from airflow_reindex_provider.sources.mysql.session import MySqlSourceSession
+
+
+@dataclass(frozen=True, slots=True)
+class MySqlSource(MySqlDefinition):
+    """A table of MariaDB or MySQL whose rows carry their time of change.
+
+    On MariaDB the *horizon* is found by watching: before any row is read, the server's list of sessions and InnoDB's of
+    transactions are taken until each session that could still write an older stamp has been seen without a statement and a
+    transaction, or in another one. Nothing at or past the first moment of which that holds, minus ``margin``, is read. A
+    session that stays in one transaction, or one statement, for more than ten seconds holds the horizon back entirely: the run
+    reads nothing new and names it. Sessions that may only read hold nothing.
+
+    It rests on stamps by the server's clock: ``CURRENT_TIMESTAMP`` of the writing statement, or later. The user needs SELECT on
+    the table, PROCESS and SLAVE MONITOR. On MySQL, on a replica or in a Galera cluster, for a view, for a table that is not
+    kept by InnoDB, for an integer cursor, and where the application sets the stamps itself, state ``lag``; nothing is guessed.
+
+    :param conn_id: Airflow connection of type MySQL, with either of its clients.
+    :param table: ``table`` or ``database.table``, taken literally (no quotes), or a view of this name.
+    :param primary_key: one or several columns, unique and not null: whole numbers, texts, uuids or dates.
+    :param cursor_field: the column that every change moves forward: a TIMESTAMP, a DATETIME, a DATE or a whole number. Rows where
+        it is NULL are left out and counted; so are those with a zero date.
+    :param columns: what to index besides the key; default: all columns.
+    :param soft_delete_column: true, a number but 0, or any other value but ``f`` and ``false`` takes the row out of the index.
+    :param row_filter: SQL condition on the row; where it is not true, the row is taken out of the index.
+    :param lag: how long after its stamp a change may stay invisible at most; used instead of the open transactions. A timedelta;
+        for an integer cursor a number of values.
+    :param margin: distance kept below the moment that the horizon is of; default two seconds.
+    :param cursor_timezone: the zone of the sessions that write a DATETIME or a DATE; must be stated for these.
+    """
+
+    formats: ClassVar[tuple[Format, ...]] = (Format.ROWS,)
+
+    @contextmanager
+    def open(self) -> Iterator[MySqlSourceSession]:
+        from airflow_reindex_provider.sources.mysql.connection import connect
+        from airflow_reindex_provider.sources.mysql.session import MySqlSourceSession
+
+        with connect(self) as (asking, stop):
+            yield MySqlSourceSession(self, asking, stop)

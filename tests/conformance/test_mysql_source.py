@@ -1,0 +1,371 @@
+"""MariaDB keeps the promises of a source, with a horizon of its own."""
+
+from __future__ import annotations
+
+import json
+import runpy
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from sql_tables import WORDS, SqlTable
+
+from airflow_reindex_provider.core.errors import HorizonError, ReindexError
+from airflow_reindex_provider.core.findings import statement_in
+from airflow_reindex_provider.core.model import Format, Horizon, Position, Window
+from airflow_reindex_provider.sources.mysql import MySqlSource
+from airflow_reindex_provider.targets.postgres import PostgresTarget
+from airflow_reindex_provider.testing.mariadb import InstalledMariaDB, MariaDatabase
+from airflow_reindex_provider.testing.postgres import Database
+from airflow_reindex_provider.testing.runs import Runner
+from airflow_reindex_provider.testing.source_conformance import KeyConformance, SourceConformance
+from airflow_reindex_provider.testing.source_suite.table import batch_of
+
+
+@pytest.fixture
+def engine(maria_database: MariaDatabase) -> Iterator[sa.Engine]:
+    engine = sa.create_engine(
+        "mysql+pymysql://", creator=lambda: maria_database.connect(autocommit=False), poolclass=sa.NullPool
+    )
+    yield engine
+    engine.dispose()
+
+
+def made(engine: sa.Engine, keys: Any, make: Any, cursor: str, **options: Any) -> SqlTable:
+    def source(**said: Any) -> MySqlSource:
+        return MySqlSource("shop_mysql", **said, cursor_timezone="UTC", lag=0 if "INT" in cursor else None)
+
+    return SqlTable(engine, source, keys=keys, make=make, cursor=cursor, **options)
+
+
+class TestOnMariadb(SourceConformance):
+    @pytest.fixture
+    def table(self, engine: sa.Engine) -> SqlTable:
+        return made(engine, {"id": "BIGINT UNSIGNED"}, lambda n: (str(n + 1),), "TIMESTAMP(6) NULL")
+
+
+class TestTexts(KeyConformance):
+    """Of a collation that orders in a way of its own, and local times."""
+
+    @pytest.fixture
+    def table(self, engine: sa.Engine) -> SqlTable:
+        make = lambda n: (WORDS[n] if n < len(WORDS) else f"it's {n}",)  # noqa: E731 (one of four, beside its columns)
+        return made(engine, {"id": "VARCHAR(40)"}, make, "DATETIME(6)", options="COLLATE utf8mb4_unicode_ci")
+
+
+TABLE = """CREATE TABLE items (id BIGINT PRIMARY KEY, n INT,
+ updated_at TIMESTAMP(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6) ON UPDATE CURRENT_TIMESTAMP(6), KEY (updated_at, id))"""
+
+
+def items(**said: Any) -> MySqlSource:
+    given = {"table": "items", "primary_key": "id", "cursor_field": "updated_at", "margin": timedelta(0), **said}
+    return MySqlSource("shop_mysql", **given)
+
+
+def horizon_of(source: MySqlSource, wait_s: float = 1.0) -> Horizon:
+    with source.open() as session:
+        return session.horizon(wait_s=wait_s)
+
+
+def until(told: Callable[[], Any]) -> None:
+    deadline = time.monotonic() + 20
+    while not told():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_a_wait_for_a_metadata_lock_loses_no_row(maria_database: MariaDatabase, database: Database) -> None:
+    """A statement is stamped when it comes, waits for the table's lock, and then begins its transaction: in InnoDB's list that is
+    younger than the stamp, and once the statement has run nothing tells of the wait. While the transaction is open the run reads
+    nothing; the naive cursor, and one at the start of the oldest transaction of InnoDB's list, lose the row."""
+    maria_database.execute(TABLE, "INSERT INTO items (id) VALUES (1)")
+    run = Runner(source=items(), target=PostgresTarget(database.conn_id, index="public.items_index"))
+    late, locking = maria_database.connect(autocommit=False), maria_database.connect()
+    with closing(late), closing(locking), locking.cursor() as lock, late.cursor() as slow, items().open() as session:
+        # Before the table is locked for whoever asks what it is like, too.
+        session.schema()
+        session.horizon(wait_s=1)
+        lock.execute("LOCK TABLES items WRITE")
+        waiting = threading.Thread(target=slow.execute, args=("INSERT INTO items (id) VALUES (2)",))
+        waiting.start()
+        state = "SELECT 1 FROM information_schema.processlist WHERE state LIKE 'Waiting for table metadata lock'"
+        until(lambda: maria_database.execute(state))
+        while_it_waits = session.horizon(wait_s=0.3)
+        # So that the start of its transaction, in whole seconds, is later than its stamp.
+        until(lambda: maria_database.execute("SELECT MICROSECOND(SYSDATE(6)) < 200000") == [(1,)])
+        time.sleep(1)
+        lock.execute("UNLOCK TABLES")
+        waiting.join()
+        maria_database.execute("INSERT INTO items (id) VALUES (3)")
+        ((naive,),) = maria_database.execute("SELECT MAX(updated_at) FROM items")
+        # Whoever asks more often than every tenth of a second is told what was.
+        time.sleep(0.15)
+        ((begun,),) = maria_database.execute(
+            "SELECT MIN(trx_started) FROM information_schema.innodb_trx WHERE trx_rows_modified"
+        )
+        held = session.horizon(wait_s=0.3)
+        run.run()
+        late.commit()
+        ((stamp,),) = maria_database.execute("SELECT updated_at FROM items WHERE id = 2")
+
+    assert stamp < naive
+    assert stamp < begun
+    assert (while_it_waits.cursor, held.cursor) == (None, None)
+    assert "in a statement" in str(while_it_waits.held_by)
+    assert "idle" in str(held.held_by)
+    run.run()
+    with database.connect() as connection:
+        assert connection.execute("SELECT id FROM public.items_index ORDER BY id").fetchall() == [(1,), (2,), (3,)]
+
+
+def test_a_monitor_that_keeps_the_list_old_is_noticed(maria_database: MariaDatabase) -> None:
+    """InnoDB makes its list of transactions anew only when nobody has read it for a tenth of a second: with somebody who reads
+    it all the time, a transaction that has begun meanwhile is not in it. No horizon is made of such a list."""
+    maria_database.execute(TABLE)
+    read = threading.Event()
+    stop = threading.Event()
+
+    def monitor() -> None:
+        with closing(maria_database.connect()) as connection, connection.cursor() as cursor:
+            while not stop.is_set():
+                cursor.execute("SELECT COUNT(*) FROM information_schema.innodb_trx")
+                cursor.fetchall()
+                read.set()
+
+    thread = threading.Thread(target=monitor)
+    thread.start()
+    try:
+        assert read.wait(20)
+        with closing(maria_database.connect(autocommit=False)) as late, late.cursor() as cursor:
+            cursor.execute("INSERT INTO items (id) VALUES (1)")
+            number = late.thread_id()
+            ask = f"SELECT 1 FROM information_schema.innodb_trx WHERE trx_mysql_thread_id = {number}"
+            assert maria_database.execute(ask) == []
+            found = horizon_of(items(), wait_s=0.5)
+    finally:
+        stop.set()
+        thread.join()
+    assert found.cursor is None
+    assert found.held_by is not None
+
+
+def test_who_may_only_read_or_has_not_written_holds_nothing(maria_database: MariaDatabase) -> None:
+    """A session that has read and waits, and one that can only read; but one that is prepared and has left (XA) does, by name."""
+    maria_database.execute(TABLE)
+    with closing(maria_database.connect(autocommit=False)) as idle, closing(maria_database.connect()) as reader:
+        idle.cursor().execute("SELECT * FROM items")
+        reader.cursor().execute("START TRANSACTION READ ONLY")
+        reader.cursor().execute("SELECT * FROM items")
+        assert horizon_of(items()).cursor is not None
+    with closing(maria_database.connect()) as prepared:
+        for statement in ("XA START 'x'", "INSERT INTO items (id) VALUES (1)", "XA END 'x'", "XA PREPARE 'x'"):
+            prepared.cursor().execute(statement)
+    try:
+        until(lambda: horizon_of(items(), wait_s=0.3).cursor is None)
+        assert "XA COMMIT" in str(horizon_of(items(), wait_s=0.3).held_by)
+    finally:
+        maria_database.execute("XA COMMIT 'x'")
+    assert horizon_of(items()).cursor is not None
+
+
+def test_a_bound_is_cut_as_stamps_are(maria_database: MariaDatabase) -> None:
+    """A column of whole seconds has stamps of up to a second before the statement."""
+    maria_database.execute("CREATE TABLE items (id INT PRIMARY KEY, updated_at TIMESTAMP NULL, KEY (updated_at))")
+    assert "." not in str(horizon_of(items()).cursor)
+
+
+@pytest.mark.parametrize(
+    ("table", "said", "because"),
+    [
+        (
+            TABLE.replace("PRIMARY KEY,", "PRIMARY KEY, seq BIGINT,"),
+            {"cursor_field": "seq"},
+            "handed out in increasing",
+        ),
+        (TABLE + " ENGINE=MyISAM", {}, "ALTER TABLE items ENGINE=InnoDB;"),
+        (TABLE.replace("items", "real_items"), {}, "it is a view"),
+    ],
+)
+def test_without_a_horizon_a_lag_must_be_stated(
+    maria_database: MariaDatabase, table: str, said: dict[str, Any], because: str
+) -> None:
+    """Where nobody can tell, nothing is guessed; with a lag the same is read."""
+    maria_database.execute(table)
+    if "real_items" in table:
+        maria_database.execute("CREATE VIEW items AS SELECT * FROM real_items")
+    with items(**said).open() as session, pytest.raises(HorizonError, match=because):
+        session.survey()
+    lag = 0 if said else timedelta(minutes=5)
+    with items(**said, lag=lag).open() as session:
+        session.survey()
+
+
+def test_each_missing_grant_is_printed_and_works(
+    mariadb: InstalledMariaDB, maria_database: MariaDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A user that may read the table alone is told what to grant, one thing after the other."""
+    maria_database.execute(TABLE)
+    mariadb.create_user("reader", f"SELECT ON `{maria_database.name}`.*")
+    reader = mariadb.database(maria_database.name, user="reader")
+    for name, value in reader.env.items():
+        monkeypatch.setenv(name, value)
+    told = []
+    for _ in range(3):
+        try:
+            assert horizon_of(items()).cursor
+            break
+        except HorizonError as error:
+            statement = statement_in(str(error)) or ""
+            told.append(statement)
+            maria_database.execute(statement)
+    assert told == [f"GRANT {what} ON *.* TO `reader`@`127.0.0.1`;" for what in ("SLAVE MONITOR", "PROCESS")]
+
+
+def test_pages_go_by_the_index(maria_database: MariaDatabase) -> None:
+    """A page that begins among many rows of one moment reads what it holds, and not what lies before it."""
+    maria_database.execute(
+        TABLE,
+        "INSERT INTO items (id, n, updated_at) SELECT seq, seq, '2026-03-01 12:00:00' FROM seq_1_to_20000",
+        "ANALYZE TABLE items",
+    )
+    with items().open() as session:
+        found = session.describe()
+        window = Window(Position("2026-03-01 12:00:00+00", ("15000",)), Position("2026-03-02 00:00:00+00"))
+        page = found.relation.page(window, ("id", "n"), 100)
+        text = str(page.compile(dialect=session._asking.connection.dialect, compile_kwargs={"literal_binds": True}))
+        ((plan,),) = maria_database.execute(f"EXPLAIN FORMAT=JSON {text}")
+        table = json.loads(plan)["query_block"]
+        assert '"access_type": "range"' in plan
+        assert "updated_at" in plan
+        assert "filesort" not in plan, table
+        before = session._asking.all(sa.text("SHOW SESSION STATUS LIKE 'Handler_read_next'"))
+        session._asking.all(page)
+        after = session._asking.all(sa.text("SHOW SESSION STATUS LIKE 'Handler_read_next'"))
+    assert int(after[0][1]) - int(before[0][1]) <= 200
+
+
+def test_a_read_that_is_given_up_leaves_no_query_running(maria_database: MariaDatabase) -> None:
+    """Cancelling ends the statement at the server, and reading says so."""
+    maria_database.execute(TABLE, "INSERT INTO items (id, updated_at) VALUES (1, '2026-03-01 12:00:00')")
+    slow = items(row_filter="SLEEP(60) = 0")
+    batch = batch_of(Window(None, Position("2026-03-02 00:00:00+00")), 1)
+    with slow.open() as session:
+        # The description asks for no row, so it does not sleep.
+        fields = [f.name for f in session.schema().fields]
+        running = (
+            "SELECT id FROM information_schema.processlist WHERE info LIKE '%SLEEP(60)%' AND id <> CONNECTION_ID()"
+        )
+
+        def stop() -> None:
+            until(lambda: maria_database.execute(running))
+            session.cancel()
+
+        stopping = threading.Thread(target=stop)
+        stopping.start()
+        with suppress(ReindexError):
+            list(session.read(batch, format=Format.ROWS, fields=fields, chunk_rows=9))
+        stopping.join()
+        until(lambda: not maria_database.execute(running))
+
+
+NASTY = {
+    "big": ("BIGINT UNSIGNED", "18446744073709551615", Decimal(18446744073709551615)),
+    "price": ("DECIMAL(65,30)", "'12345678901234567890123456789012345.012345678901234567890123456789'", None),
+    "small": ("FLOAT", "0.1", 0.1),
+    "exact": ("DOUBLE", "0.30000000000000004", 0.30000000000000004),
+    "yes": ("BIT(1)", "b'1'", True),
+    "bits": ("BIT(64)", "~0", Decimal(2**64 - 1)),
+    "mood": ("ENUM('sad','it''s \"ok\"')", "2", 'it\'s "ok"'),
+    "many": ("SET('a','b c','d')", "'a,d'", ["a", "d"]),
+    "none_of": ("SET('a')", "''", []),
+    "doc": ("JSON", '\'{"a": [1, null, "é😀"]}\'', {"a": [1, None, "é😀"]}),
+    "raw": ("VARBINARY(9)", "x'00ff5c27'", b"\x00\xff\\'"),
+    "words": ("TEXT CHARACTER SET utf8mb4", "'é 😀 ''\\\\ \\t %s'", "é 😀 '\\ \t %s"),
+    "old": ("VARCHAR(20) CHARACTER SET latin1", "'Ünï'", "Ünï"),
+    "old3": ("VARCHAR(20) CHARACTER SET utf8mb3", "'鍵'", "鍵"),
+    "at": ("DATETIME(6)", "'2026-03-29 02:30:00.000001'", datetime.fromisoformat("2026-03-29T02:30:00.000001")),
+    "moment": ("TIMESTAMP(6) NULL", "'2026-11-01 06:30:00.999999'", None),
+    "zero": ("DATETIME", "'0000-00-00'", None),
+    "zero_day": ("DATE", "'0000-00-00'", None),
+    "day": ("DATE", "'9999-12-31'", date(9999, 12, 31)),
+    "lasting": ("TIME(6)", "'-838:59:58.000001'", None),
+    "year": ("YEAR", "2155", 2155),
+    "twice": ("INT AS (2 * 21) STORED", None, 42),
+    "tiny": ("TINYINT(1)", "-1", -1),
+}
+
+
+def test_nasty_values_are_the_same_in_postgres(maria_database: MariaDatabase, database: Database) -> None:
+    """To the last digit and microsecond. A date that is none is NULL, which is the nearest that another database has."""
+    columns = ", ".join(f"`{name}` {kind}" for name, (kind, _, _) in NASTY.items())
+    given = {name: value for name, (_, value, _) in NASTY.items() if value is not None}
+    with closing(maria_database.connect(charset="utf8mb4")) as connection, connection.cursor() as cursor:
+        cursor.execute("SET time_zone = '+00:00', sql_mode = ''")
+        cursor.execute(
+            f"CREATE TABLE items (id BIGINT UNSIGNED PRIMARY KEY, {columns}, updated_at TIMESTAMP(6) NOT NULL DEFAULT"
+            " CURRENT_TIMESTAMP(6) ON UPDATE CURRENT_TIMESTAMP(6), KEY (updated_at)) PARTITION BY KEY (id) PARTITIONS 3"
+        )
+        cursor.execute(
+            f"INSERT INTO items (id, {', '.join(f'`{n}`' for n in given)}) VALUES (1, {', '.join(given.values())})"
+        )
+    Runner(source=items(), target=PostgresTarget(database.conn_id, index="public.items_index")).run()
+    with database.connect() as connection:
+        connection.execute("SET TIME ZONE 'UTC'")
+        names = ", ".join(f'"{name}"' for name in NASTY)
+        (read,) = connection.execute(f"SELECT {names} FROM public.items_index").fetchall()
+        told = connection.execute('SELECT "lasting"::text, "price"::text, "moment"::text FROM public.items_index')
+        texts = told.fetchone()
+    found = dict(zip(NASTY, read, strict=True))
+    assert texts == (
+        "-838:59:58.000001",
+        "12345678901234567890123456789012345.012345678901234567890123456789",
+        "2026-11-01 06:30:00.999999+00",
+    )
+    apart = {"lasting", "price", "moment"}
+    assert {n: v for n, v in found.items() if n not in apart} == {
+        n: v for n, (_, _, v) in NASTY.items() if n not in apart
+    }
+
+
+def test_a_zero_date_in_the_cursor_field_counts_as_no_value(maria_database: MariaDatabase) -> None:
+    """The row is left out and counted, and stops no other."""
+    maria_database.execute(
+        "CREATE TABLE items (id INT PRIMARY KEY, updated_at DATETIME(6) NOT NULL, KEY (updated_at))",
+        "INSERT IGNORE INTO items VALUES (1, '0000-00-00'), (2, '2026-03-01 12:00:00.000001')",
+    )
+    source = items(cursor_timezone="Europe/Berlin")
+    with source.open() as session:
+        slices = session.slices(Window(None, Position("2026-03-02 00:00:00")), batch_rows=9, max_slices=9)
+        assert (slices.null_cursors, slices.rows) == (1, 1)
+
+
+def test_what_nothing_in_the_database_stamps_is_said(maria_database: MariaDatabase) -> None:
+    maria_database.execute("CREATE TABLE items (id INT PRIMARY KEY, updated_at DATETIME(6) NOT NULL, KEY (updated_at))")
+    with items(cursor_timezone="UTC").open() as session:
+        (said,) = session.survey().warnings
+        levels = {f.what: str(f.level) for f in session.check()}
+    assert "ON UPDATE CURRENT_TIMESTAMP(6);" in said
+    assert levels["open transactions"] == "ok"
+
+
+def test_the_example_reads_what_it_says(
+    maria_database: MariaDatabase, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The stream of ``dags/example_reindex_mysql.py``, as it is there."""
+    path = Path(__file__).parents[2] / "dags" / "example_reindex_mysql.py"
+    stream = runpy.run_path(str(path))["parcels"]
+    monkeypatch.setenv("AIRFLOW_CONN_PARCELS_DB", maria_database.uri)
+    maria_database.execute(
+        TABLE.replace("items", "parcels").replace("n INT", "n INT, deleted_at DATETIME NULL"),
+        "INSERT INTO parcels (id, n, updated_at) VALUES (1, 5, '2026-03-01'), (2, 6, '2026-03-01')",
+    )
+    target = PostgresTarget(database.conn_id, index="public.parcels_index")
+    run = Runner(source=stream.source, target=target)
+    assert run.run().counts.created == 2
