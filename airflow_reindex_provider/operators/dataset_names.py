@@ -7,6 +7,7 @@ Postgres                      ``postgres://host:port``                          
 MySQL, MariaDB                ``mysql://host:port``                                   ``database.table``
 another database              as its hook says, else the hook's dialect               ``database.schema.table``
 OpenSearch, Elasticsearch     ``opensearch://host:port``, ``elasticsearch://...``     the public name of the index
+LanceDB                       ``s3://bucket`` and the like, ``file``                  the path of the index in it
 ============================  ======================================================  ==============================
 
 The rules name no search engine; theirs is made as those of others are.
@@ -19,6 +20,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
+
+from airflow_reindex_provider.targets.lance.definition import LanceDefinition
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +59,10 @@ def index_name(target: Any) -> Name | None:
         return None
     if (engine := getattr(target, "engine_name", None)) is not None:
         return Name(f"{engine.lower()}://{_authority(_connection(target.conn_id))}", target.index)
+    if isinstance(target, LanceDefinition):
+        place = urlsplit(_connection(target.conn_id).host or "")
+        path = f"{place.path.rstrip('/')}/{target.index}"
+        return Name(f"{place.scheme}://{place.netloc}", path.lstrip("/")) if place.scheme else Name("file", path)
     return _Database(target.conn_id).name(target.index)
 
 

@@ -296,6 +296,21 @@ def test_what_waits_is_told(shop: psycopg.Connection[Any], database: Database) -
     assert look.oldest > position.cursor
 
 
+def test_a_part_that_no_window_reaches_is_told(shop: psycopg.Connection[Any], database: Database) -> None:
+    """It keeps its document as it was, so runs and sweeps say so; one at -infinity is in no window either."""
+    run = runner(database)
+    run.run()
+    shop.execute("ALTER TABLE comments DISABLE TRIGGER stamp; ALTER TABLE brands DISABLE TRIGGER stamp")
+    shop.execute("UPDATE comments SET body = 'late', updated_at = 'infinity' WHERE review_id = 3")
+    shop.execute("UPDATE brands SET name = 'early', updated_at = '-infinity' WHERE id = 2")
+    plan = run.plan()
+    assert plan.ahead_cursors == shop.execute("SELECT count(*) FROM comments WHERE review_id = 3").fetchone()[0]  # type: ignore[index]
+    assert any("further ahead of the source's clock" in warning for warning in plan.warnings)
+    assert any("-infinity" in warning for warning in plan.warnings)
+    sweep, _ = Sweeper(run=run, max_delete_fraction=1).plan()
+    assert any("this sweep does not judge them" in warning for warning in sweep.warnings)
+
+
 def test_a_source_goes_through_json(database: Database) -> None:
     """A sensor's trigger makes an equal one of it."""
     source = shop_source(database)

@@ -28,6 +28,7 @@ from airflow_reindex_provider.operators.lineage import WithLineage
 from airflow_reindex_provider.operators.rebuild import PromoteOperator, VerifyOperator
 from airflow_reindex_provider.sensors.changes import ChangesSensor
 from airflow_reindex_provider.targets.elasticsearch import ElasticsearchTarget
+from airflow_reindex_provider.targets.lance import LanceTarget
 from airflow_reindex_provider.targets.opensearch import OpenSearchTarget
 from airflow_reindex_provider.testing.memory import MemoryReporter
 
@@ -53,6 +54,8 @@ def _connections(monkeypatch: pytest.MonkeyPatch) -> None:
         "files_db": "sqlite:///data/shipments.db",
         "opensearch": "opensearch://me:secret@os.example",
         "elastic": json.dumps({"conn_type": "elasticsearch", "host": "https://es.example:9243"}),
+        "lance_bucket": json.dumps({"conn_type": "generic", "host": "s3://bucket/some/where"}),
+        "lance_folder": json.dumps({"conn_type": "generic", "host": "/srv/lance/"}),
     }.items():
         monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", uri)
 
@@ -151,6 +154,8 @@ def test_tables_of_children_and_of_a_query() -> None:
         (ElasticsearchTarget("elastic", index="things"), Name("elasticsearch://es.example:9243", "things")),
         (PostgresTarget("search_db", index="public.t"), Name("postgres://search.example:5432", "search.public.t")),
         (PostgresTarget("search_db", index="public.t_{group}"), None),
+        (LanceTarget("lance_bucket", index="things"), Name("s3://bucket", "some/where/things")),
+        (LanceTarget("lance_folder", index="things"), Name("file", "/srv/lance/things")),
     ],
 )
 def test_indexes(target: Any, name: Name | None) -> None:

@@ -15,5 +15,10 @@ export default defineConfig({
     lib: { entry: "src/main.tsx", formats: ["iife"], name: "ReindexPage", fileName: () => "main.js" },
     rolldownOptions: { external: Object.keys(hostGlobals), output: { globals: hostGlobals } },
   },
-  test: { environment: "happy-dom", include: ["test/**/*.test.{ts,tsx}"], setupFiles: ["test/setup.ts"] },
+  test: {
+    environment: "happy-dom",
+    include: ["test/**/*.test.{ts,tsx}"],
+    setupFiles: ["test/setup.ts"],
+    testTimeout: 30_000,
+  },
 });

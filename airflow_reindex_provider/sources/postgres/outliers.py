@@ -33,16 +33,27 @@ def in_passing(relations: Relations, window: Window) -> sql.Composable | None:
         ahead_of=_bound(relations) if counted else None,
         endless=of_time and indexed and window.start is not None,
         limit=MOST_COUNTED,
+        beside=_parts(relations),
     )
 
 
 def count(relations: Relations, connection: psycopg.Connection[Any]) -> Outliers:
     """All of them, in one look at the table."""
     bound = _bound(relations)
-    found = relations.rows.outliers(nulls=True, ahead_of=bound, endless=bound is not None, limit=None)
+    found = relations.rows.outliers(
+        nulls=True, ahead_of=bound, endless=bound is not None, limit=None, beside=_parts(relations)
+    )
     row = connection.execute(sql.SQL("SELECT {}").format(found)).fetchone()
     assert row is not None
     return Outliers(**row[0])
+
+
+def _parts(relations: Relations) -> list[tuple[sql.Composable, sql.Composable]]:
+    """A document is as late as its latest part: one that is ahead keeps it from every window, and one at -infinity is in none."""
+    if relations.composition is None:
+        return []
+    nodes = (node for top in relations.composition.nodes for node in top.walk())
+    return [(sql.SQL("{} AS {}").format(node.table, sql.Identifier(node.row)), node.cursor) for node in nodes]
 
 
 def _bound(relations: Relations) -> str | None:

@@ -146,23 +146,35 @@ class Relation:
             "SELECT {cursor}::text FROM {body} WHERE {cursor} IS NOT NULL ORDER BY {cursor} DESC LIMIT 1"
         ).format(cursor=self.cursor, body=self.body)
 
-    def outliers(self, *, nulls: bool, ahead_of: str | None, endless: bool, limit: int | None) -> sql.Composed:
+    def outliers(
+        self,
+        *,
+        nulls: bool,
+        ahead_of: str | None,
+        endless: bool,
+        limit: int | None,
+        beside: Sequence[tuple[sql.Composable, sql.Composable]] = (),
+    ) -> sql.Composed:
         """A subquery with one JSON object: how many rows have no cursor value, one past ``ahead_of``, and ``-infinity``.
 
-        :param limit: of each of the latter two; a range of an index is then not followed further."""
+        :param limit: of each of the latter two and each table; a range of an index is then not followed further.
+        :param beside: tables whose rows count among the latter two, each with its cursor field."""
 
-        def some(condition: sql.Composable) -> sql.Composed:
-            return sql.SQL("(SELECT count(*) FROM (SELECT FROM {} WHERE {} LIMIT {}) AS o)").format(
-                self.body, condition, sql.Literal(limit)
+        def some(operator: sql.SQL, value: str) -> sql.Composed:
+            return sql.SQL(" + ").join(
+                sql.SQL("(SELECT count(*) FROM (SELECT FROM {} WHERE {} {} {} LIMIT {}) AS o)").format(
+                    table, cursor, operator, self._value(value), sql.Literal(limit)
+                )
+                for table, cursor in ((self.body, self.cursor), *beside)
             )
 
         counted: dict[str, sql.Composable] = {}
         if nulls:
             counted["nulls"] = sql.SQL("(SELECT count(*) FROM {} WHERE {} IS NULL)").format(self.body, self.cursor)
         if ahead_of is not None:
-            counted["ahead"] = some(sql.SQL("{} > {}").format(self.cursor, self._value(ahead_of)))
+            counted["ahead"] = some(sql.SQL(">"), ahead_of)
         if endless:
-            counted["endless"] = some(sql.SQL("{} = {}").format(self.cursor, self._value("-infinity")))
+            counted["endless"] = some(sql.SQL("="), "-infinity")
         pairs = [sql.SQL("{}, {}").format(sql.Literal(name), found) for name, found in counted.items()]
         return sql.SQL("(SELECT json_build_object({}))").format(sql.SQL(", ").join(pairs))
 

@@ -132,7 +132,7 @@ class LanceTargetSession:
             dropped[:] = [state.generations[generation].table]
             return state.without(generation)
 
-        # First of all nobody finds it any more; a table that is left then is seen by a clean-up.
+        # First of all nobody finds it any more; a table that a kill leaves then is nobody's, and only takes room.
         if self._pointer.change(decide):
             self._storage.drop(dropped[0])
             log.info("Dropped generation %s of %s.", generation, self._target.label)
