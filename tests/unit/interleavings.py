@@ -16,7 +16,6 @@ from unittest import mock
 
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
-from hypothesis.internal.conjecture import providers
 from hypothesis.stateful import (
     RuleBasedStateMachine,
     initialize,
@@ -88,6 +87,9 @@ def play_until_caught(machine: type[RuleBasedStateMachine], *, good_seed: int) -
 @contextmanager
 def _stories_of_their_own() -> Iterator[None]:
     """Hypothesis mixes in constants from whatever modules the process has loaded: a seed told another story in each run."""
+    # Not in the lowest release that the tests are loaded with.
+    from hypothesis.internal.conjecture import providers
+
     with mock.patch.object(providers, "_get_local_constants", providers.Constants):
         providers.CONSTANTS_CACHE.cache.clear()
         try:
