@@ -24,7 +24,8 @@ from airflow_reindex_provider.core.errors import ReindexError, ThrottledError, T
 from airflow_reindex_provider.testing.postgres import Database
 from airflow_reindex_provider.testing.rebuilds import Rebuilder
 
-ROWS = 300
+ROWS = 500
+"""Enough for what an interruption may cost, the dozen texts that are asked for and not written, to be a small part."""
 SEEDS = range(tries(2, of=10))
 
 

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -173,6 +174,10 @@ def watched(airflow: Airflow, stream: str, *, until: str) -> str:
             if select.select([ours], [], [], 1)[0]:
                 screen += os.read(ours, 65536).decode(errors="replace")
         process.send_signal(signal.SIGINT)
+        # A terminal that nobody reads is full at once, and who draws on it waits.
+        with suppress(OSError):
+            while screen_left := os.read(ours, 65536):
+                screen += screen_left.decode(errors="replace")
         assert process.wait(TIMEOUT_S) == 0
     finally:
         process.kill()

@@ -89,7 +89,8 @@ def test_a_full_disk_costs_time_alone(
     with small.connect() as connection:
         (acknowledged,) = connection.execute(f'SELECT count(*) FROM "{plan.generation}"').fetchone() or (0,)
     assert 500 <= acknowledged < ROWS
-    assert stopped["counts"]["created"] == acknowledged
+    # A commit that was the last one to find room may have failed behind it, before it was noted: its chunk is written again.
+    assert acknowledged - 500 <= stopped["counts"]["created"] <= acknowledged
     # A try that still finds no room writes nothing and loses nothing.
     with pytest.raises(TransientError):
         run.index(batch, resume=resume)
@@ -97,7 +98,7 @@ def test_a_full_disk_costs_time_alone(
 
     subprocess.run(["mount", "-o", f"remount,{_LARGE}", disk], check=True)
     result = run.index(batch, resume=resume)
-    assert result.counts.created == ROWS
+    assert (result.counts.processed, result.counts.failures) == (ROWS, 0)
     run.settle(plan, [result])
 
     with small.connect() as connection, shop.connect() as at_source:

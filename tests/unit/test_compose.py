@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -21,6 +22,7 @@ from jsonschema import Draft202012Validator
 from airflow_reindex_provider import ReindexDags, Stream
 from airflow_reindex_provider.core.windows import incremental_window
 from airflow_reindex_provider.testing.engine_releases import DISTRIBUTIONS
+from airflow_reindex_provider.testing.mariadb import InstalledMariaDB
 from airflow_reindex_provider.testing.postgres import EmbeddedPostgres
 from airflow_reindex_provider.testing.runs import Runner
 
@@ -43,6 +45,7 @@ CELERY_APP = "airflow.providers.celery.executors.celery_executor.app"
 CONNECTIONS = {
     "AIRFLOW_CONN_SHOP_DB": ("postgres", "shop", None),
     "AIRFLOW_CONN_SHIPMENTS_DB": ("postgres", "shop", None),
+    "AIRFLOW_CONN_PARCELS_DB": ("mysql", "parcels", None),
     "AIRFLOW_CONN_SEARCH_DB": ("postgres", "shop", None),
     "AIRFLOW_CONN_OPENSEARCH": ("opensearch", "opensearch", 9200),
     "AIRFLOW_CONN_ELASTICSEARCH": ("elasticsearch", "elasticsearch", 9200),
@@ -208,6 +211,19 @@ def connections(sample_shop: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch) 
         monkeypatch.setenv(name, f"postgres://{url.username}:{url.password}@{socket}{url.path}")
 
 
+@pytest.fixture
+def parcels(mariadb: InstalledMariaDB, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The sample data of the MariaDB, read with the role of its connection."""
+    database = mariadb.create_database("parcels", conn_id="parcels_db")
+    database.execute(*(ROOT / "docs" / "sample-parcels.sql").read_text().rstrip().removesuffix(";").split(";\n"))
+    url = urlsplit(ENVIRONMENT["AIRFLOW_CONN_PARCELS_DB"])
+    as_reader = replace(database, user=str(url.username), password=str(url.password))
+    monkeypatch.setenv("AIRFLOW_CONN_PARCELS_DB", as_reader.uri)
+    yield
+    database.execute(f"DROP USER {url.username}@'%'")
+    mariadb.drop_database("parcels")
+
+
 def _import(module: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.syspath_prepend(str(ROOT / "dags"))
     sys.modules.pop(module, None)
@@ -216,8 +232,12 @@ def _import(module: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 @pytest.mark.parametrize("file", sorted((ROOT / "dags").glob("*.py")), ids=lambda file: file.stem)
 @pytest.mark.usefixtures("connections")
-def test_example_dags_have_what_they_read(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_example_dags_have_what_they_read(
+    file: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
     """Every example Dag names connections that are given, and tables that the sample data make and fill."""
+    if file.stem == "example_reindex_mysql":
+        request.getfixturevalue("parcels")
     named = vars(_import(file.stem, monkeypatch)).values()
     streams = [value for value in named if isinstance(value, Stream)]
     streams += [stream for value in named if isinstance(value, ReindexDags) for stream in value.streams.values()]
