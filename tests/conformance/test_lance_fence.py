@@ -10,8 +10,10 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from threading import Barrier, Event
+from typing import Any
 
 import lancedb
 import pytest
@@ -19,7 +21,7 @@ import pytest
 from airflow_reindex_provider.core.keys import KeyRange
 from airflow_reindex_provider.core.model import Chunk, Counts, Document, Format, Position
 from airflow_reindex_provider.targets.lance import LanceTarget, pointer
-from airflow_reindex_provider.targets.lance.pointer import Pointer
+from airflow_reindex_provider.targets.lance.pointer import Pointer, State
 from airflow_reindex_provider.targets.lance.storage import Storage
 from airflow_reindex_provider.targets.lance.writer import LanceWriter
 from airflow_reindex_provider.testing.target_conformance import text_schema
@@ -92,8 +94,7 @@ def test_writers_at_the_same_moment(folder: Path, seed: int) -> None:
     newest: dict[str, Document] = {}
     for document in sorted(seen, key=lambda document: document.version):
         newest[document.key[0]] = document
-    wanted = [(key, d.version, d.fields and d.fields["body"]) for key, d in newest.items()]
-    assert held(folder) == sorted(wanted)  # type: ignore[type-var]
+    assert held(folder) == [(key, d.version, d.fields and d.fields["body"]) for key, d in sorted(newest.items())]
     assert total.processed == len(seen)
     assert total.created - total.deleted == sum(d.fields is not None for d in newest.values())
 
@@ -105,11 +106,11 @@ def test_an_older_worker_that_is_slower(folder: Path, monkeypatch: pytest.Monkey
     is_ready, may_go_on = Event(), Event()
     merged = LanceWriter._merged
 
-    def slowly(self: LanceWriter, table: object, documents: list[Document], rows: object) -> Counts:
+    def slowly(self: LanceWriter, table: Any, documents: list[Document], rows: Any) -> Counts:
         if documents[0].version == 1:
             is_ready.set()
             may_go_on.wait(30)
-        return merged(self, table, documents, rows)  # type: ignore[arg-type]
+        return merged(self, table, documents, rows)
 
     monkeypatch.setattr(LanceWriter, "_merged", slowly)
     with writing(generation) as older, writing(generation) as newer, ThreadPoolExecutor(1) as pool:
@@ -146,6 +147,11 @@ def test_a_swap_and_a_drop_at_the_same_moment(folder: Path) -> None:
             assert failed in (["ConfigurationError"], ["GenerationGoneError"])
             (table,) = lancedb.connect(folder).open_table("products").to_arrow()["table"].to_pylist()
             assert lancedb.connect(folder).open_table(table).count_rows() == 0
+            kept = {
+                made.table
+                for made in Pointer(Storage.open("lake", "the index"), "products").state().generations.values()
+            }
+            assert {path.stem for path in folder.glob("*.lance")} == {"products", *kept}
 
 
 def test_a_pointer_that_was_emptied_says_again_what_it_said(folder: Path) -> None:
@@ -163,12 +169,14 @@ def test_changes_of_the_pointer_follow_one_another(folder: Path) -> None:
     """None is lost, also where four workers make them at the same moment, and the pointer itself before them."""
     at_once = Barrier(4)
 
+    def having(name: str, state: State) -> State:
+        return replace(state, stream=STREAM).having(name, pointer.Made("t"))
+
     def work(number: int) -> None:
         at = Pointer(Storage.open("lake", "the index"), "products")
         at_once.wait()
         for n in range(3):
-            name = f"{number}.{n}"
-            at.change(lambda state, name=name: replace(state, stream=STREAM).having(name, pointer.Made("t")))  # type: ignore[misc]
+            at.change(partial(having, f"{number}.{n}"))
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(work, range(4)))

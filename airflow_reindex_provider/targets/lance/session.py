@@ -87,6 +87,14 @@ class LanceTargetSession:
     def promote(self, generation: str, *, carry: Callable[[str], None] | None = None) -> None:
         """Writes to the live generation do not wait meanwhile: LanceDB cannot make them."""
         made = self._made(generation)
+        try:
+            self._promote(generation, made, carry)
+        except GenerationGoneError:
+            # Files that were written here while others were dropped.
+            self._storage.drop(made.table)
+            raise
+
+    def _promote(self, generation: str, made: Made, carry: Callable[[str], None] | None) -> None:
         if self._state().live == generation:
             return
         if not made.indexed:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from time import sleep
 from typing import TYPE_CHECKING, Any, cast
 
 from airflow_reindex_provider.core.errors import ConfigurationError, ReindexError, TransientError
@@ -23,6 +24,9 @@ _REFUSED = re.compile(
 )
 """What no second try mends, in the words of systems and object stores: LanceDB gives them as one class of error."""
 _OVERTAKEN = re.compile(r"commit conflict|incompatible transaction|concurrent", re.IGNORECASE)
+_NOT_EMPTY = re.compile(r"not empty", re.IGNORECASE)
+_DROP_TRIES = 20
+_DROP_AGAIN_S = 0.1
 _MISSING = re.compile(r"was not found|not found", re.IGNORECASE)
 
 
@@ -87,13 +91,22 @@ class Storage:
                     return sorted(found)
 
     def drop(self, name: str) -> None:
-        """One that is not there is no error."""
+        """One that is not there is no error. Whoever still writes to it adds files while others go: what is left then goes once
+        that one has found that its table is gone."""
         with self.explained():
-            try:
-                self.database.drop_table(name)
-            except ValueError as error:
-                if not _MISSING.search(str(error)):
+            for left in reversed(range(_DROP_TRIES)):
+                try:
+                    self.database.drop_table(name)
+                except (RuntimeError, OSError) as error:
+                    if not left or not _NOT_EMPTY.search(str(error)):
+                        raise
+                    sleep(_DROP_AGAIN_S)
+                except ValueError as error:
+                    if _MISSING.search(str(error)):
+                        return
                     raise
+                else:
+                    return
 
     def explained(self) -> AbstractContextManager[None]:
         return explained(self.label, self.conn_id)

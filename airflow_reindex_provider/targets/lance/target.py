@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING, ClassVar
 
 from airflow_reindex_provider.core.errors import ConfigurationError
@@ -46,7 +47,7 @@ class LanceTarget(LanceDefinition):
     @contextmanager
     def open(self, stream: str) -> Iterator[LanceTargetSession]:
         try:
-            import lancedb  # noqa: F401, so that nothing is begun without it
+            import_module("lancedb")
         except ModuleNotFoundError as error:
             raise ConfigurationError(
                 f"{self.label}: the Python module {error.name} is not installed on this worker:"
