@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 def lineage_of(
     stream: Stream, touched: Touched, *, reads_source: bool, reads_index: bool, writes_index: bool, ended: bool
 ) -> OperatorLineage[Any, Any]:
-    """:param stream: that of the  :param ended: whether it has done what it could; before that there is nothing to count."""
+    """:param stream: the operator's; one of a group goes by ``touched``.
+    :param ended: whether it has done what it could; before that there is nothing to count."""
     stream = touched.stream or stream
     tables = dict(source_names(stream.source)) if reads_source or writes_index else {}
     index = index_name(stream.target) if reads_index or writes_index else None

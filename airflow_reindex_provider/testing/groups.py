@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from airflow_reindex_provider.core.groups import GroupPlans, SharedPlanning, grouped, list_groups, plan_groups
 from airflow_reindex_provider.core.model import BatchResult, Plan, Slices, Window
 from airflow_reindex_provider.core.planning import make_plan
+from airflow_reindex_provider.core.protocols import CheckpointStore
 from airflow_reindex_provider.core.running.settling import Outcome
 from airflow_reindex_provider.core.running.settling_groups import GroupOutcomes, settle_groups
 from airflow_reindex_provider.core.windows import Request
@@ -28,7 +29,7 @@ class GroupRunner:
     """
 
     stream: Stream
-    store: MemoryCheckpoint = field(default_factory=MemoryCheckpoint)
+    store: CheckpointStore = field(default_factory=MemoryCheckpoint)
 
     def run(self, request: Request = Request()) -> GroupOutcomes:
         plans = self.plan(request)

@@ -400,7 +400,7 @@ def groups(make: Callable[..., Stream], database: Database) -> Stream:
     stream = make(group_by="tenant")
     with database.connect() as db:
         db.execute("UPDATE items SET tenant = 'b' WHERE id > 4")
-    GroupRunner(stream=stream, store=stream.checkpoint).run()  # type: ignore[arg-type]
+    GroupRunner(stream=stream, store=stream.checkpoint).run()
     park(stream.of_group("a"), PARKED[:1])
     park(stream.of_group("b"), PARKED[1:])
     return stream

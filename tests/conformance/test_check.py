@@ -300,7 +300,7 @@ def test_a_stream_with_groups(db: psycopg.Connection[Any], database: Database) -
     stream = stream_on(database, index="items_{group}", group_by="tenant")
     db.execute("UPDATE items SET tenant = 'b' WHERE id > 4; CREATE INDEX ON items (tenant, v, id)")
     assert found(stream, "target: groups")["says"] == "None yet."
-    GroupRunner(stream=stream, store=stream.checkpoint).run()  # type: ignore[arg-type]
+    GroupRunner(stream=stream, store=stream.checkpoint).run()
     lines = check(stream)
     assert {f["level"] for f in lines} == {"ok"}
     assert [f["what"] for f in lines if "index of" in f["what"]] == [

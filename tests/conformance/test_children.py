@@ -304,7 +304,8 @@ def test_a_part_that_no_window_reaches_is_told(shop: psycopg.Connection[Any], da
     shop.execute("UPDATE comments SET body = 'late', updated_at = 'infinity' WHERE review_id = 3")
     shop.execute("UPDATE brands SET name = 'early', updated_at = '-infinity' WHERE id = 2")
     plan = run.plan()
-    assert plan.ahead_cursors == shop.execute("SELECT count(*) FROM comments WHERE review_id = 3").fetchone()[0]  # type: ignore[index]
+    (late,) = shop.execute("SELECT count(*) FROM comments WHERE review_id = 3").fetchone() or (0,)
+    assert plan.ahead_cursors == late > 0
     assert any("further ahead of the source's clock" in warning for warning in plan.warnings)
     assert any("-infinity" in warning for warning in plan.warnings)
     sweep, _ = Sweeper(run=run, max_delete_fraction=1).plan()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import lancedb
 import pytest
@@ -19,9 +20,9 @@ pytestmark = pytest.mark.versions
 class LanceIndex:
     """:ivar folder: of the database."""
 
-    def __init__(self, folder: Path, **options: object) -> None:
+    def __init__(self, folder: Path, **options: Any) -> None:
         self.folder = folder
-        self.target = LanceTarget("lake", index="products", **options)  # type: ignore[arg-type]
+        self.target = LanceTarget("lake", index="products", **options)
 
     def schema(self) -> Schema:
         return text_schema()

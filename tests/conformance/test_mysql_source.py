@@ -56,8 +56,10 @@ class TestTexts(KeyConformance):
 
     @pytest.fixture
     def table(self, engine: sa.Engine) -> SqlTable:
-        make = lambda n: (WORDS[n] if n < len(WORDS) else f"it's {n}",)  # noqa: E731 (one of four, beside its columns)
-        return made(engine, {"id": "VARCHAR(40)"}, make, "DATETIME(6)", options="COLLATE utf8mb4_unicode_ci")
+        def word(n: int) -> tuple[str]:
+            return (WORDS[n] if n < len(WORDS) else f"it's {n}",)
+
+        return made(engine, {"id": "VARCHAR(40)"}, word, "DATETIME(6)", options="COLLATE utf8mb4_unicode_ci")
 
 
 TABLE = """CREATE TABLE items (id BIGINT PRIMARY KEY, n INT,

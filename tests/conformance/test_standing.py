@@ -172,7 +172,7 @@ def test_a_stream_with_groups_tells_of_each(database: Database) -> None:
     """Generations and parked documents with their group; as fresh as the one furthest behind, if all say where."""
     stream = with_groups(database)
     assert (standing(stream, KIND)["generations"], standing(stream, KIND)["fresh_until"]) == ([], None)
-    run = GroupRunner(stream=stream, store=stream.checkpoint)  # type: ignore[arg-type]
+    run = GroupRunner(stream=stream, store=stream.checkpoint)
     run.run()
     Rebuilder(run=run.of_group("acme")).rebuild("20270101t000000")
     acme = stream.of_group("acme")

@@ -11,7 +11,7 @@ from rest_client import API, Server
 from sqlalchemy import event
 from streams_of_rest import dags, stream
 
-RUNS = 20
+RUNS = 100
 SIZES = (5, 50, 500)
 
 
@@ -33,7 +33,7 @@ def counted() -> Iterator[list[str]]:
 
 
 def test_the_number_of_statements_is_fixed(server: Server, metadata: Any) -> None:
-    """With 5, 50 and 500 streams of twenty runs each: for the list, and for one of them."""
+    """With 5, 50 and 500 streams of 100 runs each: for the list, and for one of them."""
     metadata.parse(dags(stream(TEMPLATE))[0])
     client = server.client("anna")
     made = 0
