@@ -171,13 +171,13 @@ def test_the_page_is_where_people_look(someone, airflow):
         assert person.barriers("[data-testid=reindex-card]") == []
         person.take("card", of=card)
         person.page.goto(f"{person.url}/dags/reindex_products")
-        person.page.get_by_role("link", name="Reindex", exact=True).last.click()
+        person.open_tab()
         expect(person.page.get_by_role("heading", name="products", level=1)).to_be_visible()
         person.take("tab")
         runs = airflow.rest.get("/dags/reindex_articles/dagRuns", order_by="id", limit=1)["dag_runs"]
         run_id = runs[0]["dag_run_id"]
         person.page.goto(f"{person.url}/dags/reindex_articles/runs/{quote(run_id, safe='')}")
-        person.page.get_by_role("link", name="Reindex", exact=True).last.click()
+        person.open_tab()
         expect(person.section("Run: reindex")).to_contain_text(run_id)
         person.page.goto(f"{person.url}/plugin/reindex/streams/products")
         expect(person.section("Freshness")).to_be_visible()
