@@ -20,7 +20,7 @@ LOCK := $(UV) pip compile - --group pyproject.toml:dev --universal --python-vers
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install lock demo demo-up engines test test-lowest storms lint types format bench page check-page screenshots build \
+.PHONY: help install lock demo demo-up engines mysql test test-lowest storms lint types format bench page check-page screenshots build \
 	check-wheel clean
 
 help: ## This list
@@ -36,6 +36,9 @@ demo-up: install ## The same, and leave the Airflow UI open until Ctrl-C
 
 engines: install ## A real OpenSearch and a real Elasticsearch on loopback, with their addresses, until Ctrl-C
 	@$(PYTHON) -m airflow_reindex_provider.testing.engines
+
+mysql: ## A MySQL server for the tests, of Debian's unstable release, into .cache: nothing is installed
+	@test -x .cache/mysql/bin/mysqld || .ci/fetch-mysql .cache/mysql
 
 test: install ## All tests, on a real Postgres and a real Airflow (PYTEST_ARGS="-k window" for some)
 	$(PYTHON) -m pytest tests --ignore=tests/benchmarks --numprocesses auto $(PYTEST_ARGS)

@@ -19,6 +19,7 @@ from services import unavailable
 from airflow_reindex_provider.testing.engine_releases import DISTRIBUTIONS
 from airflow_reindex_provider.testing.installed_postgres import InstalledPostgres
 from airflow_reindex_provider.testing.mariadb import InstalledMariaDB, MariaDatabase
+from airflow_reindex_provider.testing.mysql import InstalledMySQL
 from airflow_reindex_provider.testing.pgbouncer import PgBouncer, find_pgbouncer
 from airflow_reindex_provider.testing.postgres import Database, EmbeddedPostgres
 from airflow_reindex_provider.testing.redis_server import RedisServer
@@ -65,25 +66,50 @@ def _server(server: P) -> Iterator[P]:
 @pytest.fixture(scope="session")
 def mariadb() -> Iterator[InstalledMariaDB]:
     """One MariaDB for the whole session of a worker, not durable."""
-    server = InstalledMariaDB()
-    try:
-        server.__enter__()
-    except (RuntimeError, OSError) as error:
-        unavailable("MariaDB", error)
-    try:
+    with ExitStack() as stack:
+        try:
+            server = stack.enter_context(InstalledMariaDB())
+        except (RuntimeError, OSError) as error:
+            unavailable("MariaDB", error)
         yield server
-    finally:
-        server.__exit__()
+
+
+@pytest.fixture(scope="session")
+def mysql() -> Iterator[InstalledMySQL]:
+    """The same of MySQL, which no stable Debian has: without it tests are skipped wherever they run."""
+    with ExitStack() as stack:
+        try:
+            server = stack.enter_context(InstalledMySQL())
+        except (RuntimeError, OSError) as error:
+            pytest.skip(f"MySQL cannot be started here: {error}")
+        yield server
 
 
 @pytest.fixture
 def maria_database(mariadb: InstalledMariaDB, monkeypatch: pytest.MonkeyPatch) -> Iterator[MariaDatabase]:
     """A fresh database of ``mariadb`` with an Airflow connection ``shop_mysql`` in the environment; dropped afterwards."""
-    database = mariadb.create_database(f"test_{next(_numbers)}")
+    yield from _maria_database(mariadb, monkeypatch)
+
+
+@pytest.fixture(params=["mariadb", "mysql"])
+def either_server(request: pytest.FixtureRequest) -> InstalledMariaDB:
+    """MariaDB, and then MySQL."""
+    server: InstalledMariaDB = request.getfixturevalue(request.param)
+    return server
+
+
+@pytest.fixture
+def either_database(either_server: InstalledMariaDB, monkeypatch: pytest.MonkeyPatch) -> Iterator[MariaDatabase]:
+    """As ``maria_database``, of MariaDB and then of MySQL."""
+    yield from _maria_database(either_server, monkeypatch)
+
+
+def _maria_database(server: InstalledMariaDB, monkeypatch: pytest.MonkeyPatch) -> Iterator[MariaDatabase]:
+    database = server.create_database(f"test_{next(_numbers)}")
     for name, value in database.env.items():
         monkeypatch.setenv(name, value)
     yield database
-    mariadb.drop_database(database.name)
+    server.drop_database(database.name)
 
 
 @pytest.fixture(scope="session")

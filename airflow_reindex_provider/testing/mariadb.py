@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 from urllib.parse import urlencode
 
 from airflow_reindex_provider.testing.folders import make_folder
@@ -23,17 +23,21 @@ _REMEDY = (
     f" mariadb-install-db) in {_VARIABLE}."
 )
 _START_S = 60.0
-_PASSWORD = "reindex"
-_SETTINGS = {
+PASSWORD = "reindex"
+FIRST_USER = (
+    f"CREATE USER IF NOT EXISTS `root`@`127.0.0.1` IDENTIFIED BY '{PASSWORD}';\n"
+    "GRANT ALL ON *.* TO `root`@`127.0.0.1` WITH GRANT OPTION;\n"
+)
+SETTINGS = {
     "innodb_flush_log_at_trx_commit": "0",
     "innodb_buffer_pool_size": "256M",
-    "innodb_log_file_size": "64M",
     "max_connections": "200",
     "innodb_lock_wait_timeout": "20",
     "character_set_server": "utf8mb4",
     # Who comes from 127.0.0.1 is known by that, and not by the name it has here.
     "skip_name_resolve": "1",
 }
+"""Of MariaDB and MySQL alike."""
 
 
 @dataclass(frozen=True)
@@ -90,30 +94,37 @@ class InstalledMariaDB:
     :raises RuntimeError: on entering, when it cannot be had or started; says why, and what to install.
     """
 
+    SETTINGS: ClassVar[Mapping[str, str]] = {
+        **SETTINGS,
+        "innodb_log_file_size": "64M",
+        "lc-messages-dir": "/usr/share/mysql",
+    }
+
     def __init__(self, *, settings: Mapping[str, str] | None = None) -> None:
         self.port = free_port()
-        self._settings = {**_SETTINGS, **(settings or {})}
+        self._settings = {**self.SETTINGS, **(settings or {})}
         self._exit = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
-        server, installer = find_mariadb()
+        programs = self._find()
         folder = make_folder("reindex-mariadb-", durable=False)
         user = server_user("mysql", "nobody", remedy=_REMEDY)
         with contextlib.ExitStack() as stack:
             stack.callback(shutil.rmtree, folder, ignore_errors=True)
             processes = stack.enter_context(ProcessSet(folders=[folder]))
             data, log = folder / "data", folder / "server.log"
-            _install(installer, data, folder, user)
+            if user is not None:
+                shutil.chown(folder, user)
+            self._make_first_files(programs, data, folder, user)
             options = {
                 "datadir": str(data),
                 "bind-address": "127.0.0.1",
                 "port": str(self.port),
                 "socket": str(folder / "s"),
                 "pid-file": str(folder / "pid"),
-                "lc-messages-dir": "/usr/share/mysql",
                 **self._settings,
             }
-            command = [str(server), "--no-defaults", *(f"--{name}={value}" for name, value in options.items())]
+            command = [str(programs[0]), "--no-defaults", *(f"--{name}={value}" for name, value in options.items())]
             processes.start("mariadb", command, env={}, log=log, user=user)
             self._wait(processes, log)
             self._exit = stack.pop_all()
@@ -124,7 +135,7 @@ class InstalledMariaDB:
 
     def database(self, name: str, *, conn_id: str = "shop_mysql", user: str = "root") -> MariaDatabase:
         """One that is there. :param user: with the password of all."""
-        return MariaDatabase(name, self.port, user, _PASSWORD, conn_id)
+        return MariaDatabase(name, self.port, user, PASSWORD, conn_id)
 
     def create_database(self, name: str, *, conn_id: str = "shop_mysql") -> MariaDatabase:
         self.database("mysql").execute(f"CREATE DATABASE `{name}`")
@@ -133,7 +144,8 @@ class InstalledMariaDB:
     def create_user(self, name: str, *grants: str) -> None:
         """:param grants: what stands between GRANT and TO."""
         self.database("mysql").execute(
-            f"CREATE OR REPLACE USER `{name}`@`127.0.0.1` IDENTIFIED BY '{_PASSWORD}'",
+            f"DROP USER IF EXISTS `{name}`@`127.0.0.1`",
+            f"CREATE USER `{name}`@`127.0.0.1` IDENTIFIED BY '{PASSWORD}'",
             *(f"GRANT {grant} TO `{name}`@`127.0.0.1`" for grant in grants),
         )
 
@@ -146,6 +158,25 @@ class InstalledMariaDB:
                 server.execute(f"KILL {session}")
         server.execute(f"DROP DATABASE IF EXISTS `{name}`")
 
+    def _find(self) -> tuple[Path, ...]:
+        """The server, and what else it takes."""
+        return find_mariadb()
+
+    def _make_first_files(self, programs: tuple[Path, ...], data: Path, folder: Path, user: str | None) -> None:
+        data.mkdir()
+        if user is not None:
+            shutil.chown(data, user)
+        script = folder / "first.sql"
+        # Read by a server without tables of rights: they have to be read before one can be set.
+        script.write_text("FLUSH PRIVILEGES;\n" + FIRST_USER)
+        install(
+            [
+                *(programs[1], "--no-defaults", f"--datadir={data}", f"--extra-file={script}", "--skip-test-db"),
+                *("--auth-root-authentication-method=normal", "--innodb-log-file-size=64M"),
+            ],
+            user=user,
+        )
+
     def _wait(self, processes: ProcessSet, log: Path) -> None:
         deadline = time.monotonic() + _START_S
         while True:
@@ -156,7 +187,7 @@ class InstalledMariaDB:
                 # Whatever a server that is coming up answers.
                 if time.monotonic() > deadline:
                     raise RuntimeError(
-                        f"MariaDB does not answer ({error}); the end of its log:\n{tail(log)}"
+                        f"The server does not answer ({error}); the end of its log:\n{tail(log)}"
                     ) from error
                 time.sleep(0.05)
             else:
@@ -172,24 +203,3 @@ def find_mariadb() -> tuple[Path, Path]:
     if server is None or installer is None:
         raise RuntimeError(f"There is no MariaDB on this machine. {_REMEDY}")
     return Path(server), Path(installer)
-
-
-def _install(installer: Path, data: Path, folder: Path, user: str | None) -> None:
-    for place in (folder, data):
-        place.mkdir(exist_ok=True)
-        if user is not None:
-            shutil.chown(place, user)
-    script = folder / "first.sql"
-    # Read by a server without tables of rights: they have to be read before one can be set.
-    script.write_text(
-        "FLUSH PRIVILEGES;\n"
-        f"CREATE OR REPLACE USER `root`@`127.0.0.1` IDENTIFIED BY '{_PASSWORD}';\n"
-        "GRANT ALL ON *.* TO `root`@`127.0.0.1` WITH GRANT OPTION;\n"
-    )
-    install(
-        [
-            *(installer, "--no-defaults", f"--datadir={data}", f"--extra-file={script}", "--skip-test-db"),
-            *("--auth-root-authentication-method=normal", "--innodb-log-file-size=64M"),
-        ],
-        user=user,
-    )

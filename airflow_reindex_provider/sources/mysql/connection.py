@@ -23,7 +23,11 @@ SESSION_SETTINGS = (
     "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ",
     # Who may only read holds no horizon back.
     "SET SESSION TRANSACTION READ ONLY",
+    # Who waits for a table that is being altered, for a whole day by default, waits in vain, and seems to hang.
+    "SET SESSION lock_wait_timeout = 60",
 )
+_PASSING = frozenset({1040, 1053, 1205, 1213, 1317, 1969, 3024})
+"""Too many connections, a shutdown, a lock that was not had in time, a deadlock, a statement that was killed or took too long."""
 
 
 @contextmanager
@@ -37,7 +41,7 @@ def connect(source: TableDefinition) -> Iterator[tuple[Asking, Callable[[], None
     driver = _open(source, hook)
     module = "mysqldb" if type(driver).__module__.startswith("MySQLdb") else "mysqlconnector"
     engine = sa.create_engine(f"mysql+{module}://", creator=lambda: driver, poolclass=sa.StaticPool)
-    explained = partial(explaining, source.label)
+    explained = partial(explaining, source.label, passing=_PASSING)
     try:
         with explained(), engine.connect() as connection:
             number = int(connection.exec_driver_sql("SELECT CONNECTION_ID()").scalar_one())

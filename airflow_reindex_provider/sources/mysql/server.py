@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
-from airflow_reindex_provider.core.errors import HorizonError
+from airflow_reindex_provider.core.errors import HorizonError, ReindexError
 from airflow_reindex_provider.sources.mysql.definition import MySqlDefinition
 from airflow_reindex_provider.sources.sql.asking import Asking
 
+_LEAST_MYSQL = (8, 0, 22)
+"""The first one that says what it replicates by the name that is asked for."""
+_IS_ANOTHER = re.compile("tidb|vitess|singlestore|oceanbase", re.IGNORECASE)
+"""What speaks like MySQL and keeps its rows elsewhere."""
+_REPLICA = {
+    True: ("SHOW ALL SLAVES STATUS", "SLAVE MONITOR"),
+    False: ("SHOW REPLICA STATUS", "REPLICATION CLIENT"),
+}
+"""How it is asked whether MariaDB, or MySQL, is a replica, and what for."""
+_ELSEWHERE = "point the connection at the primary"
 _TABLE = """
 SELECT engine, table_type FROM information_schema.tables
 WHERE table_schema = coalesce(:schema, database()) AND table_name = :name
@@ -55,16 +66,19 @@ class Server:
 
     def hindrances(self) -> Iterator[str]:
         """Why there is no horizon without a lag, and what to do instead."""
-        if not self.is_mariadb:
-            yield f"the horizon has been shown to be right on MariaDB alone, and this is MySQL {self.version}: state lag"
+        if not self.is_mariadb and (self._release() < _LEAST_MYSQL or _IS_ANOTHER.search(self.version)):
+            wanted = ".".join(map(str, _LEAST_MYSQL))
+            yield f"the horizon can be told of MariaDB and of MySQL {wanted} and later, and this is {self.version}"
             return
         if self.is_view:
             yield "it is a view, and whose transactions make its rows appear nobody tells: name a table of InnoDB's"
         elif self.engine != "InnoDB":
             table = self.source.table
             yield f"it is kept by {self.engine}, of whose transactions nobody tells: ALTER TABLE {table} ENGINE=InnoDB;"
-        if self._wsrep():
-            yield "the server is one of a Galera cluster, where rows appear with the stamps of other servers: read elsewhere"
+        if self._is_of_a_group():
+            yield "the server is one of a cluster, where rows appear with the stamps of other servers: read elsewhere"
+        if self._told("SHOW GLOBAL VARIABLES LIKE 'innodb_read_only'") == "ON":
+            yield f"the server only reads, what others write: {_ELSEWHERE}"
         yield from self._replica()
 
     def doubts(self) -> Iterator[str]:
@@ -79,30 +93,36 @@ class Server:
             )
         for name in self.cascades:
             yield (
-                f"{label}: the foreign key {name!r} changes rows when another table's do, and MariaDB moves no cursor field and"
-                " fires no trigger for that: such changes wait for a sweep of content. Where it says RESTRICT there are none."
+                f"{label}: the foreign key {name!r} changes rows when another table's do, and that moves no cursor field and"
+                " fires no trigger: such changes wait for a sweep of content. Where it says RESTRICT there are none."
             )
 
-    def _wsrep(self) -> bool:
-        rows = self._status("wsrep_cluster_size")
-        return any(int(value or 0) > 0 for _, value in rows)
+    def _release(self) -> tuple[int, ...]:
+        return tuple(int(n) for n in re.findall(r"\d+", self.version)[:3])
 
-    def _status(self, name: str) -> Sequence[Any]:
-        return self.asking.all(sa.text(f"SHOW GLOBAL STATUS LIKE '{name}'"))
+    def _is_of_a_group(self) -> bool:
+        """Of Galera's, or of MySQL's own replication groups."""
+        size = self._told("SHOW GLOBAL STATUS LIKE 'wsrep_cluster_size'")
+        return int(size or 0) > 0 or bool(self._told("SHOW GLOBAL VARIABLES LIKE 'group_replication_group_name'"))
+
+    def _told(self, statement: str) -> str:
+        """The value of a variable; empty where there is no such variable."""
+        return next((str(value) for _, value in self.asking.all(sa.text(statement))), "")
 
     def _replica(self) -> Iterator[str]:
+        statement, privilege = _REPLICA[self.is_mariadb]
         try:
-            followed = self.asking.all(sa.text("SHOW ALL SLAVES STATUS"))
-        except Exception as error:
-            if "SLAVE MONITOR" not in str(error):
+            followed = self.asking.all(sa.text(statement))
+        except ReindexError as error:
+            if privilege not in str(error):
                 raise
             yield (
                 "the user cannot see whether the server is a replica, whose rows come with the stamps of another one. GRANT"
-                f" SLAVE MONITOR ON *.* TO {self.user};"
+                f" {privilege} ON *.* TO {self.user};"
             )
             return
         if followed:
-            yield "the server is a replica, which does not know its primary's transactions: point the connection at the primary"
+            yield f"the server is a replica, which does not know its primary's transactions: {_ELSEWHERE}"
 
 
 def look_at(source: MySqlDefinition, asking: Asking) -> Server:

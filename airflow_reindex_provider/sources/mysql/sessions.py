@@ -1,9 +1,11 @@
-"""Looks at a MariaDB's sessions and transactions, until a horizon can be told."""
+"""Looks at a server's sessions and transactions, until a horizon can be told."""
 
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from datetime import datetime
+from typing import Any
 from uuid import uuid4
 
 import sqlalchemy as sa
@@ -16,15 +18,21 @@ _LOOK_EVERY_S = 0.12
 """InnoDB makes its list anew when nobody has read it for a tenth of a second."""
 _MOST_TRANSACTIONS = 5_000
 """InnoDB cuts its list at 16 MB, without a word to whoever reads it."""
+_UNNUMBERED = 2**48
+"""MySQL numbers a transaction that has written nothing by its place in memory, above all others; MariaDB says 0."""
 _CLOCK = "SELECT UTC_TIMESTAMP(6)"
 # The server's own threads write no rows, and who has not logged in has sent no statement.
 _SESSIONS = """
-SELECT id, IF(command = 'Sleep', NULL, query_id), user, command, time FROM information_schema.processlist
-WHERE id <> CONNECTION_ID() AND command NOT IN ('Daemon', 'Binlog Dump') AND user <> 'unauthenticated user'
+SELECT id, user, command, time FROM information_schema.processlist WHERE id <> CONNECTION_ID()
+AND command NOT IN ('Daemon', 'Binlog Dump', 'Binlog Dump GTID') AND user <> 'unauthenticated user'
 """
+_DETACHED = (
+    "a prepared transaction without a session, whose rows cannot be dated: XA RECOVER; lists it, then XA COMMIT or XA"
+    " ROLLBACK it"
+)
 _SNAPSHOT = "START TRANSACTION WITH CONSISTENT SNAPSHOT"
 _TRANSACTIONS = """
-SELECT /* {mark} */ trx_mysql_thread_id, IF(trx_is_read_only, NULL, trx_id), trx_started,
+SELECT /* {mark} */ trx_mysql_thread_id, trx_id, trx_started, trx_is_read_only,
  trx_mysql_thread_id = CONNECTION_ID() AND trx_query LIKE '%{mark}%' FROM information_schema.innodb_trx
 """
 
@@ -86,24 +94,26 @@ class Watch:
             )
         if not any(is_ours for *_, is_ours in transactions):
             return None
-        open_in = {s: (t, begun) for s, t, begun, is_ours in transactions if not is_ours}
-        detached = [t for s, t, _, _ in transactions if s == DETACHED]
         found = {
-            session: Doing(statement, open_in.get(session, (None, None))[0], _who(session, user, command, seconds))
-            for session, statement, user, command, seconds in sessions
+            session: Doing(command != "Sleep", who=_who(session, user, command, seconds))
+            for session, user, command, seconds in sessions
         }
-        for session, (transaction, begun) in open_in.items():
-            found.setdefault(
-                session, Doing(None, transaction, f"a transaction of session {session}, begun {begun} UTC")
-            )
-        if detached:
-            who = (
-                "a prepared transaction without a session, whose rows cannot be dated: XA RECOVER; lists it, then XA COMMIT or XA"
-                " ROLLBACK it"
-            )
-            found[DETACHED] = Doing(None, detached[0] or 1, who)
+        # What may write last, since a session may have several: an ALTER TABLE has some of its own.
+        for session, number, begun, only_reads, is_ours in sorted(
+            transactions, key=lambda t: (not t[3], _written(t[1]))
+        ):
+            if session == DETACHED:
+                found[session] = Doing(False, _written(number) or 1, begun, who=_DETACHED)
+            elif not is_ours:
+                idle = Doing(False, who=f"a transaction of session {session}, begun {begun}")
+                doing = found.get(session, idle)
+                found[session] = replace(doing, transaction=_written(number), begun=begun, only_reads=bool(only_reads))
         # Only what is not free has to be remembered.
         return Look(at, {session: doing for session, doing in found.items() if not doing.is_free})
+
+
+def _written(number: Any) -> int:
+    return int(number) if int(number) < _UNNUMBERED else 0
 
 
 def _who(session: int, user: str, command: str, seconds: int) -> str:

@@ -18,15 +18,16 @@ if TYPE_CHECKING:
 class MySqlSource(MySqlDefinition):
     """A table of MariaDB or MySQL whose rows carry their time of change.
 
-    On MariaDB the *horizon* is found by watching: before any row is read, the server's list of sessions and InnoDB's of
+    The *horizon* is found by watching: before any row is read, the server's list of sessions and InnoDB's of
     transactions are taken until each session that could still write an older stamp has been seen without a statement and a
-    transaction, or in another one. Nothing at or past the first moment of which that holds, minus ``margin``, is read. A
+    transaction, or in another transaction. Nothing at or past the first moment of which that holds, minus ``margin``, is read. A
     session that stays in one transaction, or one statement, for more than ten seconds holds the horizon back entirely: the run
     reads nothing new and names it. Sessions that may only read hold nothing.
 
     It rests on stamps by the server's clock: ``CURRENT_TIMESTAMP`` of the writing statement, or later. The user needs SELECT on
-    the table, PROCESS and SLAVE MONITOR. On MySQL, on a replica or in a Galera cluster, for a view, for a table that is not
-    kept by InnoDB, for an integer cursor, and where the application sets the stamps itself, state ``lag``; nothing is guessed.
+    the table, PROCESS and, on MariaDB, SLAVE MONITOR, or on MySQL REPLICATION CLIENT. On a replica, in a Galera cluster or a
+    replication group, before MySQL 8.0.22, for a view, for a table that is not kept by InnoDB, for an integer cursor, and where
+    the application sets the stamps itself, state ``lag``; nothing is guessed.
 
     :param conn_id: Airflow connection of type MySQL, with either of its clients.
     :param table: ``table`` or ``database.table``, taken literally (no quotes), or a view of this name.

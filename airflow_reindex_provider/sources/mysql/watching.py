@@ -1,9 +1,13 @@
 """The moment before which nothing can appear or change unseen, from looks at a server's sessions: a rule, without a connection.
 
-MariaDB tells when a transaction began (in whole seconds), and a statement's stamp may be older than that: ``CURRENT_TIMESTAMP``
-is the time at which the statement came, and a statement that waits for a metadata lock has no transaction in InnoDB yet. Once it
-has run, nothing tells of the wait any more. So a transaction that has been there since the first look has no bound. What has one
-is a session that an earlier look saw free: whatever it does now came after that look.
+The server tells when a transaction began (in whole seconds), and a statement's stamp may be older:
+``CURRENT_TIMESTAMP`` is the time at which the statement came, and one that waits for a metadata lock has no transaction in
+InnoDB yet. Once it has run, nothing tells of the wait any more. So a transaction that has been there since the first look has no
+bound. What has one is a session that an earlier look saw free, or in another transaction: whatever it does now came after that
+look.
+
+How long a statement runs, and by what number, is no help: in MariaDB both start anew with each statement of a function or a
+trigger that it calls, and the stamp does not.
 """
 
 from __future__ import annotations
@@ -20,19 +24,22 @@ DETACHED = 0
 class Doing:
     """What a session is seen to do.
 
-    :ivar statement: the number of the statement that it runs; None where it waits for the next one.
-    :ivar transaction: the number of its open transaction, 0 as long as that has written nothing; None where it has none, or one
-        that may only read.
+    :ivar runs: whether a statement runs in it. :ivar transaction: the number of its open transaction, 0 as long as that has
+        written nothing; None where it has none. :ivar begun: when that began, to the second.
+    :ivar only_reads: whether the transaction cannot write.
     :ivar who: in words."""
 
-    statement: int | None
-    transaction: int | None
+    runs: bool
+    transaction: int | None = None
+    begun: datetime | None = None
+    only_reads: bool = False
     who: str = ""
 
     @property
     def is_free(self) -> bool:
-        """Whether nothing that it has written waits to be seen: what it writes from now on is stamped from now on."""
-        return self.statement is None and not self.transaction
+        """Whether nothing that it has written waits to be seen, nor what its statement will write: what comes is stamped from
+        now on. A statement whose transaction cannot write ends before the session can."""
+        return self.only_reads or not (self.runs or self.transaction)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +76,8 @@ def _since(number: int, now: Doing, before: list[Look]) -> datetime | None:
 
 
 def _is_another(then: Doing, now: Doing) -> bool:
-    """Whether all that the session has written and not shown yet came after what it was doing then."""
-    if now.statement is not None and now.statement == then.statement:
+    """Whether the transaction that the session was in has ended, and with it the statement that ran. What ran without one may
+    have begun the one that is there now, and one that has written nothing may have written since."""
+    if then.transaction is None:
         return False
-    # A number stays that of one transaction. While it has written nothing, the statement that runs is all that may be stamped.
-    if now.transaction:
-        return bool(then.transaction) and now.transaction != then.transaction
-    return now.statement is not None
+    return now.transaction is None or then.begun != now.begun or then.transaction not in (0, now.transaction)

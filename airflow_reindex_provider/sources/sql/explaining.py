@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -38,18 +38,22 @@ def hook_of(source: TableDefinition, kind: type[H]) -> H:
 
 
 @contextmanager
-def explaining(label: str) -> Iterator[None]:
-    """SQLAlchemy's errors as ours: what a person must mend, or what a retry may get over."""
+def explaining(label: str, *, passing: Container[object] = ()) -> Iterator[None]:
+    """SQLAlchemy's errors as ours: what a person must mend, or what a retry may get over.
+
+    :param passing: numbers of errors of the second kind that the driver takes for ones of the first."""
     try:
         yield
     except ReindexError:
         raise
     except sa.exc.DBAPIError as error:
         text = f"Source {label}: {' '.join(str(error.orig).split())}."
-        passing = error.connection_invalidated or isinstance(error, (sa.exc.OperationalError, sa.exc.InterfaceError))
+        passes = error.connection_invalidated or isinstance(error, (sa.exc.OperationalError, sa.exc.InterfaceError))
+        said = error.orig.args if error.orig is not None else ()
+        passes = passes or (bool(said) and said[0] in passing)
         # SQLite has one class for a table that is not there and one that is locked.
         if "no such " in str(error.orig) or "syntax error" in str(error.orig):
-            passing = False
-        raise (TransientError if passing else ConfigurationError)(text) from error
+            passes = False
+        raise (TransientError if passes else ConfigurationError)(text) from error
     except sa.exc.NoSuchTableError as error:
         raise ConfigurationError(f"Source {label}: there is no such table or view.") from error
