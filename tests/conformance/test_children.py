@@ -183,6 +183,92 @@ def test_purging_lowers_no_version(shop: psycopg.Connection[Any], database: Data
     assert not sweep.sweep()[0].counts
 
 
+def test_purging_asks_every_owner(database: Database) -> None:
+    """A table of losses may serve several owners, of one document or of two streams: what one of them rests on stays."""
+    with database.connect() as connection:
+        connection.execute(
+            "CREATE TABLE addresses (id int PRIMARY KEY, city text, at timestamptz NOT NULL DEFAULT now());"
+            "CREATE TABLE orders (id int PRIMARY KEY, bill int, ship int, at timestamptz NOT NULL DEFAULT now());"
+            "CREATE TABLE shops (id int PRIMARY KEY, address int, at timestamptz NOT NULL DEFAULT now());"
+            "CREATE INDEX ON orders (bill); CREATE INDEX ON orders (ship); CREATE INDEX ON shops (address);"
+            "INSERT INTO addresses SELECT n, 'city ' || n FROM generate_series(1, 5) n;"
+            "INSERT INTO orders VALUES (1, 1, 2), (2, 1, 3); INSERT INTO shops VALUES (1, 4)"
+        )
+
+        def reading(table: str, **fields: str) -> Runner:
+            addresses = tuple(
+                Parent(name, table="public.addresses", via=via, cursor_field="at", columns=("city",))
+                for name, via in fields.items()
+            )
+            source = PostgresSource(
+                database.conn_id,
+                table=f"public.{table}",
+                primary_key="id",
+                cursor_field="at",
+                margin=timedelta(0),
+                children=addresses,
+            )
+            source.install_tombstones()
+            return Runner(source=source, target=PostgresTarget(database.conn_id, index=f"{table}_index"), stream=table)
+
+        orders = reading("orders", bill_to="bill", ship_to="ship")
+        orders.run()
+        with orders.source.open() as source:
+            source.survey()
+        shops = reading("shops", where="address")
+        shops.run()
+        connection.execute("DELETE FROM addresses WHERE id IN (2, 4, 5)")
+        for run in (orders, shops, orders, shops):
+            run.run()
+        lost = "SELECT id FROM addresses_id_tombstones ORDER BY 1"
+        assert purge_tombstones(stream(database, orders), older_than=timedelta(0)) == 1
+        assert [id for (id,) in connection.execute(lost)] == [2, 4]
+        connection.execute("DELETE FROM shops")
+        assert purge_tombstones(stream(database, orders), older_than=timedelta(0)) == 1
+        connection.execute("DROP TABLE shops CASCADE; COMMENT ON TABLE orders IS 'said by others'")
+        orders.source.install_tombstones()  # type: ignore[attr-defined]
+        assert purge_tombstones(stream(database, orders), older_than=timedelta(0)) == 0
+        assert [id for (id,) in connection.execute(lost)] == [2]
+        assert not Sweeper(run=orders, max_delete_fraction=1).sweep()[0].counts
+        connection.execute("COMMENT ON TABLE addresses_id_tombstones IS NULL")
+        with pytest.raises(ConfigurationError, match=r'not made for rows of "orders" by \("bill"\)'):
+            orders.run()
+
+
+def test_no_other_document_is_made(shop: psycopg.Connection[Any], database: Database) -> None:
+    """Than those that a window touches, however many parts they have: more than the planner puts into an order of its own."""
+    guard = (
+        "CREATE OR REPLACE FUNCTION guarded(product bigint) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN"
+        " IF NOT ({allowed}) THEN RAISE EXCEPTION 'document % is made', product; END IF; RETURN true; END $$"
+    )
+    shop.execute(guard.format(allowed="true").encode())
+    brands = tuple(replace(CHILDREN[0], name=f"brand_{n}") for n in range(5))
+    run = runner(database, children=(*brands, replace(CHILDREN[1], row_filter="guarded(product_id)")))
+    run.sizes = Sizes()
+    run.run()
+    shop.execute(guard.format(allowed="product IN (3, 4)").encode())
+    shop.execute("UPDATE reviews SET body = 'new' WHERE id = 3; UPDATE comments SET body = 'new' WHERE review_id = 4")
+    assert run.run().counts.processed == 2
+    shop.execute("UPDATE reviews SET body = 'newer' WHERE product_id IN (3, 4)")
+    run.sizes = Sizes(batch_rows=1)
+    outcome = run.run()
+    assert (len(outcome.plan.batches), outcome.counts.updated) == (2, 2)
+    with run.source.open() as source:
+        assert len(source.look_up([("3",), ("4",), ("11",)], below="infinity")) == 2
+
+
+def test_a_row_without_a_cursor_value(shop: psycopg.Connection[Any], database: Database) -> None:
+    """Is no document, whatever its children say: no run reads it, a plan counts it, and no sweep misses it."""
+    shop.execute("ALTER TABLE products ALTER updated_at DROP NOT NULL, DISABLE TRIGGER stamp")
+    shop.execute("UPDATE products SET updated_at = NULL WHERE id = 3")
+    run = runner(database)
+    run.run()
+    shop.execute("UPDATE reviews SET body = 'new' WHERE product_id = 3")
+    outcome = run.run()
+    assert (outcome.counts.processed, outcome.plan.null_cursors) == (0, 1)
+    assert not Sweeper(run=run, max_delete_fraction=1).sweep()[0].counts
+
+
 def test_a_rebuild_and_a_rollback(shop: psycopg.Connection[Any], database: Database) -> None:
     """The new generation has whole documents of the same versions, and what changes on the way is carried over."""
     run = runner(database)
@@ -327,9 +413,11 @@ def test_composite_keys_at_every_level(database: Database) -> None:
     """Owners, children and what is referred to, each with a key of two columns, of which the names need quoting."""
     with database.connect() as connection:
         connection.execute(
-            'CREATE TABLE orders ("a b" int, n int, shop int, customer text, at timestamptz NOT NULL DEFAULT now(),'
+            # What statements call x themselves.
+            'CREATE TABLE orders ("a b" int, n int, shop int, customer text, x int DEFAULT 1,'
+            " at timestamptz NOT NULL DEFAULT now(),"
             ' PRIMARY KEY ("a b", n)); CREATE INDEX ON orders (at, "a b", n); CREATE INDEX ON orders (shop, customer);'
-            'CREATE TABLE lines ("a b" int, n int, place int, at timestamptz NOT NULL DEFAULT now(),'
+            'CREATE TABLE lines ("a b" int, n int, place int, x int DEFAULT 2, at timestamptz NOT NULL DEFAULT now(),'
             ' PRIMARY KEY ("a b", n, place)); CREATE INDEX ON lines (at, "a b", n);'
             "CREATE TABLE customers (shop int, name text, says bytea, at timestamptz NOT NULL DEFAULT now(),"
             " PRIMARY KEY (shop, name)); CREATE INDEX ON customers (at, shop, name);"
@@ -352,7 +440,7 @@ def test_composite_keys_at_every_level(database: Database) -> None:
                     foreign_key=("a b", "n"),
                     primary_key=("a b", "n", "place"),
                     cursor_field="at",
-                    columns=("place",),
+                    columns=("place", "x"),
                 ),
                 Parent(
                     "customer_",
@@ -369,8 +457,9 @@ def test_composite_keys_at_every_level(database: Database) -> None:
             source=source, target=PostgresTarget(database.conn_id, index="orders_index"), sizes=Sizes(batch_rows=2)
         )
         what = (
-            "SELECT \"a b\", n, coalesce((SELECT jsonb_agg(jsonb_build_object('place', place) ORDER BY place) FROM lines l"
-            " WHERE (l.\"a b\", l.n) = (o.\"a b\", o.n)), '[]'), (SELECT jsonb_build_object('name', name, 'says', 'AP8=')"
+            "SELECT \"a b\", n, coalesce((SELECT jsonb_agg(jsonb_build_object('place', place, 'x', l.x) ORDER BY place)"
+            ' FROM lines l WHERE (l."a b", l.n) = (o."a b", o.n)), \'[]\'),'
+            " (SELECT jsonb_build_object('name', name, 'says', 'AP8=')"
             " FROM customers c WHERE (c.shop, c.name) = (o.shop, o.customer)) FROM orders o ORDER BY 1, 2"
         )
         for change in (
@@ -465,6 +554,11 @@ def test_foreign_keys_that_change_rows(shop: psycopg.Connection[Any], database: 
     shop.execute("ALTER TABLE products DISABLE TRIGGER stamp")
     (warning,) = (w for w in run.plan().warnings if "foreign key" in w)
     assert "'made_by' sets brand_id by itself when a row of brands is deleted" in warning
+    shop.execute(
+        "ALTER TABLE products DROP CONSTRAINT made_by,"
+        " ADD CONSTRAINT named_by FOREIGN KEY (brand_id) REFERENCES brands ON UPDATE SET NULL"
+    )
+    assert any("'named_by' sets brand_id by itself" in warning for warning in run.plan().warnings)
 
 
 def test_a_document_of_tables_that_are_none(database: Database) -> None:

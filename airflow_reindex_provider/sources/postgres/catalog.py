@@ -109,6 +109,10 @@ SELECT json_build_object(
     'columns', (SELECT json_object_agg(a.attname, format_type(a.atttypid, a.atttypmod)) FROM pg_attribute a
                 WHERE a.attrelid = to_regclass(asked.tombstones) AND a.attnum > 0 AND NOT a.attisdropped),
     'indexes', {_INDEXES.format(of="to_regclass(asked.tombstones)")},
+    'owners', (SELECT json_agg(o.told) FROM (
+                 SELECT CASE WHEN line LIKE '{{"owner": %%' THEN line::json END AS told
+                 FROM regexp_split_to_table(obj_description(to_regclass(asked.tombstones), 'pg_class'), E'\\n') AS line) AS o
+               WHERE to_regclass(format('%%I.%%I', o.told #>> '{{owner,0}}', o.told #>> '{{owner,1}}')) IS NOT NULL),
     'triggers', (SELECT json_agg(json_build_object(
                    'name', t.tgname, 'own', t.tgrelid = to_regclass(asked.relation), 'table', t.tgrelid::regclass::text,
                    'enabled', t.tgenabled, 'function', p.prosrc))

@@ -80,7 +80,7 @@ class Node:
             for n, name in enumerate(self.part.order_by)
         ]
         found = sql.SQL(
-            "LEFT JOIN LATERAL (SELECT CASE WHEN {shown} THEN to_jsonb(x) END AS value, {latest} AS latest, {count} AS n{order}"
+            "LEFT JOIN LATERAL (SELECT CASE WHEN {shown} THEN to_jsonb(x.*) END AS value, {latest} AS latest, {count} AS n{order}"
             " FROM {row} WHERE {same}) AS {p} ON true"
         ).format(
             shown=self.shown,
@@ -123,7 +123,7 @@ class Node:
             keys=_comma(sql.SQL("d.{}").format(k) for k in keys),
             newest=newest,
             filter=sql.SQL("FILTER (WHERE d.shown)" if inner or self.shown != ALL else ""),
-            doc=inner.value if inner else sql.SQL("to_jsonb(x)"),
+            doc=inner.value if inner else sql.SQL("to_jsonb(x.*)"),
             shown=sql.SQL("{} IS NOT NULL").format(inner.value) if inner else self.shown,
             latest=self._latest_of_row(),
             below=self._rows_below(),
@@ -196,6 +196,8 @@ class Composition:
     nodes: tuple[Node, ...]
     version: str
     """Of a cursor value ``{c}``, as an integer."""
+    nullable: bool
+    """Whether a row may have no cursor value; its document has none either, and is in no window."""
 
     def of(self, relation: Relation, *, stones: str | None) -> Relation:
         """The rows with their parts as columns. :param stones: the column that tells tombstones from rows, if there are any."""
@@ -203,6 +205,8 @@ class Composition:
         latest: sql.Composable = sql.SQL("greatest({})").format(
             _comma([cursor, *(at for node in self.nodes for at in node.latest)])
         )
+        if self.nullable:
+            latest = sql.SQL("CASE WHEN {} IS NOT NULL THEN {} END").format(cursor, latest)
         if stones is not None:
             # What still refers to a row that is gone is no part of any document.
             latest = sql.SQL("CASE WHEN {} THEN {} ELSE {} END").format(sql.Identifier("r", stones), cursor, latest)
@@ -219,21 +223,53 @@ class Composition:
 
     # -- windows
 
-    def within(self, relation: Relation, window: Window) -> Relation:
-        """Of a composed relation, the documents whose version lies in the window."""
+    def within(self, relation: Relation, window: Window, *, stones: str | None, rows: Window | None = None) -> Relation:
+        """The documents of a relation's rows whose version lies in the window; else like :meth:`of`.
+
+        :param rows: where the rows themselves lie, where these are but a part of those that the window touches."""
         latest = sql.Identifier("r", LATEST)
         bounds = [sql.SQL("{} < {}").format(latest, self._value(window.end.cursor))]
         if window.start is not None:
             bounds.append(sql.SQL("{} >= {}").format(latest, self._value(window.start.cursor)))
-            bounds.append(self.touched(relation, window.start, window.end))
-        body = sql.SQL("(SELECT * FROM {} WHERE {}) AS r").format(relation.body, sql.SQL(" AND ").join(bounds))
-        return replace(relation, body=body)
+            touched = (
+                self._touched_rows(relation, window) if rows is None else self._touched_among(relation, window, rows)
+            )
+            relation = replace(relation, body=touched)
+        return self.of(relation, stones=stones).where(sql.SQL(" AND ").join(bounds))
+
+    # What a window touches is found first, whatever the planner thinks of it: with more parts than join_collapse_limit, or
+    # statistics from before the changes, it would make every document and look then. OFFSET 0 is a wall to it.
+
+    def _touched_rows(self, relation: Relation, window: Window) -> sql.Composed:
+        """Looked up by their keys."""
+        names = [sql.Identifier("t", f"k{n}") for n in range(len(self.key))]
+        return sql.SQL(
+            "(SELECT r.* FROM ({keys}) AS t ({columns})"
+            " CROSS JOIN LATERAL (SELECT * FROM {body} WHERE {same} OFFSET 0) AS r) AS r"
+        ).format(
+            keys=self._keys(window.start, window.end),
+            columns=_comma(sql.Identifier(f"k{n}") for n in range(len(self.key))),
+            body=relation.body,
+            same=sql.SQL(" AND ").join(
+                sql.SQL("{} = {}").format(a, b) for a, b in zip(relation.key, names, strict=True)
+            ),
+        )
+
+    def _touched_among(self, relation: Relation, window: Window, rows: Window) -> sql.Composed:
+        """In their order, from among others: a look-up of all that the window touches would be one for each batch."""
+        return sql.SQL("(SELECT * FROM {} WHERE {} AND {} ORDER BY {} OFFSET 0) AS r").format(
+            relation.body,
+            relation.within(rows),
+            self.touched(relation, window.start, window.end),
+            relation.order(),
+        )
 
     def touched(self, relation: Relation, start: Bound, end: Bound = None) -> sql.Composed:
         """As a condition on a row: something of its document has a cursor value between these."""
-        return sql.SQL("({}) IN ({})").format(
-            _comma(relation.key), sql.SQL(" UNION ").join(keys for _, keys in self._owners(start, end))
-        )
+        return sql.SQL("({}) IN ({})").format(_comma(relation.key), self._keys(start, end))
+
+    def _keys(self, start: Bound, end: Bound) -> sql.Composed:
+        return sql.SQL(" UNION ").join(keys for _, keys in self._owners(start, end))
 
     def tables(self, window: Window) -> sql.Composed:
         """Each table's name, and how many documents something in it touches."""

@@ -38,7 +38,7 @@ class Cutting:
             hop = described.is_indexed(fresh=fresh) and not described.definition.tombstones
             rows = self.relations.rows_to_cut(fresh=fresh)
         else:
-            hop, rows = False, composition.within(self.relations.of(fresh=fresh), window)
+            hop, rows = False, self.relations.documents(composition, window, fresh=fresh)
         found = self._cut(cut, rows, batch_rows, max_slices, hop=hop, outliers=outliers)
         return replace(found, changed=window, tables=self._tables(composition, window, found.rows))
 

@@ -14,7 +14,7 @@ from psycopg import sql
 from airflow_reindex_provider.core.cursors import CursorType
 from airflow_reindex_provider.core.errors import ConfigurationError
 from airflow_reindex_provider.core.model import Field
-from airflow_reindex_provider.databases.postgres.names import identifier, quoted
+from airflow_reindex_provider.databases.postgres.names import identifier, quoted, split_name
 from airflow_reindex_provider.databases.postgres.transactions import at_server
 from airflow_reindex_provider.sources.postgres.assumptions import examine
 from airflow_reindex_provider.sources.postgres.bulk import json_value
@@ -205,7 +205,7 @@ def _losses(
         relation["schema"],
         described.schema.cursor_type,
         at_server(connection).role,
-        owner.definition.table or "",
+        (owner.catalogue.facts["relation"]["schema"], split_name(owner.definition.table or "")[1]),
         part.to,
     )
 

@@ -9,6 +9,7 @@ import psycopg
 from psycopg import sql
 
 from airflow_reindex_provider.core.model import Batch, Position, Window
+from airflow_reindex_provider.databases.postgres.listing import Asked
 from airflow_reindex_provider.databases.postgres.names import identifier
 from airflow_reindex_provider.databases.postgres.transactions import at_server
 from airflow_reindex_provider.sources.postgres.composing import Composition
@@ -71,7 +72,23 @@ class Relations:
         relation = self.of(fresh=batch.fresh)
         if self.composition is None:
             return relation
-        return self.composition.within(relation, batch.changed or Window(None, Position(batch.window.end.cursor)))
+        changed = batch.changed or Window(None, Position(batch.window.end.cursor))
+        is_all = batch.window == Window(None, changed.end)
+        return self.documents(self.composition, changed, fresh=batch.fresh, rows=None if is_all else batch.window)
+
+    def documents(
+        self, composition: Composition, window: Window, *, fresh: bool, rows: Window | None = None
+    ) -> Relation:
+        """Those of several tables whose version lies in the window. :param rows: see ``Composition.within``."""
+        stones = None if fresh or not self.description.definition.tombstones else MARK
+        return composition.within(self.rows_to_cut(fresh=fresh), window, stones=stones, rows=rows)
+
+    def members_of(self, keys: Asked) -> Relation:
+        """``members``, of which documents of several tables are made for these keys alone."""
+        if self.composition is None:
+            return self.members
+        asked = sql.SQL("EXISTS (SELECT FROM {} WHERE {})").format(keys.body, keys.equal)
+        return self.composition.of(self.rows.where(asked), stones=None)
 
     def since(self, start: Position | None) -> sql.Composed:
         """As a condition on ``changed_rows``: the document has something at or past the place."""
@@ -105,6 +122,7 @@ def describe_all(
         stones=stones,
         nodes=nodes,
         version=VERSIONS[schema.cursor_type],
+        nullable=not description.cursor_is_not_null,
     )
     return description, parts, composition
 

@@ -102,7 +102,8 @@ class PostgresSourceSession:
         found = self._relations
         members = found.rows
         if found.composition is not None and window.start is not None:
-            members, window = found.composition.within(found.members, window), Window(None, window.end)
+            members = found.documents(found.composition, window, fresh=True)
+            window = Window(None, window.end)
         statement = members.groups(window, limit)
         with self._asking():
             rows = self._connection.execute(statement).fetchall()
@@ -169,8 +170,11 @@ class PostgresSourceSession:
     def look_up(self, keys: Sequence[Key], *, below: str) -> Mapping[Key, Listed]:
         if not keys:
             return {}
+        found = self._relations
+        asked = listing.same_keys(found.members, keys)
         with self._asking():
-            return self._keys(below).look_up(self._connection, listing.same_keys(self._relations.members, keys))
+            listed = replace(self._keys(below), body=found.members_of(asked).body)
+            return listed.look_up(self._connection, asked)
 
     def cancel(self) -> None:
         with suppress(psycopg.Error):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from psycopg import sql
@@ -97,6 +97,10 @@ class Relation:
         )
 
     # -- conditions
+
+    def where(self, condition: sql.Composable) -> Relation:
+        """Those of its rows."""
+        return replace(self, body=sql.SQL("(SELECT * FROM {} WHERE {}) AS r").format(self.body, condition))
 
     def within(self, window: Window) -> sql.Composed:
         """The window as a condition. Beside each row comparison stands the bound on the cursor alone, which says the same

@@ -67,7 +67,8 @@ REFERRING = """
     WHERE a.attrelid = k.conrelid AND a.attnum = ANY (k.conkey)),
    'to', k.confrelid::regclass::text) ORDER BY k.conname)
  FROM pg_constraint k
- WHERE k.contype = 'f' AND k.conrelid = to_regclass(asked.relation) AND k.confdeltype IN ('n', 'd')
+ WHERE k.contype = 'f' AND k.conrelid = to_regclass(asked.relation)
+   AND (k.confdeltype IN ('n', 'd') OR k.confupdtype IN ('n', 'd'))
    AND NOT EXISTS (SELECT FROM pg_trigger g JOIN pg_proc p ON p.oid = g.tgfoid
                    WHERE g.tgrelid = k.conrelid AND NOT g.tgisinternal AND g.tgtype & 19 = 19 AND g.tgenabled IN ('O', 'A')
                    AND p.pronamespace <> 'pg_catalog'::regnamespace))"""
@@ -98,8 +99,8 @@ def unstamped(label: str, cursor_field: str, referring: list[dict[str, Any]] | N
     for key in referring or ():
         yield (
             f"{label}: the foreign key {key['name']!r} sets {', '.join(key['columns'])} by itself when a row of {key['to']} is"
-            f" deleted, and no trigger sets {cursor_field!r} then: such a change is not seen until a sweep. Let a trigger set"
-            f" {cursor_field!r} to now() before every update."
+            f" deleted or gets another key, and no trigger sets {cursor_field!r} then: such a change is not seen until a sweep."
+            f" Let a trigger set {cursor_field!r} to now() before every update."
         )
 
 
