@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from airflow_reindex_provider.caches.postgres import PostgresVectorCache
     from airflow_reindex_provider.checkpoints.asset import AssetCheckpoint
     from airflow_reindex_provider.checkpoints.table import TableCheckpoint
     from airflow_reindex_provider.checkpoints.variable import VariableCheckpoint
@@ -65,6 +66,7 @@ _HOMES = {
     "Parent": "sources.sql.children",
     "PostgresSource": "sources.postgres",
     "PostgresTarget": "targets.postgres",
+    "PostgresVectorCache": "caches.postgres",
     "RebuildDag": "dags.rebuild",
     "ReindexDag": "dags.reindex",
     "ReindexDags": "streamfile.dags",
@@ -105,6 +107,7 @@ __all__ = [  # noqa: RUF022, sorted by what a Dag author reaches for first
     "LangChainEmbedder",
     "FunctionEmbedder",
     "WordLlamaEmbedder",
+    "PostgresVectorCache",
     "PostgresSource",
     "MySqlSource",
     "SqlSource",

@@ -6,16 +6,18 @@ import threading
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import replace
 from datetime import timedelta
 from hashlib import sha256
-from typing import Any
+from typing import Any, Self
 
 from airflow_reindex_provider.core.embedding.embed import Embed
 from airflow_reindex_provider.core.embedding.embedder import Answer, Identity, Limits, Vector
 from airflow_reindex_provider.core.embedding.passages import passages
 from airflow_reindex_provider.core.errors import TransientError
 from airflow_reindex_provider.core.planning import current_generation
+from airflow_reindex_provider.core.protocols import Target
 from airflow_reindex_provider.core.running.settling import Outcome
 from airflow_reindex_provider.sources.postgres import PostgresSource
 from airflow_reindex_provider.stream import Stream
@@ -65,10 +67,11 @@ class CountingEmbedder:
 
 
 class Articles:
-    """:ivar runner: of the stream "stream". :ivar model: what embeds."""
+    """:ivar runner: of the stream "stream". :ivar model: what embeds. :ivar conn_id: of the database with the articles."""
 
     def __init__(self, database: Database, **options: Any) -> None:
         self._database = database
+        self.conn_id = database.conn_id
         self._connection = database.connect()
         self._connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
         self._connection.execute(
@@ -86,31 +89,33 @@ class Articles:
                 margin=timedelta(0),
                 **options,
             ),
-            target=PostgresTarget(database.conn_id, index="public.articles"),
+            target=self.target(),
             embed=Embed(("title", "body"), model=self.model, splitter=paragraphs),
         )
 
-    def with_model(self, model: CountingEmbedder) -> Articles:
+    def target(self) -> Target:
+        """As its author writes it, without the passages that a stream adds."""
+        return PostgresTarget(self._database.conn_id, index="public.articles")
+
+    def with_model(self, model: CountingEmbedder) -> Self:
         return self._with(model, Embed(("title", "body"), model=model, splitter=paragraphs))
 
-    def with_fields(self, *fields: str) -> Articles:
+    def with_fields(self, *fields: str) -> Self:
         return self._with(self.model, Embed(fields, model=self.model, splitter=paragraphs))
 
-    def without_embedding(self) -> Articles:
+    def without_embedding(self) -> Self:
         return self._with(self.model, None)
 
-    def _with(self, model: CountingEmbedder, embed: Embed | None) -> Articles:
-        other = object.__new__(Articles)
-        other._database, other._connection, other.model = self._database, self._connection, model
-        target = PostgresTarget(self._database.conn_id, index="public.articles")
-        other.runner = replace(self.runner, embed=embed, target=target)
+    def _with(self, model: CountingEmbedder, embed: Embed | None) -> Self:
+        other = copy(self)
+        other.model = model
+        other.runner = replace(self.runner, embed=embed, target=self.target())
         return other
 
     def as_stream(self) -> Stream:
         runner = self.runner
-        target = PostgresTarget(self._database.conn_id, index="public.articles")
         return Stream(
-            name=runner.stream, source=runner.source, target=target, checkpoint=runner.store, embed=runner.embed
+            name=runner.stream, source=runner.source, target=self.target(), checkpoint=runner.store, embed=runner.embed
         )
 
     def run(self) -> Outcome:

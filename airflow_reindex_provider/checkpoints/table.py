@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from airflow_reindex_provider.checkpoints.stored import conflict, invalid, read_checkpoint, told
-from airflow_reindex_provider.core.errors import CheckpointInvalidError, ConfigurationError
+from airflow_reindex_provider.core.errors import CheckpointInvalidError
 from airflow_reindex_provider.core.findings import tried
 from airflow_reindex_provider.core.model import Checkpoint, Finding
-from airflow_reindex_provider.databases.postgres.connection import connect
-from airflow_reindex_provider.databases.postgres.errors import explained
 from airflow_reindex_provider.databases.postgres.names import identifier, render, split_name
-from airflow_reindex_provider.databases.postgres.settings import WRITER_TAG
-
-if TYPE_CHECKING:
-    import psycopg
+from airflow_reindex_provider.databases.postgres.own_table import OwnTable
 
 _CREATE = """CREATE TABLE IF NOT EXISTS {table} (
     stream text NOT NULL,
@@ -31,11 +26,6 @@ _CREATE = """CREATE TABLE IF NOT EXISTS {table} (
     saved_by text,
     PRIMARY KEY (stream, generation)
 )"""
-
-_STATE = """SELECT t IS NOT NULL, ARRAY(
-    SELECT p FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) p WHERE NOT has_table_privilege(t, p)
-)
-FROM to_regclass(%(table)s) t"""
 
 _LOAD = """SELECT cursor, key, parked, version, saved_at, saved_by
 FROM {table} WHERE stream = %(stream)s AND generation = %(generation)s"""
@@ -81,9 +71,9 @@ class TableCheckpoint:
         from psycopg import DataError
 
         where = self.where(stream, generation)
-        with self._cursor() as cursor:
+        with self._own.cursor() as cursor:
             try:
-                row = cursor.execute(self._sql(_LOAD), {"stream": stream, "generation": generation}).fetchone()
+                row = cursor.execute(self._own.sql(_LOAD), {"stream": stream, "generation": generation}).fetchone()
             except DataError as error:
                 raise invalid(str(error), where) from error
         if row is None:
@@ -107,22 +97,22 @@ class TableCheckpoint:
 
         values = checkpoint.to_json()
         statement = _SAVE_NEXT if checkpoint.version else _SAVE_FIRST
-        with self._cursor() as cursor:
-            row = cursor.execute(self._sql(statement), {**values, "parked": Jsonb(values["parked"])}).fetchone()
+        with self._own.cursor() as cursor:
+            row = cursor.execute(self._own.sql(statement), {**values, "parked": Jsonb(values["parked"])}).fetchone()
         if row is None:
             raise conflict(checkpoint, self.where(checkpoint.stream, checkpoint.generation))
         return replace(checkpoint, version=row[0])
 
     def reset(self, stream: str, generation: str) -> None:
-        with self._cursor() as cursor:
-            cursor.execute(self._sql(_RESET), {"stream": stream, "generation": generation})
+        with self._own.cursor() as cursor:
+            cursor.execute(self._own.sql(_RESET), {"stream": stream, "generation": generation})
 
     def kept(self) -> Iterator[Checkpoint]:
         from psycopg import DataError
 
-        with self._cursor() as cursor:
+        with self._own.cursor() as cursor:
             try:
-                rows = cursor.execute(self._sql(_KEPT)).fetchall()
+                rows = cursor.execute(self._own.sql(_KEPT)).fetchall()
             except DataError as error:
                 raise invalid(str(error), f"It is a row of the table {self.table} of {self.conn_id!r}.") from error
         for stream, generation, *row in rows:
@@ -131,25 +121,7 @@ class TableCheckpoint:
 
     def check(self) -> Iterator[Finding]:
         """Whether the table is there and ours to use; else, whether it can be made."""
-        yield tried("store", self._state)
-
-    def _state(self) -> str:
-        from airflow_reindex_provider.databases.postgres.transactions import at_server
-
-        with connect(self.conn_id, owner=self._owner, tag=WRITER_TAG) as connection, explained(self._owner, grant=""):
-            server = at_server(connection)
-            if self._is_ours(connection.cursor(), server.role):
-                return f"{self._owner}: role {server.role!r} may use the table."
-            schema = split_name(self.table)[0] or server.schema or "public"
-            row = connection.execute(
-                "SELECT has_schema_privilege(%(s)s, 'USAGE') AND has_schema_privilege(%(s)s, 'CREATE')", {"s": schema}
-            ).fetchone()
-        if row != (True,):
-            raise ConfigurationError(
-                f"{self._owner}: there is no such table, and the role {server.role!r} may not make it. Remedy: "
-                + _grant("USAGE, CREATE", "SCHEMA {}", schema, server.role)
-            )
-        return f"{self._owner}: the first run makes the table."
+        yield tried("store", self._own.state)
 
     def where(self, stream: str, generation: str) -> str:
         from psycopg import sql
@@ -165,60 +137,12 @@ class TableCheckpoint:
         )
 
     @property
-    def _owner(self) -> str:
-        return f"TableCheckpoint({self.conn_id!r}, table={self.table!r})"
-
-    @contextmanager
-    def _cursor(self) -> Iterator[psycopg.Cursor[Any]]:
-        """A cursor in autocommit, once the table is known to be there and ours to use."""
-        from psycopg import errors
-        from psycopg.rows import tuple_row
-
-        from airflow_reindex_provider.databases.postgres.transactions import at_server
-
-        with connect(self.conn_id, owner=self._owner, tag=WRITER_TAG) as connection:
-            cursor = connection.cursor(row_factory=tuple_row)
-            server = at_server(connection)
-            schema = split_name(self.table)[0] or server.schema or "public"
-            with explained(self._owner, grant=_grant("USAGE, CREATE", "SCHEMA {}", schema, server.role)):
-                self._prepare(cursor, server.role)
-                try:
-                    yield cursor
-                except errors.UndefinedColumn as error:
-                    raise ConfigurationError(
-                        f"{self._owner}: the table exists, but is no checkpoint table ({error.diag.message_primary})."
-                        " Name another one with table=."
-                    ) from error
-
-    def _prepare(self, cursor: psycopg.Cursor[Any], role: str) -> None:
-        from psycopg import errors
-
-        if not self._is_ours(cursor, role):
-            # CREATE TABLE IF NOT EXISTS fails where another session makes the same table at the same moment.
-            with suppress(errors.UniqueViolation, errors.DuplicateTable, errors.DuplicateObject):
-                cursor.execute(self._sql(_CREATE))
-
-    def _is_ours(self, cursor: psycopg.Cursor[Any], role: str) -> bool:
-        """False where there is no table yet. All privileges are asked for at once, so that a run fails before it has indexed
-        anything.
-
-        :raises ConfigurationError: some are missing."""
-        table = render(identifier(self.table))
-        exists, lacking = cursor.execute(_STATE, {"table": table}).fetchone() or (False, [])
-        if lacking:
-            raise ConfigurationError(
-                f"{self._owner}: the role {role!r} may not use the table. Remedy: "
-                + _grant(", ".join(lacking), "TABLE {}", self.table, role)
-            )
-        return bool(exists)
-
-    def _sql(self, text: str) -> Any:
-        from psycopg import sql
-
-        return sql.SQL(text).format(table=identifier(self.table))
-
-
-def _grant(privileges: str, on: str, name: str, role: str) -> str:
-    from psycopg import sql
-
-    return f"GRANT {privileges} ON {on.format(render(identifier(name)))} TO {render(sql.Identifier(role))};"
+    def _own(self) -> OwnTable:
+        return OwnTable(
+            self.conn_id,
+            self.table,
+            owner=f"TableCheckpoint({self.conn_id!r}, table={self.table!r})",
+            what="checkpoint table",
+            create=_CREATE,
+            privileges=("SELECT", "INSERT", "UPDATE", "DELETE"),
+        )

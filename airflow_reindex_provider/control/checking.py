@@ -25,8 +25,8 @@ MOST_GROUPS = 20
 
 def check(stream: Stream) -> list[dict[str, str]]:
     """All findings as JSON: ``level`` (``ok``, ``warning`` or ``wrong``), ``what``, ``says``, and ``statement`` where one mends
-    it. Those of the source come first, then those of the target, of the checkpoint store and of the model. A side that cannot be
-    reached, or is set up wrong, leaves the others theirs."""
+    it. Those of the source come first, then those of the target, of the checkpoint store, of the model and of its cache. A side
+    that cannot be reached, or is set up wrong, leaves the others theirs."""
     return [finding.to_json() for finding in findings(stream)]
 
 
@@ -52,6 +52,7 @@ class _Doctor:
             self._add("target", self._target())
             self._add("checkpoint", self._store())
             self._add("model", self._model())
+            self._add("cache", self._cache())
 
     def _add(self, side: str, found: Iterator[Finding]) -> None:
         try:
@@ -132,6 +133,11 @@ class _Doctor:
             yield wrong("answer", f"{model.label}: of the word {_WORD!r}: {found}.")
         else:
             yield ok("answer", f"{model.label}: a vector of {len(found):,} dimensions for a word.")
+
+    def _cache(self) -> Iterator[Finding]:
+        cache: object = self.stream.embed.cache if self.stream.embed else None
+        if isinstance(cache, Checked):
+            yield from cache.check()
 
     def _loaded(self) -> str:
         self.stream.checkpoint.load(self.stream.name, STREAM)

@@ -20,8 +20,8 @@ class Kind:
         return getattr(import_module(f"airflow_reindex_provider.{module}"), name)  # type: ignore[no-any-return]
 
 
-SOURCE, TARGET, CHECKPOINT, MODEL, CHILD = "source", "target", "checkpoint", "model", "child"
-PARTS = {SOURCE: "postgres", TARGET: None, CHECKPOINT: "variable", MODEL: None, CHILD: "child"}
+SOURCE, TARGET, CHECKPOINT, MODEL, CACHE, CHILD = "source", "target", "checkpoint", "model", "cache", "child"
+PARTS = {SOURCE: "postgres", TARGET: None, CHECKPOINT: "variable", MODEL: None, CACHE: "postgres", CHILD: "child"}
 """Parts of a stream, each with the ``type`` that it has where none is said."""
 CLOSED = frozenset({CHILD})
 """Parts that are of our classes alone."""
@@ -30,6 +30,7 @@ NAMES = {
     "Target": TARGET,
     "CheckpointStore": CHECKPOINT,
     "Embedder": MODEL,
+    "VectorCache": CACHE,
     "Child": CHILD,
     "Parent": CHILD,
 }
@@ -52,6 +53,7 @@ KINDS = (
     Kind(MODEL, "langchain", "embedders.langchain:LangChainEmbedder"),
     Kind(MODEL, "wordllama", "embedders.wordllama:WordLlamaEmbedder"),
     Kind(MODEL, "function", "embedders.function:FunctionEmbedder"),
+    Kind(CACHE, "postgres", "caches.postgres:PostgresVectorCache"),
     Kind(CHILD, "child", "sources.sql.children:Child"),
     Kind(CHILD, "parent", "sources.sql.children:Parent"),
 )

@@ -3,20 +3,28 @@ embedded twice: processes are killed, the model is out of order and throttles, i
 
 from __future__ import annotations
 
+import json
+import multiprocessing
 import os
 import random
 import signal
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
+from unittest import mock
 
 import pytest
+from passages_elsewhere import LanceArticles, articles_in
 from passages_under_test import Articles, CountingEmbedder, paragraphs
 from storms import tries
 
+from airflow_reindex_provider.caches.postgres import PostgresVectorCache
 from airflow_reindex_provider.checkpoints.table import TableCheckpoint
+from airflow_reindex_provider.core.embedding.cache import VectorCache
 from airflow_reindex_provider.core.embedding.embed import Embed
 from airflow_reindex_provider.core.embedding.embedder import Answer
 from airflow_reindex_provider.core.embedding.requests import Requests
@@ -26,7 +34,10 @@ from airflow_reindex_provider.testing.rebuilds import Rebuilder
 
 ROWS = 500
 """Enough for what an interruption may cost, the dozen texts that are asked for and not written, to be a small part."""
+ROWS_BEFORE_A_CACHE = 150
+"""Which leaves the few texts that are under way as a process is killed."""
 SEEDS = range(tries(2, of=10))
+FIRST_DELAY_S = 0.001
 
 
 class RoughEmbedder(CountingEmbedder):
@@ -62,38 +73,96 @@ class RoughEmbedder(CountingEmbedder):
         return answer
 
 
+@pytest.fixture(autouse=True)
+def soon_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(Requests.__init__.__kwdefaults__, "first_delay_s", FIRST_DELAY_S)
+
+
 @pytest.mark.storm
 @pytest.mark.parametrize("seed", SEEDS)
-def test_storm(database: Database, tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(Requests.__init__.__kwdefaults__, "first_delay_s", 0.001)
+@pytest.mark.parametrize("kind", ["postgres", "opensearch"])
+def test_storm(
+    database: Database,
+    tmp_path: Path,
+    kind: str,
+    seed: int,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    articles = articles_in(kind, database, request=request, tmp_path=tmp_path, monkeypatch=monkeypatch)
+    storm(articles, tmp_path / "texts", seed, rows=ROWS)
+
+
+@pytest.mark.storm
+@pytest.mark.parametrize("seed", range(tries(1, of=10)))
+def test_storm_before_a_cache(database: Database, tmp_path: Path, seed: int) -> None:
+    """Nothing but what is under way as a process is killed is asked for twice: a few rows are enough to see it."""
+    storm(Articles(database), tmp_path / "texts", seed, rows=ROWS_BEFORE_A_CACHE, cache=cache_in(database))
+
+
+@pytest.mark.storm
+@pytest.mark.parametrize("seed", range(tries(1, of=10)))
+def test_storm_in_lance(database: Database, tmp_path: Path, seed: int) -> None:
+    """From a process that has not used LanceDB when it is forked, like a worker of Airflow's: whose threads do not come along."""
+    own = multiprocessing.get_context("spawn").Process(target=storm_in_lance, args=(database, tmp_path, seed))
+    own.start()
+    own.join()
+    assert own.exitcode == 0
+
+
+def storm_in_lance(database: Database, folder: Path, seed: int) -> None:
+    import_module("lancedb")  # once for all, and nothing of it is used here
+    lake = folder / "lake"
+    lake.mkdir()
+    os.environ["AIRFLOW_CONN_LAKE"] = json.dumps({"conn_type": "generic", "host": str(lake)})
+    with mock.patch.dict(Requests.__init__.__kwdefaults__, first_delay_s=FIRST_DELAY_S):
+        storm(
+            LanceArticles(database, lake),
+            folder / "texts",
+            seed,
+            rows=ROWS_BEFORE_A_CACHE,
+            cache=cache_in(database),
+        )
+
+
+def cache_in(database: Database) -> VectorCache:
+    return PostgresVectorCache(database.conn_id, table="public.vectors")
+
+
+def storm(articles: Articles, notes: Path, seed: int, *, rows: int, cache: VectorCache | None = None) -> None:
+    """A first load, two runs and a rebuild, each with what may come between."""
     dice = random.Random(seed)
-    model = RoughEmbedder(tmp_path / "texts", seed)
-    articles = Articles(database).with_model(model)
+    model = RoughEmbedder(notes, seed)
+    articles = articles.with_model(model)
     runner = articles.runner = replace(
         articles.runner,
-        embed=Embed(("title", "body"), model=model, splitter=paragraphs, concurrency=2),
-        store=TableCheckpoint(database.conn_id, table="public.checkpoints"),
-        chunk_rows=dice.choice([7, 100, 1000]),
+        embed=Embed(("title", "body"), model=model, splitter=paragraphs, concurrency=2, cache=cache),
+        target=articles.target(),
+        store=TableCheckpoint(articles.conn_id, table="public.checkpoints"),
+        chunk_rows=dice.choice([30, 100, 1000]),
     )
-    for n in range(ROWS):
+    for n in range(rows):
         articles.put(n, f"Title {n}", body(dice, n))
+    # What a session of Postgres imports, each of the processes would import anew.
+    with runner.source.open():
+        runner.store.load(runner.stream, "none")
     model.weather = (0.1, 0.004)
     until_done(dice, model, runner.run, kills=1)
-    articles.require_true()
+    in_a_process(articles.require_true)
     for _ in range(2):
-        change(dice, articles)
+        change(dice, articles, rows)
         model.weather = (0.1, 0.01)
         until_done(dice, model, runner.run, kills=dice.randint(0, 1))
         model.weather = (0.0, 0.0)
-        runner.run()
-        articles.require_true()
+        in_a_process(runner.run)
+        in_a_process(articles.require_true)
     rebuilder = Rebuilder(run=runner)
     until_done(dice, model, lambda: rebuilder.rebuild("20260601t000000"), kills=2)
-    change(dice, articles)
-    runner.run()
-    articles.require_true()
+    change(dice, articles, rows)
+    in_a_process(runner.run)
+    in_a_process(articles.require_true)
 
-    asked = (tmp_path / "texts").read_text().splitlines()
+    asked = notes.read_text().splitlines()
     assert len(asked) <= 1.02 * len(set(asked))
 
 
@@ -104,10 +173,10 @@ def body(dice: random.Random, n: int) -> str:
     return "\n\n".join(pieces)
 
 
-def change(dice: random.Random, articles: Articles) -> None:
-    for n in dice.sample(range(ROWS), 25):
+def change(dice: random.Random, articles: Articles, rows: int) -> None:
+    for n in dice.sample(range(rows), 25):
         articles.put(n, f"Title {n}", body(dice, n))
-    for n in dice.sample(range(ROWS), 5):
+    for n in dice.sample(range(rows), 5):
         articles.remove(n)
     articles.execute("UPDATE article SET price = price + 1, changed = clock_timestamp() WHERE id % 50 = 7")
 
@@ -128,6 +197,11 @@ def until_done(dice: random.Random, model: RoughEmbedder, work: Callable[[], obj
     raise AssertionError("it did not get done")
 
 
+def in_a_process(work: Callable[[], object]) -> None:
+    with forked(work) as process:
+        assert os.waitpid(process, 0)[1] == 0
+
+
 @contextmanager
 def forked(work: Callable[[], object]) -> Iterator[int]:
     process = os.fork()
@@ -138,6 +212,8 @@ def forked(work: Callable[[], object]) -> Iterator[int]:
             status = 0
         except ReindexError:
             status = 2
+        except BaseException:
+            traceback.print_exc()
         finally:
             os._exit(status)
     yield process

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 from uuid import uuid4
 
 import pytest
-from passages_under_test import Articles, CountingEmbedder, vector_of
+from passages_elsewhere import SEARCH_TARGETS, SearchedArticles, require_vectors
+from passages_under_test import CountingEmbedder
 
 from airflow_reindex_provider.core.bulk import key_of
-from airflow_reindex_provider.core.embedding.passages import passages
 from airflow_reindex_provider.core.embedding.recipe import Recipe
 from airflow_reindex_provider.core.embedding.requests import Requests
 from airflow_reindex_provider.core.errors import ConfigurationError
 from airflow_reindex_provider.core.model import Chunk, Document, Format, Key, Position, Schema
 from airflow_reindex_provider.core.sweeping.records import Difference
-from airflow_reindex_provider.targets.elasticsearch import ElasticsearchTarget
-from airflow_reindex_provider.targets.opensearch import OpenSearchTarget
 from airflow_reindex_provider.targets.search.target import SearchTarget
 from airflow_reindex_provider.testing.postgres import Database
 from airflow_reindex_provider.testing.rebuilds import Rebuilder
@@ -29,19 +26,7 @@ from airflow_reindex_provider.testing.target_suite.passages import PassageSuite
 
 pytestmark = pytest.mark.versions
 
-_TARGETS: Mapping[str, type[SearchTarget]] = {"opensearch": OpenSearchTarget, "elasticsearch": ElasticsearchTarget}
-NAMES = sorted(_TARGETS)
-
-
-def require_vectors(engine: SearchEngine) -> SearchEngine:
-    """The older OpenSearch that tests run has no k-NN plugin."""
-    if engine.name == "opensearch":
-        plugins = (
-            engine.call("GET", "/_nodes/_local/plugins?filter_path=nodes.*.plugins.name").get("nodes", {}).values()
-        )
-        if not any(plugin["name"] == "opensearch-knn" for node in plugins for plugin in node.get("plugins", ())):
-            pytest.skip("this OpenSearch has no k-NN plugin")
-    return engine
+NAMES = sorted(SEARCH_TARGETS)
 
 
 class SearchPassages:
@@ -51,7 +36,7 @@ class SearchPassages:
 
     def target(self, recipe: Recipe) -> SearchTarget:
         mapping = {"properties": {"body": {"type": "keyword"}}}
-        made = _TARGETS[self._engine.name](self._engine.name, index=self._index, mappings=mapping)
+        made = SEARCH_TARGETS[self._engine.name](self._engine.name, index=self._index, mappings=mapping)
         return made.with_passages(recipe)
 
     def schema(self) -> Schema:
@@ -85,60 +70,19 @@ class TestElasticsearch(PassageSuite):
 # -- whole runs
 
 
-class SearchedArticles:
-    """Those of ``passages_under_test``, in a search engine."""
-
-    def __init__(self, articles: Articles, engine: SearchEngine, **options: Any) -> None:
-        self.articles = articles
-        self.model = articles.model
-        self._engine = engine
-        self.index = f"articles-{uuid4().hex[:8]}"
-        self.runner = replace(articles.runner, target=_TARGETS[engine.name](engine.name, index=self.index, **options))
-
-    def source(self) -> dict[str, dict[str, Any]]:
-        found = self._engine.documents(self.index)
-        assert found is not None
-        return found
-
-    def require_true(self) -> None:
-        """Each document's passages are what the splitter and the model make of it, none too many and none too few."""
-        embed = self.runner.embed
-        assert embed is not None
-        hashed = embed.model.identity.hasher()
-        for id, source in self.source().items():
-            made = passages(source, embed.fields, split=embed.split, hashed=hashed)
-            wanted = dict.fromkeys(p.hash.hex() for p in made)
-            found = source.get("passages", [])
-            assert [p["hash"] for p in found] == list(wanted), id
-            for passage in found:
-                vector = list(vector_of(passage["text"], embed.model.identity.dimensions))
-                assert passage["vector"] == pytest.approx(vector, rel=1e-5)
-
-    def nearest(self, text: str) -> str:
-        """The ``_id`` of the document with the passage that is nearest to the text."""
-        vector = list(vector_of(text, self.model.identity.dimensions))
-        if self._engine.name == "opensearch":
-            inner = {"knn": {"passages.vector": {"vector": vector, "k": 1}}}
-            body: dict[str, Any] = {"query": {"nested": {"path": "passages", "query": inner}}}
-        else:
-            body = {"knn": {"field": "passages.vector", "query_vector": vector, "k": 1, "num_candidates": 10}}
-        hits = self._engine.call("POST", f"/{self.index}/_search", {**body, "size": 1})["hits"]["hits"]
-        return str(hits[0]["_id"])
-
-
 @pytest.fixture(params=NAMES)
 def articles(
     request: pytest.FixtureRequest, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[SearchedArticles]:
     monkeypatch.setitem(Requests.__init__.__kwdefaults__, "first_delay_s", 0.01)
-    engine = require_vectors(request.getfixturevalue(request.param))
-    return SearchedArticles(Articles(database), engine)
+    engine: SearchEngine = request.getfixturevalue(request.param)
+    return SearchedArticles(database, engine)
 
 
 def test_a_first_load_embeds_every_text_once_and_is_searched(articles: SearchedArticles) -> None:
     """Across the chunks of a batch, too, whose passages nobody can search yet; and a price embeds nothing."""
     for number in range(30):
-        articles.articles.put(number, f"Boots {number}", f"For snow.\n\nFor ice {number % 7}.")
+        articles.put(number, f"Boots {number}", f"For snow.\n\nFor ice {number % 7}.")
     articles.runner = replace(articles.runner, chunk_rows=4)
     outcome = articles.runner.run()
 
@@ -149,7 +93,7 @@ def test_a_first_load_embeds_every_text_once_and_is_searched(articles: SearchedA
     assert articles.nearest("Boots 17") == "17"
 
     articles.model.texts = []
-    articles.articles.put(17, "Boots 17", "For snow.\n\nFor ice 3.", price=5)
+    articles.put(17, "Boots 17", "For snow.\n\nFor ice 3.", price=5)
     assert articles.runner.run().counts.updated == 1
     assert articles.model.texts == []
     articles.require_true()
@@ -157,12 +101,12 @@ def test_a_first_load_embeds_every_text_once_and_is_searched(articles: SearchedA
 
 
 def test_an_edit_embeds_what_it_changes_and_a_deletion_leaves_nothing(articles: SearchedArticles) -> None:
-    articles.articles.put(1, "Boots", "For snow.\n\nFor ice.\n\nFor rain.")
-    articles.articles.put(2, "Sandals", "For sand.")
+    articles.put(1, "Boots", "For snow.\n\nFor ice.\n\nFor rain.")
+    articles.put(2, "Sandals", "For sand.")
     articles.runner.run()
     articles.model.texts = []
-    articles.articles.put(1, "Boots", "First.\n\nFor snow.\n\nFor ice.")
-    articles.articles.remove(2)
+    articles.put(1, "Boots", "First.\n\nFor snow.\n\nFor ice.")
+    articles.remove(2)
     articles.runner.run()
 
     assert articles.model.texts == ["First."]
@@ -171,10 +115,10 @@ def test_an_edit_embeds_what_it_changes_and_a_deletion_leaves_nothing(articles: 
 
 
 def test_a_refused_text_parks_its_document_and_leaves_it_as_it_was(articles: SearchedArticles) -> None:
-    articles.articles.put(1, "Boots", "For snow.")
+    articles.put(1, "Boots", "For snow.")
     articles.runner.run()
-    articles.articles.put(1, "Boots", "This is nothing.")
-    articles.articles.put(2, "Sandals", "For sand.")
+    articles.put(1, "Boots", "This is nothing.")
+    articles.put(2, "Sandals", "For sand.")
     assert articles.runner.run().parked == 1
 
     assert articles.source()["1"]["body"] == "For snow."
@@ -183,8 +127,8 @@ def test_a_refused_text_parks_its_document_and_leaves_it_as_it_was(articles: Sea
 
 
 def test_a_rebuild_embeds_nothing_and_another_model_all(articles: SearchedArticles) -> None:
-    articles.articles.put(1, "Boots", "For snow.\n\nFor ice.")
-    articles.articles.put(2, "Sandals", "For sand.\n\nFor snow.")
+    articles.put(1, "Boots", "For snow.\n\nFor ice.")
+    articles.put(2, "Sandals", "For sand.\n\nFor snow.")
     articles.runner.run()
     articles.model.texts = []
     Rebuilder(run=articles.runner).rebuild("20260601t000000")
@@ -193,10 +137,8 @@ def test_a_rebuild_embeds_nothing_and_another_model_all(articles: SearchedArticl
     articles.require_true()
 
     model = CountingEmbedder(dimensions=5, name="other")
-    assert articles.runner.embed is not None
-    plain = replace(articles.runner.target, passages=None)  # type: ignore[type-var]  # a dataclass, as all of them are
-    articles.runner = replace(articles.runner, target=plain, embed=replace(articles.runner.embed, model=model))
-    articles.articles.put(3, "Socks", None)
+    articles = articles.with_model(model)
+    articles.put(3, "Socks", None)
     with pytest.raises(ConfigurationError, match=r"was made with model .*other.*Rebuild the index"):
         articles.runner.run()
     Rebuilder(run=articles.runner).rebuild("20260601t000001")
@@ -207,25 +149,22 @@ def test_a_rebuild_embeds_nothing_and_another_model_all(articles: SearchedArticl
 
 def test_a_sweep_finds_nothing_to_mend(articles: SearchedArticles) -> None:
     for number in range(5):
-        articles.articles.put(number, f"Boots {number}", "For snow.")
+        articles.put(number, f"Boots {number}", "For snow.")
     articles.runner.run()
     report, _ = Sweeper(run=articles.runner).sweep()
     assert report.count(Difference.STALE) == report.count(Difference.MISSING) == 0
 
 
 def test_what_cannot_have_passages_is_refused_before_anything_is_made(articles: SearchedArticles) -> None:
-    assert articles.runner.embed is not None
-    plain = replace(articles.runner.target, passages=None)  # type: ignore[type-var]  # as above
-    runner = replace(articles.runner, target=plain, embed=replace(articles.runner.embed, fields=("summary",)))
     with pytest.raises(ConfigurationError, match=r"names the field 'summary', which is no column"):
-        runner.run()
+        articles.with_fields("summary").run()
 
 
 def test_a_field_of_the_name_is_its_documents_own_fault(articles: SearchedArticles) -> None:
     """Which a transform may make of some rows; the others are written."""
     articles.runner.transform = lambda row: row | ({"passages": "mine"} if row["id"] == 1 else {})
-    articles.articles.put(1, "Boots", "For snow.")
-    articles.articles.put(2, "Sandals", "For sand.")
+    articles.put(1, "Boots", "For snow.")
+    articles.put(2, "Sandals", "For sand.")
     assert articles.runner.run().parked == 1
     assert articles.source().keys() == {"2"}
 
@@ -235,7 +174,7 @@ def test_an_author_may_say_more_of_the_vectors(name: str, request: pytest.Fixtur
     """One property of the field of passages stands in the place of ours, and the others stay."""
     engine = require_vectors(request.getfixturevalue(name))
     mapping = {"properties": {"passages": {"properties": {"text": {"type": "keyword"}}}}}
-    target = _TARGETS[name](name, index=f"articles-{uuid4().hex[:8]}", mappings=mapping)
+    target = SEARCH_TARGETS[name](name, index=f"articles-{uuid4().hex[:8]}", mappings=mapping)
     embedded = target.with_passages(Recipe(("body",), "a model", 3, "words"))
     with embedded.open("stream") as session:
         generation = session.create_first(embedded.generation_name("20260101t000000"), text_schema())

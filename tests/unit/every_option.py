@@ -28,6 +28,7 @@ from airflow_reindex_provider import (
     Parent,
     PostgresSource,
     PostgresTarget,
+    PostgresVectorCache,
     RebuildDag,
     ReindexDag,
     ReindexTaskGroup,
@@ -282,6 +283,16 @@ STREAMS = {
     ),
     "of_any_database": Stream(name="of_any_database", source=ANY, target=POSTGRES),
     "of_maria": Stream(name="of_maria", source=MARIA, target=POSTGRES),
+    "cached": Stream(
+        name="cached",
+        source=TABLE,
+        target=POSTGRES,
+        embed=Embed(
+            ("title",),
+            model=MODELS["wordllama"],
+            cache=PostgresVectorCache(conn_id="search_db", table="public.vectors"),
+        ),
+    ),
     "full": Stream(
         name="full",
         source=TABLE,

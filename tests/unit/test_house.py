@@ -15,7 +15,7 @@ MOST_LINES = 400
 LAYERS = (
     {"core"},
     {"databases"},
-    {"sources", "targets", "checkpoints", "embedders"},
+    {"sources", "targets", "checkpoints", "embedders", "caches"},
     {"events"},
     {"stream"},
     {"hooks", "triggers", "control"},

@@ -71,12 +71,13 @@ def test_the_dags_are_those_of_python(monkeypatch: pytest.MonkeyPatch, tmp_path:
 def test_every_field_is_said() -> None:
     """The file above gives each field of each class that a stream is made of: one that is new fails here until it does."""
     said: dict[str, set[str]] = {}
-    parts = {"source": "postgres", "checkpoint": "variable"}
+    parts = {"source": "postgres", "checkpoint": "variable", "cache": "postgres"}
     whole = yaml.safe_load(EVERY.read_text())
     for stream in whole["streams"].values():
         said.setdefault("Stream", set()).update(stream)
-        for part in ("source", "target", "checkpoint"):
-            joined = {**whole["defaults"].get(part, {}), **stream.get(part, {})}
+        given = {**stream, "cache": stream.get("embed", {}).get("cache", {})}
+        for part in ("source", "target", "checkpoint", "cache"):
+            joined = {**whole["defaults"].get(part, {}), **given.get(part, {})}
             kind = joined.pop("type", parts.get(part))
             said.setdefault(f"{part} {kind}", set()).update(joined)
         if model := stream.get("embed", {}).get("model"):

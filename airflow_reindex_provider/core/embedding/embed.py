@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
+from airflow_reindex_provider.core.embedding.cache import VectorCache
 from airflow_reindex_provider.core.embedding.embedder import Embedder
 from airflow_reindex_provider.core.embedding.passages import Splitter
 from airflow_reindex_provider.core.embedding.recipe import Recipe, named
@@ -20,6 +21,7 @@ class Embed:
     :param model: makes the vectors. :param splitter: cuts a text into pieces; default: :class:`SplitByContent`, whose cuts stay
         where they are when a text is edited elsewhere. Any function of a text that gives a list of texts can take its place.
     :param concurrency: requests to the model at a time, of each batch; default 4.
+    :param cache: where vectors are kept beside the index, as soon as the model has answered; default: nowhere.
     """
 
     fields: tuple[str, ...]
@@ -27,6 +29,7 @@ class Embed:
     model: Embedder
     splitter: Splitter | SplitByContent = field(default_factory=SplitByContent)
     concurrency: int = 4
+    cache: VectorCache | None = None
 
     def __post_init__(self) -> None:
         fields: Any = self.fields

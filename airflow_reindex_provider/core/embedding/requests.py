@@ -12,7 +12,7 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, field
 from typing import Self, TypeAlias, cast
@@ -75,6 +75,8 @@ class Requests:
 
     :param concurrency: requests at a time. :param first_delay_s: before a request is sent for the second time.
     :param observer: each request is a step.
+    :param keep: is given each answer, its texts and what came of them, before anybody else; several threads call it at once.
+        What it raises ends them all.
     """
 
     def __init__(
@@ -85,8 +87,10 @@ class Requests:
         concurrency: int,
         first_delay_s: float = 1.0,
         observer: Observer = Unobserved(),
+        keep: Callable[[Sequence[str], Sequence[Vector | str]], None] = lambda texts, found: None,
     ) -> None:
         self._observer = observer
+        self._keep = keep
         self._embedder = embedder
         self._session = session
         self._concurrency = self._room = concurrency
@@ -233,7 +237,9 @@ class Requests:
                 with self._changed:
                     self._changed.wait_for(lambda: self._closed, self._delay(tried))
             else:
-                self._settle(request, checked(answer, texts, self._embedder), answer.tokens or 0)
+                found = checked(answer, texts, self._embedder)
+                self._keep(texts, found)
+                self._settle(request, found, answer.tokens or 0)
                 return
 
     def _settle(self, request: list[_Text], found: Sequence[Vector | str], tokens: int) -> None:

@@ -1,6 +1,6 @@
 """A batch's texts on their way to vectors: reading goes on, and what is embedded is written, while the model works.
 
-chunk --> split, hash, ask the target --> texts it does not hold --> requests (threads) --> vectors --> documents, written
+chunk --> split, hash, ask the target --> texts it does not hold --> cache, requests (threads) --> documents, written
           in the task's own thread, for the chunk after the one that is being written          in units, in their order,
                                                                                                in a thread of their own
 """
@@ -11,7 +11,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Self, cast
@@ -19,7 +19,6 @@ from typing import Self, cast
 from airflow_reindex_provider.core.embedding.embed import Embed
 from airflow_reindex_provider.core.embedding.embedder import Vector
 from airflow_reindex_provider.core.embedding.passages import Passage, passages
-from airflow_reindex_provider.core.embedding.requests import Outcome, Requests
 from airflow_reindex_provider.core.embedding.target import PassageTarget
 from airflow_reindex_provider.core.errors import TextRefusedError, TransientError, VectorsGoneError
 from airflow_reindex_provider.core.model import (
@@ -33,6 +32,7 @@ from airflow_reindex_provider.core.model import (
 )
 from airflow_reindex_provider.core.observing import Observer, Traffic, Unobserved
 from airflow_reindex_provider.core.protocols import Writer
+from airflow_reindex_provider.core.running.asking import Asked, Asking
 
 _UNIT_BYTES = 4 * 1024 * 1024
 """Of vectors that are written together, and may be lost together; a document is never cut."""
@@ -45,12 +45,12 @@ _TRIES = 5
 
 @dataclass(slots=True)
 class _Unit:
-    """Some documents of a chunk, and the texts that are embedded for them, by hash. :ivar asked: what comes of these, in their
-    order, once they are asked for."""
+    """Some documents of a chunk, and by hash the texts whose vectors the target does not have.
+    :ivar asked: what comes of these, once they are asked for."""
 
     documents: list[Document] = field(default_factory=list)
     texts: dict[bytes, str] = field(default_factory=dict)
-    asked: Future[Sequence[Outcome]] | None = None
+    asked: Asked | None = None
 
 
 @dataclass(slots=True)
@@ -82,7 +82,6 @@ class Embedding:
         waiting: Callable[[], None] = lambda: None,
         observer: Observer = Unobserved(),
     ) -> None:
-        self._observer = observer
         self._embed = embed
         self._target = target
         self._generation = generation
@@ -91,10 +90,9 @@ class Embedding:
         self._waiting = waiting
         self._splitter = embed.split
         self._hashed = embed.model.identity.hasher()
-        self._stack = ExitStack()
-        self._requests: Requests | None = None
-        self._asking = threading.Lock()
-        """Of what follows: the task's own thread and the one that writes both ask for texts."""
+        self._asking = Asking(embed, observer)
+        self._lock = threading.Lock()
+        """Of what follows, and of asking: the task's own thread and the one that writes both do."""
         self._ahead: deque[_Prepared] = deque()
         self._queue: deque[_Unit] = deque()
         self._asked = 0
@@ -113,20 +111,17 @@ class Embedding:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._stack.close()
+        self._asking.__exit__()
 
     @property
     def spent(self) -> PassageCounts:
         """What the model was asked for, whatever has become of the answer."""
-        asked = self._requests
-        if asked is None:
-            return PassageCounts()
-        return PassageCounts(embedded=asked.answered, requests=asked.requests, tokens=asked.tokens)
+        return self._asking.spent
 
     @property
     def traffic(self) -> Traffic:
         """How often, and how long, the model has sent requests away."""
-        return Traffic() if self._requests is None else self._requests.meter.traffic
+        return self._asking.traffic
 
     @property
     def counts(self) -> PassageCounts:
@@ -205,11 +200,11 @@ class Embedding:
                 units.append(_Unit())
             units[-1].documents.append(document)
             units[-1].texts |= texts
-        counts = PassageCounts(passages=met, reused=met - len(fresh))
+        counts = PassageCounts(passages=met, reused=met - len(fresh) + len(self._asking.cached(fresh)))
         self._seen += counts
         self._met += len(documents) + len(rejected)
         prepared = _Prepared(chunk, units, tuple(rejected), counts, recalled.vectors, fresh)
-        with self._asking:
+        with self._lock:
             self._queue.extend(units)
             self._ahead.append(prepared)
         self._told()
@@ -223,26 +218,14 @@ class Embedding:
 
     def _ask(self) -> None:
         """For the texts of the next units, as far as their vectors have room."""
-        with self._asking:
+        with self._lock:
             while not self._over and self._queue and self._has_room(len(self._queue[0].texts)):
                 unit = self._queue.popleft()
-                unit.asked = self._asked_for(unit.texts)
+                unit.asked = self._asking.ask(unit.texts)
                 self._asked += len(unit.texts)
 
     def _has_room(self, texts: int) -> bool:
         return not self._asked or self._asked + texts <= self._most_asked
-
-    def _asked_for(self, texts: Mapping[bytes, str]) -> Future[Sequence[Outcome]]:
-        if not texts:
-            nothing: Future[Sequence[Outcome]] = Future()
-            nothing.set_result(())
-            return nothing
-        if self._requests is None:
-            session = self._stack.enter_context(self._embed.model.open())
-            self._requests = self._stack.enter_context(
-                Requests(self._embed.model, session, concurrency=self._embed.concurrency, observer=self._observer)
-            )
-        return self._requests.submit(list(texts.values()))
 
     # -- after it, in the thread that writes
 
@@ -253,33 +236,31 @@ class Embedding:
                 self._ask()
                 unit = prepared.units[0]
                 try:
-                    vectors, refused = self._answers(unit.texts, unit.asked)
+                    vectors, refused = self._answers(unit.asked)
                 except TransientError:
                     self._keep_answered(writer)
                     raise
                 written = self._write_unit(prepared, unit, {**prepared.recalled, **vectors}, refused, writer)
                 result = WriteResult(result.counts + written.counts, (*result.rejected, *written.rejected))
                 prepared.units.popleft()
-                with self._asking:
+                with self._lock:
                     self._asked -= len(unit.texts)
         except BaseException:
             self._over = True
             raise
         return result
 
-    def _answers(
-        self, texts: Mapping[bytes, str], asked: Future[Sequence[Outcome]] | None
-    ) -> tuple[dict[bytes, Vector], dict[bytes, str]]:
+    def _answers(self, asked: Asked | None) -> tuple[dict[bytes, Vector], dict[bytes, str]]:
         """The vectors of the texts, and why some have none."""
+        assert asked is not None
         while not self._over:
-            assert asked is not None
-            if wait([asked], _LOOK_UP_S).done:
+            if wait([asked.future], _LOOK_UP_S).done:
                 break
         else:
             raise CancelledError
         vectors: dict[bytes, Vector] = {}
         refused: dict[bytes, str] = {}
-        for hash, outcome in zip(texts, asked.result(), strict=True):
+        for hash, outcome in asked.outcomes().items():
             if isinstance(outcome, TextRefusedError):
                 refused[hash] = str(outcome)
             elif isinstance(outcome, Exception):
@@ -309,9 +290,9 @@ class Embedding:
             except VectorsGoneError as error:
                 # Others took them away since the target was asked, or what was to bring them was refused itself.
                 texts = {p.hash: p.text for d in documents for p in d.passages if p.hash in error.hashes}
-                with self._asking:
-                    asked = self._asked_for(texts)
-                found, refused = self._answers(texts, asked)
+                with self._lock:
+                    asked = self._asking.ask(texts)
+                found, refused = self._answers(asked)
                 vectors |= found
                 continue
             return WriteResult(result.counts + Counts(failures=len(rejected)), (*rejected, *result.rejected))
@@ -319,13 +300,13 @@ class Embedding:
 
     def _keep_answered(self, writer: Writer) -> None:
         """The model has failed for this try: what it has answered by then is written, so that the next one finds it there."""
-        with self._asking:
+        with self._lock:
             ahead = list(self._ahead)
         for prepared in ahead:
             for unit in prepared.units:
                 if unit.asked is None:
                     return
-                outcomes = zip(unit.texts, unit.asked.result(), strict=True)
+                outcomes = unit.asked.outcomes().items()
                 vectors = {hash: outcome for hash, outcome in outcomes if not isinstance(outcome, Exception)}
                 lacking = unit.texts.keys() - vectors.keys()
                 while vectors:

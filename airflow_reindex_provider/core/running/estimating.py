@@ -66,6 +66,10 @@ def estimate(
                         for p in document.passages
                         if p.hash not in recalled.known and p.hash not in recalled.vectors
                     }
+    if embed.cache is not None and fresh:
+        with embed.cache.open() as cache:
+            for hash in cache.having(fresh):
+                del fresh[hash]
     tokens = sum(tokens_of(embed.model, list(fresh.values())))
     scale = plan.rows / rows if rows < plan.rows and rows else 1.0
     embedded = round(len(fresh) * scale)

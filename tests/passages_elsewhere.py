@@ -1,0 +1,150 @@
+"""The articles of ``passages_under_test`` in the search engines and in LanceDB."""
+
+from __future__ import annotations
+
+import json
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+from uuid import uuid4
+
+import pytest
+from passages_under_test import Articles, vector_of
+
+from airflow_reindex_provider.core.embedding.passages import distinct, passages
+from airflow_reindex_provider.core.protocols import Target
+from airflow_reindex_provider.targets.elasticsearch import ElasticsearchTarget
+from airflow_reindex_provider.targets.lance import LanceTarget
+from airflow_reindex_provider.targets.opensearch import OpenSearchTarget
+from airflow_reindex_provider.targets.search.target import SearchTarget
+from airflow_reindex_provider.testing.postgres import Database
+from airflow_reindex_provider.testing.search_engine import SearchEngine
+
+SEARCH_TARGETS: Mapping[str, type[SearchTarget]] = {
+    "opensearch": OpenSearchTarget,
+    "elasticsearch": ElasticsearchTarget,
+}
+KINDS = ("postgres", "opensearch", "elasticsearch", "lance")
+
+
+class Shown(NamedTuple):
+    """A document as a search finds it. :ivar passages: text and vector of each, in their order."""
+
+    title: str | None
+    body: str | None
+    passages: Sequence[tuple[str, Sequence[float]]]
+
+
+class ElsewhereArticles(Articles):
+    @abstractmethod
+    def target(self) -> Target: ...
+
+    @abstractmethod
+    def documents(self) -> Mapping[str, Shown]:
+        """All that a search finds now, by the text of the key."""
+
+    def require_true(self) -> None:
+        """See :class:`Articles`."""
+        embed = self.runner.embed
+        assert embed is not None
+        split, hashed = embed.split, embed.model.identity.hasher()
+        found = self.documents()
+        rows = self._connection.execute("SELECT id::text, title, body FROM article WHERE NOT gone").fetchall()
+        assert found.keys() == {key for key, _, _ in rows}
+        for key, title, body in rows:
+            made = passages({"title": title, "body": body}, embed.fields, split=split, hashed=hashed)
+            assert found[key][:2] == (title, body), key
+            assert [text for text, _ in found[key].passages] == [p.text for p in distinct(made)], key
+            for text, vector in found[key].passages:
+                assert vector == pytest.approx(list(vector_of(text, embed.model.identity.dimensions)), rel=1e-5)
+
+
+class SearchedArticles(ElsewhereArticles):
+    """:ivar index: its public name."""
+
+    def __init__(self, database: Database, engine: SearchEngine) -> None:
+        self.engine = require_vectors(engine)
+        self.index = f"articles-{uuid4().hex[:8]}"
+        super().__init__(database)
+
+    def target(self) -> Target:
+        return SEARCH_TARGETS[self.engine.name](self.engine.name, index=self.index)
+
+    def source(self) -> dict[str, dict[str, Any]]:
+        found = self.engine.documents(self.index)
+        assert found is not None
+        return found
+
+    def documents(self) -> Mapping[str, Shown]:
+        return {id: _shown_by_engine(source) for id, source in self.source().items()}
+
+    def nearest(self, text: str) -> str:
+        """The ``_id`` of the document with the passage that is nearest to the text."""
+        vector = list(vector_of(text, self.model.identity.dimensions))
+        if self.engine.name == "opensearch":
+            inner = {"knn": {"passages.vector": {"vector": vector, "k": 1}}}
+            body: dict[str, Any] = {"query": {"nested": {"path": "passages", "query": inner}}}
+        else:
+            body = {"knn": {"field": "passages.vector", "query_vector": vector, "k": 1, "num_candidates": 10}}
+        hits = self.engine.call("POST", f"/{self.index}/_search", {**body, "size": 1})["hits"]["hits"]
+        return str(hits[0]["_id"])
+
+
+class LanceArticles(ElsewhereArticles):
+    """In a folder to which the connection ``lake`` leads."""
+
+    def __init__(self, database: Database, folder: Path) -> None:
+        self.folder = folder
+        super().__init__(database)
+
+    def target(self) -> Target:
+        return LanceTarget("lake", index="articles")
+
+    def documents(self) -> Mapping[str, Shown]:
+        import lancedb
+
+        database = lancedb.connect(self.folder)
+        (name,) = database.open_table("articles").to_arrow()["table"].to_pylist()
+        rows = database.open_table(name).search().where("NOT _reindex_deleted").limit(10_000).to_list()
+        return {str(row["id"]): _shown_by_lance(row) for row in rows}
+
+
+def articles_in(
+    kind: str,
+    database: Database,
+    *,
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Articles:
+    """:param kind: one of ``KINDS``."""
+    if kind == "postgres":
+        return Articles(database)
+    if kind == "lance":
+        folder = tmp_path / "lake"
+        folder.mkdir()
+        monkeypatch.setenv("AIRFLOW_CONN_LAKE", json.dumps({"conn_type": "generic", "host": str(folder)}))
+        return LanceArticles(database, folder)
+    return SearchedArticles(database, request.getfixturevalue(kind))
+
+
+def require_vectors(engine: SearchEngine) -> SearchEngine:
+    """The older OpenSearch that tests run has no k-NN plugin."""
+    if engine.name == "opensearch":
+        plugins = (
+            engine.call("GET", "/_nodes/_local/plugins?filter_path=nodes.*.plugins.name").get("nodes", {}).values()
+        )
+        if not any(plugin["name"] == "opensearch-knn" for node in plugins for plugin in node.get("plugins", ())):
+            pytest.skip("this OpenSearch has no k-NN plugin")
+    return engine
+
+
+def _shown_by_engine(source: Mapping[str, Any]) -> Shown:
+    found = source.get("passages", ())
+    return Shown(source["title"], source["body"], [(p["text"], p["vector"]) for p in found])
+
+
+def _shown_by_lance(row: Mapping[str, Any]) -> Shown:
+    texts = [passage["text"] for passage in row["passages"] or ()]
+    return Shown(row["title"], row["body"], list(zip(texts, row["passage_vectors"] or (), strict=True)))
