@@ -1,5 +1,6 @@
 """From commit to searchable, on a real Airflow: 200 single changes of a stream that is watched, beside a schedule of one minute;
-``BENCH_CHANGES`` is how many there are. And what a hundred watchers cost one triggerer.
+``BENCH_CHANGES`` is how many there are. They come at random, whatever has become of those before. Then others, while the
+triggerer, the source's connections and the scheduler are killed. And what a hundred watchers cost one triggerer.
 """
 
 from __future__ import annotations
@@ -12,9 +13,12 @@ import statistics
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from airflow_reindex_provider.testing.airflow import Airflow
 from airflow_reindex_provider.testing.postgres import Database, EmbeddedPostgres
@@ -26,6 +30,8 @@ CHANGES = int(os.environ.get("BENCH_CHANGES", "200"))
 WATCHERS = 100
 _WATCHED_S = 20.0
 _TIMEOUT_S = 300.0
+_SPREAD_S = 360.0
+_KILLED_FOR_S = 3.0
 _DAGS = """
 from airflow_reindex_provider import PostgresSource, PostgresTarget, ReindexDag, Stream, changes_of
 
@@ -37,9 +43,12 @@ def stream(name):
     )
 
 watched, minute = stream("watched"), stream("minute")
-ReindexDag(watched, schedule=changes_of(watched))
-ReindexDag(minute, schedule="* * * * *")
+# Airflow watches for a Dag that is not paused as its file is parsed.
+ReindexDag(watched, schedule=changes_of(watched), is_paused_upon_creation=False)
+ReindexDag(minute, schedule="* * * * *", is_paused_upon_creation=True)
 """
+_SETTINGS = {"AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "60"}
+"""As in docker-compose.yaml: so long a task of a scheduler that was killed looks as if it ran."""
 _TABLE = "id int PRIMARY KEY, title text, updated_at timestamptz NOT NULL DEFAULT now()"
 
 
@@ -55,14 +64,18 @@ def figures() -> list[Figure]:
         dags = Path(home) / "dags"
         dags.mkdir()
         (dags / "fresh.py").write_text(_DAGS)
-        with Airflow(
-            Path(home) / "airflow", dag_folders={"fresh": dags}, postgres=server, env=shop.env | search.env
-        ) as airflow:
-            # On the schedule a change waits for most of the time, so many of them can wait at once.
-            by_minute = _measure_stream(airflow, "minute", shop, search, changes=min(CHANGES, 60), spread_s=180.0)
-            watched = _measure_stream(airflow, "watched", shop, search, changes=CHANGES, spread_s=None)
+        settings = shop.env | search.env | _SETTINGS
+        with Airflow(Path(home) / "airflow", dag_folders={"fresh": dags}, postgres=server, env=settings) as airflow:
+            # On the schedule a change waits for most of the time, so fewer of them tell as much.
+            by_minute = _measure_stream(airflow, "minute", shop, search, changes=min(CHANGES, 60), spread_s=90.0)
+            airflow.pause("reindex_minute")
+            watched = _measure_stream(airflow, "watched", shop, search, changes=CHANGES, spread_s=_SPREAD_S)
+            killing = partial(_kill_all, airflow)
+            killed = _measure_stream(
+                airflow, "watched", shop, search, changes=30, spread_s=60.0, first=CHANGES + 1, meanwhile=killing
+            )
         watchers = process("freshness")
-    for name, found in (("watched", watched), ("every minute", by_minute)):
+    for name, found in (("watched", watched), ("every minute", by_minute), ("watched, killed", killed)):
         p50, p95 = _percentiles(found)
         say(f"{name}: {len(found)} changes, p50 {p50:.1f} s, p95 {p95:.1f} s, at the longest {max(found):.1f} s")
     say(
@@ -72,6 +85,7 @@ def figures() -> list[Figure]:
     return [
         Figure.alone("fresh_watched_p95_s", _percentiles(watched)[1], "s", at_most=15),
         Figure.compared("fresh_vs_minute_p50", _percentiles(watched)[0], _percentiles(by_minute)[0], "s", at_most=0.5),
+        Figure.alone("fresh_killed_longest_s", max(killed), "s", at_most=3600),
         Figure.alone("watchers_100_cpu", watchers["cpu"], "of one", at_most=0.3),
     ]
 
@@ -82,40 +96,69 @@ def _percentiles(found: Sequence[float]) -> tuple[float, float]:
 
 
 def _measure_stream(
-    airflow: Airflow, name: str, shop: Database, search: Database, *, changes: int, spread_s: float | None
+    airflow: Airflow,
+    name: str,
+    shop: Database,
+    search: Database,
+    *,
+    changes: int,
+    spread_s: float,
+    first: int = 1,
+    meanwhile: Callable[[Any], None] = lambda source: None,
 ) -> list[float]:
     """Seconds from commit to searchable of each.
 
-    :param spread_s: how long they come at random, whatever has become of those before; None: one after the other, each a
-        while after the one before it was found."""
+    :param spread_s: how long they come. :param first: the first one's id.
+    :param meanwhile: is called with a connection to the source, in a thread of its own.
+    :raises TimeoutError: one was not found in time, so it may be lost."""
     airflow.wait_for_dag(f"reindex_{name}")
     airflow.pause(f"reindex_{name}", False)
     committed: dict[int, float] = {}
     found: dict[int, float] = {}
     chance = random.Random(7)
-    with shop.connect() as source, search.connect() as target, _looking(target, name, committed, found) as seen:
-        seen(0)
-        say(f"{name}: the first load is done")
-        for id in range(1, changes + 1):
-            time.sleep(chance.uniform(0, 2 * spread_s / changes if spread_s else 3))
+    with (
+        shop.connect() as source,
+        search.connect() as target,
+        _looking(target, name, found) as wait_for,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        wait_for([first - 1])
+        say(f"{name}: {changes} changes from here on")
+        disturbing = pool.submit(meanwhile, source)
+        for id in range(first, first + changes):
+            time.sleep(chance.uniform(0, 2 * spread_s / changes))
             source.execute(f"INSERT INTO {name} VALUES ({id}, 'a change')".encode())
             committed[id] = time.monotonic()
-            if spread_s is None:
-                seen(id)
-        seen(changes)
-    airflow.pause(f"reindex_{name}")
+        disturbing.result()
+        wait_for(list(committed))
     return [found[id] - at for id, at in committed.items()]
 
 
+def _kill_all(airflow: Airflow, source: Any) -> None:
+    """One after the other, each away for a while, with whatever tasks it has started."""
+    for component in ("triggerer", "scheduler"):
+        airflow.kill(component)
+        time.sleep(_KILLED_FOR_S)
+        airflow.restart(component)
+        say(f"the {component} was killed and is back")
+    for _ in range(3):
+        source.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        time.sleep(_KILLED_FOR_S)
+    say("the source's connections were killed, three times")
+
+
 @contextmanager
-def _looking(target: object, name: str, committed: dict[int, float], found: dict[int, float]) -> Iterator[object]:
-    """Looks ten times a second for what a search finds by now; gives a function that waits for one of them."""
+def _looking(target: Any, name: str, found: dict[int, float]) -> Iterator[Callable[[Sequence[int]], None]]:
+    """Looks ten times a second for what a search finds by now; gives a function that waits for some of them."""
     over, arrived = threading.Event(), threading.Condition()
 
     def look() -> None:
         while not over.is_set():
             try:
-                rows = target.execute(f"SELECT id FROM {name}_index").fetchall()  # type: ignore[attr-defined]  # a connection
+                rows = target.execute(f"SELECT id FROM {name}_index").fetchall()
             except Exception:
                 rows = []
             now = time.monotonic()
@@ -125,10 +168,11 @@ def _looking(target: object, name: str, committed: dict[int, float], found: dict
                 arrived.notify_all()
             over.wait(0.1)
 
-    def wait_for(id: int) -> None:
+    def wait_for(ids: Sequence[int]) -> None:
         with arrived:
-            if not arrived.wait_for(lambda: id in found, timeout=_TIMEOUT_S):
-                raise TimeoutError(f"{name}: change {id} was not found within {_TIMEOUT_S:g} s")
+            if not arrived.wait_for(lambda: found.keys() >= set(ids), timeout=_TIMEOUT_S):
+                missing = sorted(set(ids) - found.keys())
+                raise TimeoutError(f"{name}: changes {missing} were not found within {_TIMEOUT_S:g} s")
 
     looking = threading.Thread(target=look, daemon=True)
     looking.start()
