@@ -78,7 +78,7 @@ class ExtractChangesOperator(StreamOperator):
         request = self._request(context)
         stamp = pendulum.now("UTC").format("YYYYMMDD[t]HHmmss")
         plan: Plan | GroupPlans
-        with tracing.planning() as span, stream.source.open() as source:
+        with tracing.planning(stream.name, request.mode) as span, stream.source.open() as source:
             self.touched.schema = source.schema()
             if stream.has_groups:
                 plan = self._plan_groups(request, source, stamp, run=str(context["run_id"]))

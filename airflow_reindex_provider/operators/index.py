@@ -72,7 +72,7 @@ def index_into(
             pace=pace,
             observer=tracing.Observed(measured.traffic),
         )
-        tracing.counted(span, result.counts.to_json(), result.chunks)
+        tracing.counted(span, {**result.counts.to_json(), "chunks": result.chunks})
         return result
 
 

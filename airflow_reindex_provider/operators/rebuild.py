@@ -92,7 +92,11 @@ class PrepareRebuildOperator(LeasingOperator):
             ti.xcom_push(key=GENERATION_KEY, value=generation)
             self.log.info("Stream %r is rolled back to generation %s.", stream.name, generation)
             return []
-        with tracing.planning() as span, stream.source.open() as source, stream.target.open(stream.name) as target:
+        with (
+            tracing.planning(stream.name, Mode.REBUILD) as span,
+            stream.source.open() as source,
+            stream.target.open(stream.name) as target,
+        ):
             self.touched.stream, self.touched.schema = stream, source.schema()
             plan = begin_rebuild(
                 stream.name,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import TriggerRule
@@ -25,6 +25,7 @@ from airflow_reindex_provider.core.sweeping.records import (
 )
 from airflow_reindex_provider.core.sweeping.repairing import RepairResult
 from airflow_reindex_provider.events import Event
+from airflow_reindex_provider.operators import tracing
 from airflow_reindex_provider.operators.base import (
     StreamOperator,
     close_progress,
@@ -46,7 +47,6 @@ from airflow_reindex_provider.operators.sweeping import (
     shown_as,
     sums,
 )
-from airflow_reindex_provider.operators.tracing import Observed
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -90,7 +90,9 @@ class PlanSweepOperator(LeasingOperator):
         require_known(context)
         if not is_true("dry_run", self.report_only):
             self.take(self.keeper(context), context)
-        plan, ranges = self.plan()
+        with tracing.planning(self.own.name, Mode.SWEEP) as span:
+            plan, ranges = self.plan()
+            traced = tracing.planned_sweep(span, plan, ranges)
         self.log.info(
             "Stream %r%s: %s rows in %d ranges are compared with generation %s, below the checkpoint %s.",
             plan.stream,
@@ -102,7 +104,7 @@ class PlanSweepOperator(LeasingOperator):
         )
         tell(f"Stream {plan.stream!r}", plan.held_by, plan.warnings)
         self.touched.rows = sum(part.rows for part in ranges)
-        context["ti"].xcom_push(key=SWEEP_PLAN_KEY, value=plan.to_json())
+        context["ti"].xcom_push(key=SWEEP_PLAN_KEY, value=plan.to_json() | traced)
         return [part.to_json() for part in ranges]
 
     def keeper(self, context: Context) -> Keeper:
@@ -130,6 +132,8 @@ class SweepOperator(StreamOperator):
     """A later task of a sweep. :param plan_task_id: the planning one."""
 
     mode = Mode.SWEEP
+    planned: Mapping[str, Any] = {}
+    """As the planning task told it."""
 
     def __init__(self, *, stream: Stream, plan_task_id: str, **kwargs: Any) -> None:
         super().__init__(stream=stream, **kwargs)
@@ -144,7 +148,8 @@ class SweepOperator(StreamOperator):
                 f"Stream {self.stream.name!r}: there is no plan of a sweep, since task {self.plan_task_id!r} did not finish; its"
                 " log says why."
             )
-        return SweepPlan.from_json(planned)
+        self.planned = planned
+        return SweepPlan.from_json({name: value for name, value in planned.items() if name != tracing.TRACE})
 
     def keeper(self, context: Context) -> Keeper:
         return lease_of(self.stream, context, Mode.SWEEP)
@@ -176,7 +181,13 @@ class CompareKeysOperator(SweepOperator):
         should_stop = self.should_stop if plan.dry_run else self.should_stop_keeping(self.keeper(context))
         with shown(progress):
             report = compare_range(
-                self.stream, plan, part, progress=progress, should_stop=should_stop, touched=self.touched
+                self.stream,
+                plan,
+                part,
+                progress=progress,
+                should_stop=should_stop,
+                touched=self.touched,
+                planned=self.planned,
             )
         self.log.info("%s: %s.", part.label, _said(report))
         return {"range": part.to_json(), **report.to_json()}
@@ -232,8 +243,9 @@ class RepairKeysOperator(SweepOperator):
             job,
             progress=self.progress(context, plan, job.range, job.repairs),
             should_stop=self.should_stop_keeping(self.keeper(context)),
-            observer=Observed(Measured(self.stream, Mode.SWEEP).traffic),
+            traffic=Measured(self.stream, Mode.SWEEP).traffic,
             touched=self.touched,
+            planned=self.planned,
         )
         for rejection in result.rejected:
             self.log.warning("Refused: key %s: %s", "/".join(rejection.key), rejection.reason)

@@ -14,13 +14,13 @@ from airflow_reindex_provider.core.published import SWEEP_KEY
 from airflow_reindex_provider.core.sweeping.allowing import allow
 from airflow_reindex_provider.core.sweeping.records import Difference
 from airflow_reindex_provider.events import Event
+from airflow_reindex_provider.operators import tracing
 from airflow_reindex_provider.operators.base import close_progress, is_true, tell
 from airflow_reindex_provider.operators.groups import AllGroupsOperator
 from airflow_reindex_provider.operators.measuring import Measured
 from airflow_reindex_provider.operators.publishing import publish_standing
 from airflow_reindex_provider.operators.sweep import PlanSweepOperator
 from airflow_reindex_provider.operators.sweeping import compare_range, repair_range, shown, shown_as, sums
-from airflow_reindex_provider.operators.tracing import Observed
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -48,7 +48,9 @@ class SweepGroupOperator(PlanSweepOperator):
         if not dry_run:
             self.take(keeper, context)
         try:
-            plan, ranges = self.plan()
+            with tracing.planning(own.name, Mode.SWEEP) as span:
+                plan, ranges = self.plan()
+                traced = tracing.planned_sweep(span, plan, ranges)
             self.touched.generation = plan.generation
             tell(f"Group {self.group!r}", plan.held_by, plan.warnings)
             rows = sum(part.rows for part in ranges)
@@ -58,7 +60,13 @@ class SweepGroupOperator(PlanSweepOperator):
                     (
                         part,
                         compare_range(
-                            own, plan, part, progress=progress, should_stop=should_stop, touched=self.touched
+                            own,
+                            plan,
+                            part,
+                            progress=progress,
+                            should_stop=should_stop,
+                            touched=self.touched,
+                            planned=traced,
                         ),
                     )
                     for part in ranges
@@ -71,8 +79,9 @@ class SweepGroupOperator(PlanSweepOperator):
                         job,
                         progress=Progress(shown_as(plan, job.repairs), str(Mode.SWEEP), _Unseen()),
                         should_stop=should_stop,
-                        observer=Observed(Measured(self.stream, Mode.SWEEP).traffic),
+                        traffic=Measured(self.stream, Mode.SWEEP).traffic,
                         touched=self.touched,
+                        planned=traced,
                     )
                     for job in jobs
                 ]

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from airflow_reindex_provider.core.errors import IndexingStoppedError
 from airflow_reindex_provider.core.model import Batch, Counts, Mode, Position, Window
-from airflow_reindex_provider.core.observing import Observer
+from airflow_reindex_provider.core.observing import Side, Traffic
 from airflow_reindex_provider.core.progress import Progress, Status
 from airflow_reindex_provider.core.sweeping.comparing import opened
 from airflow_reindex_provider.core.sweeping.records import Difference, RepairJob, SweepPlan, SweepRange, SweepReport
 from airflow_reindex_provider.core.sweeping.repairing import Repair, RepairResult
+from airflow_reindex_provider.operators import tracing
 from airflow_reindex_provider.operators.touched import Touched
 from airflow_reindex_provider.stream import Stream
 
@@ -45,16 +46,21 @@ def compare_range(
     progress: Progress,
     should_stop: Callable[[], bool],
     touched: Touched,
+    planned: Mapping[str, Any],
 ) -> SweepReport:
-    """:raises IndexingStoppedError: asked to stop."""
+    """:param planned: of ``tracing.planned_sweep``. :raises IndexingStoppedError: asked to stop."""
     report = SweepReport()
-    with opened(plan, source=stream.source, target=stream.target, transform=stream.transform) as comparison:
+    with (
+        tracing.sweeping("compare", plan, part, planned) as span,
+        opened(plan, source=stream.source, target=stream.target, transform=stream.transform) as comparison,
+    ):
         touched.schema = comparison.schema
         for rows, found in comparison.report(part.keys, part.rows):
             report = report + found
             progress.add(Counts(noops=rows))
             if should_stop():
                 raise IndexingStoppedError("Stopped; a retry compares it anew.")
+        tracing.counted(span, {"listed": report.listed, **{str(d): report.count(d) for d in Difference}})
     return report
 
 
@@ -65,13 +71,18 @@ def repair_range(
     *,
     progress: Progress,
     should_stop: Callable[[], bool],
-    observer: Observer,
+    traffic: Callable[[Side, Traffic], None],
     touched: Touched,
+    planned: Mapping[str, Any],
 ) -> RepairResult:
+    """:param traffic: measures what goes over the wire. :param planned: of ``tracing.planned_sweep``."""
     touched.follow(progress)
-    with opened(plan, source=stream.source, target=stream.target, transform=stream.transform) as comparison:
+    with (
+        tracing.sweeping("repair", plan, job.range, planned) as span,
+        opened(plan, source=stream.source, target=stream.target, transform=stream.transform) as comparison,
+    ):
         touched.schema = comparison.schema
-        return Repair(
+        result = Repair(
             plan=plan,
             comparison=comparison,
             format=stream.format,
@@ -81,8 +92,10 @@ def repair_range(
             transform=stream.transform,
             embed=stream.embed,
             should_stop=should_stop,
-            observer=observer,
+            observer=tracing.Observed(traffic),
         ).run(job)
+        tracing.counted(span, {**result.counts.to_json(), "spared": result.spared})
+        return result
 
 
 def sums(rows: int, compared: Compared, repaired: Sequence[RepairResult]) -> dict[str, Any]:

@@ -3,11 +3,15 @@
 worker.extract            worker.index[0]                     worker.checkpoint      Airflow's, one trace for a run
   reindex.plan  <--link--   reindex.batch                       reindex.run
                               reindex.read  reindex.write ...
+
+worker.plan               worker.compare[0]   worker.repair[0]      worker.report
+  reindex.plan  <--link--   reindex.compare     reindex.repair        reindex.run
+                                                  reindex.read  reindex.write ...
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -16,15 +20,31 @@ from airflow.sdk.observability import trace
 from opentelemetry import context as current
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from airflow_reindex_provider.core.model import Mode
 from airflow_reindex_provider.core.observing import Side, Span, Step, Traffic
 
 if TYPE_CHECKING:
     from airflow_reindex_provider.core.model import Batch
+    from airflow_reindex_provider.core.sweeping.records import SweepPlan, SweepRange
 
-_TRACE = "trace"
-"""Beside a batch's own fields in what a planning task returns: the context of its span."""
+TRACE = "trace"
+"""Beside the fields of a batch, or of a sweep's plan, in what a planning task gives to the others: the context of its span."""
 _tracer = trace.get_tracer("airflow_reindex_provider")
 _contexts = TraceContextTextMapPropagator()
+
+
+@contextmanager
+def _spanning(name: str, **options: Any) -> Iterator[Any]:
+    with _tracer.start_as_current_span(name, **options) as span:
+        try:
+            yield span
+        except (Exception, GeneratorExit):
+            raise
+        except BaseException as error:
+            # Airflow's own of a task that takes too long, or is to end: OpenTelemetry takes these for no error.
+            span.record_exception(error)
+            span.set_status(trace.StatusCode.ERROR, f"{type(error).__name__}: {error}")
+            raise
 
 
 class _Figures:
@@ -49,46 +69,60 @@ class Observed:
 
     @contextmanager
     def step(self, step: Step) -> Iterator[Span]:
-        with _tracer.start_as_current_span(f"reindex.{step}", context=self._context) as span:
+        with _spanning(f"reindex.{step}", context=self._context) as span:
             yield _Figures(span)
 
 
 @contextmanager
-def planning() -> Iterator[Any]:
-    """The span of a plan, whose batches link to it: see :func:`planned` and :func:`batches`."""
-    with _tracer.start_as_current_span("reindex.plan") as span:
+def planning(stream: str, mode: Mode) -> Iterator[Any]:
+    """The span of a plan, whose batches link to it: see :func:`planned` and :func:`batches`.
+
+    :param mode: as far as it is known before there is a plan."""
+    with _spanning("reindex.plan", attributes=_named({"stream": stream, "mode": str(mode)})) as span:
         yield span
 
 
 def planned(span: Any, plan: Any) -> None:
     """What was planned; :func:`planning` has given the span."""
-    figures = {"stream": plan.stream, "mode": str(plan.mode), "rows": plan.rows, "batches": len(plan.batches)}
+    figures = {"mode": str(plan.mode), "rows": plan.rows, "batches": len(plan.batches)}
     span.set_attributes(_named({**figures, "generation": getattr(plan, "generation", None)}))
+
+
+def planned_sweep(span: Any, plan: SweepPlan, ranges: Sequence[SweepRange]) -> dict[str, Any]:
+    """The same of a sweep; gives what to put beside the plan's JSON for :func:`sweeping`."""
+    rows = sum(part.rows for part in ranges)
+    span.set_attributes(_named({"generation": plan.generation, "rows": rows, "batches": len(ranges)}))
+    return _place(span)
 
 
 def batches(span: Any, batches: tuple[Batch, ...]) -> list[dict[str, Any]]:
     """The batches as JSON, each with the place of the plan in the trace, where there is one."""
-    carrier: dict[str, str] = {}
-    if span.is_recording():
-        _contexts.inject(carrier, context=trace.set_span_in_context(span))
-    told = {_TRACE: carrier} if carrier else {}
+    told = _place(span)
     return [batch.to_json() | told for batch in batches]
 
 
 @contextmanager
 def indexing(batch: Batch, stream: str, planned: Mapping[str, Any] = {}) -> Iterator[Any]:
     """The span of a batch. :param planned: the batch as the planning task returned it."""
-    plan = trace.get_current_span(_contexts.extract(planned.get(_TRACE) or {}, context=current.Context()))
-    links = [trace.Link(plan.get_span_context())] if plan.get_span_context().is_valid else []
     figures = {"stream": stream, "mode": str(batch.mode), "generation": batch.generation}
     attributes = _named({**figures, "batch": batch.number, "batches": batch.of, "rows": batch.rows})
-    with _tracer.start_as_current_span("reindex.batch", links=links, attributes=attributes) as span:
+    with _spanning("reindex.batch", links=_links(planned), attributes=attributes) as span:
         yield span
 
 
-def counted(span: Any, counts: Mapping[str, int], chunks: int) -> None:
-    """What became of a batch."""
-    span.set_attributes(_named({**counts, "chunks": chunks}))
+@contextmanager
+def sweeping(what: str, plan: SweepPlan, part: SweepRange, planned: Mapping[str, Any]) -> Iterator[Any]:
+    """The span of what a sweep does with one range. :param what: ``compare`` or ``repair``.
+    :param planned: what :func:`planned_sweep` gave."""
+    figures = {"stream": plan.stream, "mode": str(Mode.SWEEP), "generation": plan.generation}
+    attributes = _named({**figures, "batch": part.number, "batches": part.of, "rows": part.rows})
+    with _spanning(f"reindex.{what}", links=_links(planned), attributes=attributes) as span:
+        yield span
+
+
+def counted(span: Any, counts: Mapping[str, int]) -> None:
+    """What became of a batch or a range."""
+    span.set_attributes(_named(counts))
 
 
 def run(stream: str, mode: str, report: Mapping[str, Any], began: datetime | None) -> None:
@@ -104,6 +138,19 @@ def run(stream: str, mode: str, report: Mapping[str, Any], began: datetime | Non
     if report.get("status") == "failed":
         span.set_status(trace.StatusCode.ERROR)
     span.end()
+
+
+def _place(span: Any) -> dict[str, Any]:
+    carrier: dict[str, str] = {}
+    # It may have ended by now, so it is not asked whether it records.
+    if span.get_span_context().trace_flags.sampled:
+        _contexts.inject(carrier, context=trace.set_span_in_context(span))
+    return {TRACE: carrier} if carrier else {}
+
+
+def _links(planned: Mapping[str, Any]) -> list[Any]:
+    plan = trace.get_current_span(_contexts.extract(planned.get(TRACE) or {}, context=current.Context()))
+    return [trace.Link(plan.get_span_context())] if plan.get_span_context().is_valid else []
 
 
 def _named(figures: Mapping[str, Any]) -> dict[str, Any]:

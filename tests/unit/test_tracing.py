@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from airflow.sdk.exceptions import AirflowTaskTimeout
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
@@ -16,13 +17,16 @@ from otlp_receiver import OtlpReceiver, figures
 
 from airflow_reindex_provider import Stream
 from airflow_reindex_provider.core.errors import TransientError
-from airflow_reindex_provider.core.model import Batch, BatchResult, Mode
+from airflow_reindex_provider.core.model import Batch, BatchResult, Chunk, Document, Format, Mode, Position
 from airflow_reindex_provider.core.planning import make_plan
 from airflow_reindex_provider.core.progress import Progress
+from airflow_reindex_provider.core.sweeping.allowing import allow
 from airflow_reindex_provider.core.windows import Request
 from airflow_reindex_provider.operators import tracing
 from airflow_reindex_provider.operators.index import index_into
 from airflow_reindex_provider.operators.measuring import Measured
+from airflow_reindex_provider.operators.sweeping import compare_range, repair_range, shown_as
+from airflow_reindex_provider.operators.touched import Touched
 from airflow_reindex_provider.testing.memory import (
     MemoryCheckpoint,
     MemoryReporter,
@@ -30,6 +34,8 @@ from airflow_reindex_provider.testing.memory import (
     MemorySource,
     MemoryTarget,
 )
+from airflow_reindex_provider.testing.runs import Runner
+from airflow_reindex_provider.testing.sweeps import Sweeper
 
 
 @dataclass
@@ -51,7 +57,7 @@ class Run:
         stream = self.stream
         with ExitStack() as stack:
             stack.enter_context(self.task("worker.extract"))
-            span = stack.enter_context(tracing.planning())
+            span = stack.enter_context(tracing.planning(stream.name, Mode.INCREMENTAL))
             source = stack.enter_context(stream.source.open())
             target = stack.enter_context(stream.target.open(stream.name))
             plan = make_plan(
@@ -63,7 +69,8 @@ class Run:
                 new_generation="g1",
             )
             tracing.planned(span, plan)
-            return tracing.batches(span, plan.batches)
+        # As the operators do: the span has ended.
+        return tracing.batches(span, plan.batches)
 
     def index(self, planned: dict[str, Any]) -> BatchResult:
         stream, batch = self.stream, Batch.from_json(planned)
@@ -156,6 +163,54 @@ def test_a_batch_that_fails_is_an_error(run: Run) -> None:
     error = tracing.trace.StatusCode.ERROR.value
     assert spans["reindex.batch"][0].status.code == error
     assert [span.status.code == error for span in spans["reindex.write"]] == [False, False, True]
+
+
+def test_so_is_one_that_airflow_ends(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A task that takes too long is ended by something that is no Exception."""
+
+    def too_long(row: Any) -> Any:
+        raise AirflowTaskTimeout("too long")
+
+    monkeypatch.setattr(run, "stream", replace(run.stream, transform=too_long))
+    (planned,) = run.plan()
+    with pytest.raises(AirflowTaskTimeout):
+        run.index(planned)
+    spans = run.spans()
+    failed = [spans["reindex.batch"][0], spans["reindex.transform"][0]]
+    assert [span.status.code for span in failed] == [tracing.trace.StatusCode.ERROR.value] * 2
+    assert "AirflowTaskTimeout: too long" in failed[0].status.message
+
+
+def test_a_sweep_and_its_ranges(run: Run) -> None:
+    """The comparison and the repair of a range link to the plan; what is written is within the repair."""
+    stream = run.stream
+    by_hand = Runner(source=stream.source, target=stream.target, store=stream.checkpoint, stream=stream.name)
+    by_hand.run()
+    with stream.target.open(stream.name) as target, stream.source.open() as source:
+        (live,) = (g.name for g in target.generations() if g.live)
+        with target.writer(live, source.schema(), Format.ROWS) as writer:
+            orphan = Document(("z",), 0, {"id": "z", "title": "nobody's", "updated_at": None})
+            writer.write(Chunk(Position("1"), Format.ROWS, [orphan]))
+    with run.task("worker.plan"), tracing.planning(stream.name, Mode.SWEEP) as span:
+        plan, (part,) = Sweeper(run=by_hand, max_delete_fraction=1.0).plan()
+        planned = tracing.planned_sweep(span, plan, [part])
+    shared: dict[str, Any] = {"should_stop": lambda: False, "touched": Touched(), "planned": planned}
+    progress = Progress(shown_as(plan, part.rows), "sweep", MemoryReporter())
+    with run.task("worker.compare"):
+        report = compare_range(stream, plan, part, progress=progress, **shared)
+    (job,) = allow(plan, [(part, report)])
+    progress = Progress(shown_as(plan, job.repairs), "sweep", MemoryReporter())
+    with run.task("worker.repair"):
+        repair_range(stream, plan, job, progress=progress, traffic=lambda side, grown: None, **shared)
+
+    spans = run.spans()
+    (told,), (compare,), (repair,) = (spans[f"reindex.{name}"] for name in ("plan", "compare", "repair"))
+    assert [link.span_id for span in (compare, repair) for link in span.links] == [told.span_id] * 2
+    assert {"orphaned": 1, "missing": 0}.items() <= figures(compare).items()
+    assert {"deleted": 1, "mode": "sweep", "batches": 1}.items() <= figures(repair).items()
+    assert [span.parent_span_id for span in spans["reindex.write"] if span.trace_id == told.trace_id] == [
+        repair.span_id
+    ]
 
 
 def test_a_run_is_a_span_from_its_start(run: Run) -> None:

@@ -25,7 +25,7 @@ from airflow_reindex_provider.core.model import (
     Window,
 )
 from airflow_reindex_provider.core.model.packed import packed, unpacked
-from airflow_reindex_provider.core.observing import Growth, Observer, Side, Unobserved
+from airflow_reindex_provider.core.observing import Growth, Observer, Side, Step, Unobserved
 from airflow_reindex_provider.core.progress import Progress, Status
 from airflow_reindex_provider.core.running.indexing import index_batch
 from airflow_reindex_provider.core.sweeping.allowing import deletion_version, require_absent, respelled
@@ -194,7 +194,9 @@ class Repair:
         with self.comparison.target.writer(self.plan.generation, self.comparison.schema, Format.ROWS) as writer:
             growth = Growth(self.observer, Side.TARGET, writer)
             try:
-                written = writer.write(Chunk(Position(self.plan.bound), Format.ROWS, deletions))
+                with self.observer.step(Step.WRITE) as span:
+                    written = writer.write(Chunk(Position(self.plan.bound), Format.ROWS, deletions))
+                    span.set(documents=written.counts.processed, rejected=len(written.rejected))
             finally:
                 growth.tell()
         return result + RepairResult(written.counts, 0, written.rejected)
