@@ -22,7 +22,7 @@ from airflow_reindex_provider.stream import Stream
 from airflow_reindex_provider.streamfile.kinds import TARGET, kinds_of
 from airflow_reindex_provider.streamfile.problems import Problem
 from airflow_reindex_provider.streamfile.proposing import file_of, source_of, sql_of
-from airflow_reindex_provider.streamfile.reading import read_streams
+from airflow_reindex_provider.streamfile.reading import read_file
 from airflow_reindex_provider.streamfile.schema import file_schema
 
 SUFFIXES = (".yaml", ".yml")
@@ -47,12 +47,15 @@ class UnaskedAssets(AssetCheckpoint):
 
 
 def streams_of_file(path: Path, overlays: Sequence[Path]) -> Iterator[tuple[str, Stream | None, tuple[Problem, ...]]]:
-    """Each stream with its name, or with what is wrong with it; those that are not enabled are left out.
+    """Each stream with its name, or with what is wrong with it, and what is wrong with the Dags of all; streams that are not
+    enabled are left out.
 
     :raises StreamFileError: something is wrong that no stream has caused alone."""
-    for entry in read_streams(path, overlays):
+    file = read_file(path, overlays)
+    for entry in file.entries:
         if entry.problems or entry.stream is not None:
             yield entry.name, entry.stream and _unasked(entry.stream), entry.problems
+    yield from ((entry.name, None, entry.problems) for entry in file.of_all if entry.problems)
 
 
 def _unasked(stream: Stream) -> Stream:

@@ -12,10 +12,11 @@ from typing import Any
 from airflow.sdk import DAG, get_parsing_context
 
 from airflow_reindex_provider.core.errors import ReindexError
+from airflow_reindex_provider.operators.watch import Watch
 from airflow_reindex_provider.stream import Stream
 from airflow_reindex_provider.streamfile.items import alone, fill
 from airflow_reindex_provider.streamfile.problems import Place, Problem
-from airflow_reindex_provider.streamfile.reading import Entry, read_streams
+from airflow_reindex_provider.streamfile.reading import WATCH, Entry, read_file
 from airflow_reindex_provider.streamfile.refused import RefusedStreamDag
 
 log = logging.getLogger(__name__)
@@ -30,25 +31,35 @@ class ReindexDags:
     :param path: of the file, relative to the Dag file.
     :param overlays: files laid over it, one over the other, for what is different in one environment.
     :raises StreamFileError: something is wrong with the file that no stream has caused alone.
-    :ivar dags: by id. :ivar streams: by name, for a Dag of one's own. :ivar problems: of the streams that have no Dags.
+    :ivar dags: by id. :ivar streams: by name, for a Dag of one's own. :ivar watched: what is promised of them, for a WatchDag of
+        one's own. :ivar problems: of what has no Dags.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, overlays: Sequence[str | os.PathLike[str]] = ()) -> None:
         self.dags: dict[str, DAG] = {}
         self.streams: dict[str, Stream] = {}
+        self.watched: list[Watch] = []
         self.problems: list[Problem] = []
         beside = sys._getframe(1).f_globals.get("__file__")
         folder = Path(beside).resolve().parent if beside else Path.cwd()
         first, *rest = (folder / _expanded(given) for given in (path, *overlays))
-        entries = read_streams(first, rest)
-        wanted = _wanted(entries)
-        for entry in entries:
-            made, problems = _made(entry, wanted)
+        file = read_file(first, rest)
+        wanted = _wanted((*file.entries, *file.of_all))
+        for entry in file.entries:
+            made, problems = _made(entry, wanted, entry.stream)
             if problems:
                 self._refuse(entry, problems)
                 continue
             if entry.stream is not None:
                 self.streams[entry.name] = entry.stream
+            if entry.watch is not None:
+                self.watched.append(entry.watch)
+            for dag in made:
+                self.dags[dag.dag_id] = _register(dag)
+        for entry in file.of_all:
+            made, problems = _made(entry, wanted, self.watched if entry.name == WATCH else [*self.streams.values()])
+            if problems:
+                self._refuse(entry, problems)
             for dag in made:
                 self.dags[dag.dag_id] = _register(dag)
 
@@ -56,7 +67,8 @@ class ReindexDags:
         self.problems += problems
         for problem in problems:
             log.error("%s", problem)
-        _register(RefusedStreamDag(dag_id=f"refused_{len(self.problems)}", problems=problems, auto_register=False))
+        dag_id = f"refused_{len(self.problems)}"
+        _register(RefusedStreamDag(dag_id=dag_id, name=entry.name, problems=problems, auto_register=False))
 
 
 def _wanted(entries: Sequence[Entry]) -> str | None:
@@ -65,18 +77,20 @@ def _wanted(entries: Sequence[Entry]) -> str | None:
     return dag_id if any(job.dag_id == dag_id for entry in entries for job, _ in entry.jobs) else None
 
 
-def _made(entry: Entry, wanted: str | None) -> tuple[list[DAG], tuple[Problem, ...]]:
+def _made(entry: Entry, wanted: str | None, of: Any) -> tuple[list[DAG], tuple[Problem, ...]]:
+    """:param of: what the Dags take first."""
     dags: list[DAG] = []
     for job, place in () if entry.problems else entry.jobs:
         if wanted not in (None, job.dag_id):
             continue
         try:
-            dag = job.make(entry.stream)
+            dag = job.make(of)
             dag.validate()
         except Exception as error:
             # Whatever Airflow or the class has against it, the others' Dags are to be there.
             told = str(error) if isinstance(error, ReindexError) else f"{type(error).__name__}: {error}"
-            return [], (Problem(place, f"{job.job}: {' '.join(told.split())}", entry.name),)
+            stream = None if entry.stream is None else entry.name
+            return [], (Problem(place, f"{job.job}: {' '.join(told.split())}", stream),)
         dags.append(dag)
     return dags, entry.problems
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, StrictBool, StrictStr, WithJsonSchema, create_model
 
-from airflow_reindex_provider.streamfile.models import Said, descriptions
+from airflow_reindex_provider.streamfile.models import Own, Said, descriptions, model_of
 from airflow_reindex_provider.streamfile.values import Called, Duration, Named, Unsayable, said, takes
 
 JOBS = {
@@ -19,7 +19,9 @@ JOBS = {
     "rebuild": "dags.rebuild:RebuildDag",
     "sweep": "dags.sweep:SweepDag",
 }
-"""Dag classes by the word that a file has for them."""
+"""Dag classes of a stream by the word that a file has for them."""
+OF_ALL = {"clean_up": "dags.maintenance:MaintenanceDag", "watch": "dags.watch:WatchDag"}
+"""Those that the streams of a file have together."""
 _PRESETS = ("@once", "@continuous", "@hourly", "@daily", "@weekly", "@monthly", "@quarterly", "@yearly")
 # Of Airflow's Dag: what it sets itself, or what one that is made of a file has no use for.
 _NOT_SAID = {"self", "dag_id", "task_group", "auto_register", "sla_miss_callback", "kwargs"}
@@ -64,6 +66,13 @@ def _asset(value: Any) -> Any:
     raise takes("the name of an asset, reindex.products say, or a mapping with its name and uri")
 
 
+def _notifier(value: Any) -> Any:
+    if isinstance(value, str) or (isinstance(value, dict) and "type" in value):
+        return value
+    raise takes("a Python object by its module and its name, or a mapping with its class as type and its arguments")
+
+
+_NOTIFIER_SCHEMA = {"type": ["string", "object"]}
 _CRON_SCHEMA = {
     "type": "string",
     "pattern": rf"^({'|'.join(_PRESETS)}|\s*\S+(\s+\S+){{4}}\s*|.*\$\{{.*)$",
@@ -132,6 +141,7 @@ _SPECIAL: dict[str, Any] = {
     "executor_config": dict[str, Any],
     "inlets": list[OneAsset],
     "outlets": list[OneAsset],
+    "notifiers": list[Annotated[Named | Own, BeforeValidator(_notifier), WithJsonSchema(_NOTIFIER_SCHEMA)]],
 }
 
 
@@ -173,20 +183,26 @@ def job_model(job: str) -> type[Said]:
     from airflow_reindex_provider.dags.common import StreamDag
 
     made = job_class(job)
+    required: set[str] = set()
     told = {**descriptions(DAG), **descriptions(made)}
     found: dict[str, Any] = {}
     for name, annotation in DAG.__annotations__.items():
         if name in inspect.signature(DAG).parameters and name not in _NOT_SAID:
             found[name] = _loose(name, annotation, DAG.__module__)
-    for owner in (StreamDag, made):
+    for owner in (StreamDag, made) if job in JOBS else (made,):
         for parameter in inspect.signature(owner).parameters.values():
-            if parameter.kind is parameter.KEYWORD_ONLY and parameter.default is not parameter.empty:
+            if parameter.kind is parameter.KEYWORD_ONLY and not (
+                owner is StreamDag and parameter.default is parameter.empty
+            ):
                 name = parameter.name
+                if parameter.default is parameter.empty:
+                    required.add(name)
                 found[name] = _SPECIAL.get(name) or _own(name, str(parameter.annotation), owner.__module__)
     found["default_args"] = task_args()
     found["task_args"] = task_args()
     given: dict[str, Any] = {
-        name: (kind, Field(default=None, description=told.get(name) or None)) for name, kind in found.items()
+        name: (kind, Field(default=... if name in required else None, description=told.get(name) or None))
+        for name, kind in found.items()
     }
     given["enabled"] = (StrictBool, Field(default=True, description="Whether there is such a Dag."))
     given["timezone"] = (Zone, Field(default="UTC", description="Of a cron expression."))
@@ -198,8 +214,15 @@ def _own(name: str, annotation: str, module: str) -> Any:
 
 
 def job_class(job: str) -> type:
-    module, _, name = JOBS[job].partition(":")
+    module, _, name = {**JOBS, **OF_ALL}[job].partition(":")
     return getattr(import_module(f"airflow_reindex_provider.{module}"), name)  # type: ignore[no-any-return]
+
+
+def watch_model() -> type[Said]:
+    """Of what is promised of one stream."""
+    from airflow_reindex_provider.operators.watch import Watch
+
+    return model_of(Watch, without=frozenset({"stream"}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,16 +234,18 @@ class Job:
     arguments: dict[str, Any]
 
     @classmethod
-    def of(cls, job: str, stream: str, said: Said) -> Job | None:
-        """None of one that is not enabled."""
+    def of(cls, job: str, stream: str | None, said: Said) -> Job | None:
+        """None of one that is not enabled. :param stream: its name; None of a Dag of all of them."""
         arguments = said.arguments()
         if not arguments.pop("enabled", True):
             return None
         if zone := arguments.pop("timezone", None):
             arguments["schedule"] = _in_zone(job, arguments.get("schedule"), zone)
-        return cls(job, arguments.get("dag_id") or f"{job}_{stream}", arguments)
+        by_itself = f"{job}_{stream}" if stream else inspect.signature(job_class(job)).parameters["dag_id"].default
+        return cls(job, arguments.get("dag_id") or by_itself, arguments)
 
     def make(self, stream: Any) -> Any:
+        """:param stream: what its class takes first: of a Dag of all streams, a list."""
         arguments = dict(self.arguments)
         if isinstance(on := arguments.get("schedule"), OnChanges):
             from airflow_reindex_provider.dags.changed import changes_of

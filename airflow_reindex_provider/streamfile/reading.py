@@ -5,40 +5,57 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from airflow_reindex_provider.core.errors import ReindexError
 from airflow_reindex_provider.stream import Stream
 from airflow_reindex_provider.streamfile.items import Item, read_items
-from airflow_reindex_provider.streamfile.jobs import JOBS, Job, job_model
+from airflow_reindex_provider.streamfile.jobs import JOBS, OF_ALL, Job, job_class, job_model, watch_model
 from airflow_reindex_provider.streamfile.models import Said, stream_model
 from airflow_reindex_provider.streamfile.problems import Place, Problem, StreamFileError, did_you_mean
 from airflow_reindex_provider.streamfile.translating import dotted, problems_of
 
+if TYPE_CHECKING:
+    from airflow_reindex_provider.operators.watch import Watch
+
 VERSION = 1
-_TOP = ("version", "defaults", "streams")
+WATCH = "watch"
+_TOP = ("version", "defaults", *OF_ALL, "streams")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
     """One stream of a file. :ivar stream: None where there are problems, and of one that is not enabled.
-    :ivar jobs: its Dags, each with the place where the file asks for it."""
+    :ivar jobs: its Dags, each with the place where the file asks for it. :ivar watch: what is promised of it."""
 
     name: str
     place: Place
     stream: Stream | None = None
     jobs: tuple[tuple[Job, Place], ...] = ()
+    watch: Watch | None = None
     problems: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamFile:
+    """:ivar entries: its streams, in their order. :ivar of_all: the Dags that they have together, or what is wrong with
+    these; each entry has the word for one of them as its name."""
+
+    entries: tuple[Entry, ...]
+    of_all: tuple[Entry, ...] = ()
 
 
 def read_streams(
     path: Path, overlays: Sequence[Path] = (), *, variables: Mapping[str, str] | None = None
 ) -> tuple[Entry, ...]:
-    """In the order of the file.
+    """The entries of :func:`read_file`."""
+    return read_file(path, overlays, variables=variables).entries
 
-    :param overlays: laid over it, one over the other. :param variables: default: the environment.
+
+def read_file(path: Path, overlays: Sequence[Path] = (), *, variables: Mapping[str, str] | None = None) -> StreamFile:
+    """:param overlays: laid over it, one over the other. :param variables: default: the environment.
     :raises StreamFileError: something is wrong that no stream has caused alone."""
     whole: Item | None = None
     told: list[Problem] = []
@@ -53,14 +70,18 @@ def read_streams(
     reader = _Reader(path.resolve().parent, defaults, [problem for problem in told if problem.stream is not None])
     entries = tuple(reader.entry(name, item) for name, item in whole.value["streams"].value.items())
     _raise_what_all_share(entries)
-    return entries
+    of_all = (reader.of_all(job, item, entries) for job in OF_ALL if (item := whole.value.get(job)) is not None)
+    return StreamFile(entries=entries, of_all=tuple(of_all))
 
 
 def _shape(item: Item, *, is_overlay: bool) -> Iterator[Problem]:
     for key, inner in item.value.items():
         if key not in _TOP:
             yield Problem(inner.place, f"{key} is not known. {did_you_mean(key, _TOP)}")
-        elif key != "version" and not isinstance(inner.value, dict):
+        elif key in OF_ALL and not isinstance(inner.value, dict | list):
+            says = f"{key} takes a mapping of arguments of {job_class(key).__name__}, and not {inner.plain!r}."
+            yield Problem(inner.place, says)
+        elif key in ("defaults", "streams") and not isinstance(inner.value, dict):
             what = "names of streams, each with its mapping" if key == "streams" else "parts of a stream"
             yield Problem(inner.place, f"{key} takes a mapping of {what}, and not {inner.plain!r}.")
     version = item.value.get("version")
@@ -94,17 +115,30 @@ class _Reader:
         joined = self._completed(item)
         made = _Made(self._context, joined)
         stream, jobs = made.stream(name), tuple(made.jobs(name))
+        watch = made.watch(stream)
         # What follows from a value that could not be had is no mistake of its own.
         problems += [problem for problem in made.problems if problem.place not in {told.place for told in problems}]
-        for job, place in jobs:
-            owner = self._owners.get(job.dag_id)
-            self._owners.setdefault(job.dag_id, name)
-            if owner is not None:
-                says = f"the Dag {job.dag_id!r} is that of stream {owner!r} already: give this one a dag_id of its own."
-                problems.append(Problem(place, says))
+        problems += self._twice(f"that of stream {name!r}", jobs)
         if problems:
             return Entry(name=name, place=item.place, problems=tuple(problem.of(name) for problem in problems))
-        return Entry(name=name, place=item.place, stream=stream, jobs=jobs)
+        return Entry(name=name, place=item.place, stream=stream, jobs=jobs, watch=watch)
+
+    def of_all(self, job: str, item: Item, entries: Sequence[Entry]) -> Entry:
+        """A Dag of all streams."""
+        made = _Made(self._context, Item({job: item}, item.place))
+        jobs = tuple(made.jobs(None, (job,)))
+        problems = [*made.problems, *self._twice(job, jobs)]
+        if job == WATCH and jobs and not any(entry.watch or entry.problems for entry in entries):
+            says = "no stream says what is promised of it: write watch: {fresh_within: 15min} into a stream, or the defaults."
+            problems.append(Problem(item.place, says))
+        return Entry(name=job, place=item.place, jobs=() if problems else jobs, problems=tuple(problems))
+
+    def _twice(self, whose: str, jobs: Iterable[tuple[Job, Place]]) -> Iterator[Problem]:
+        for job, place in jobs:
+            if (owner := self._owners.get(job.dag_id)) is not None:
+                yield Problem(place, f"the Dag {job.dag_id!r} is {owner} already: give this one a dag_id of its own.")
+            else:
+                self._owners[job.dag_id] = whose
 
     def _completed(self, item: Item) -> Item:
         """The stream with what the defaults say: of several Dags of a kind, each has it."""
@@ -135,7 +169,7 @@ class _Made:
 
     def stream(self, name: str) -> Stream | None:
         """None where something is wrong."""
-        own = Item({k: i for k, i in self._item.value.items() if k not in (*JOBS, "enabled")}, self._item.place)
+        own = Item({k: i for k, i in self._item.value.items() if k not in (*JOBS, WATCH, "enabled")}, self._item.place)
         said = self._checked(stream_model(), own, ())
         if said is None:
             return None
@@ -148,9 +182,24 @@ class _Made:
                 return Stream(name=name, **arguments)
         return None
 
-    def jobs(self, stream: str) -> Iterator[tuple[Job, Place]]:
+    def watch(self, stream: Stream | None) -> Watch | None:
+        """None where nothing is promised, or something is wrong."""
+        if (item := self._item.value.get(WATCH)) is None:
+            return None
+        if not isinstance(item.value, dict):
+            says = f"{WATCH} takes a mapping of what is promised, like {{fresh_within: 15min}}."
+            self.problems.append(Problem(item.place, says))
+            return None
+        said = self._checked(watch_model(), item, (WATCH,))
+        if said is None or stream is None or not self._enabled:
+            return None
+        watched: Watch = said.makes(stream, **said.arguments())
+        return watched
+
+    def jobs(self, stream: str | None, of: Iterable[str] = JOBS) -> Iterator[tuple[Job, Place]]:
+        """:param stream: its name; None of Dags of all streams."""
         enabled = self._enabled
-        for job in JOBS:
+        for job in of:
             if (item := self._item.value.get(job)) is None:
                 continue
             several = item.value if isinstance(item.value, list) else [item]

@@ -17,11 +17,12 @@ from airflow_reindex_provider.streamfile.problems import Problem
 class RefusedStreamDag(DAG):
     """Not a Dag that runs: Airflow shows an import error in its place.
 
+    :param name: what the file calls it.
     :ivar shown_at: under which name. :ivar says: what is wrong, one problem a line."""
 
-    def __init__(self, *, dag_id: str, problems: tuple[Problem, ...], **kwargs: Any) -> None:
-        place = problems[0].place
-        self.shown_at = f"{place.file} (stream {problems[0].stream})"
+    def __init__(self, *, dag_id: str, name: str, problems: tuple[Problem, ...], **kwargs: Any) -> None:
+        place, stream = problems[0].place, problems[0].stream
+        self.shown_at = f"{place.file} ({name if stream is None else f'stream {stream}'})"
         self.says = "\n".join(map(str, problems))
         super().__init__(dag_id=dag_id, schedule=None, **kwargs)
 

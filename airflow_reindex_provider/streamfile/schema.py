@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
-from airflow_reindex_provider.streamfile.jobs import JOBS, job_model
+from airflow_reindex_provider.streamfile.jobs import JOBS, OF_ALL, job_model, watch_model
 from airflow_reindex_provider.streamfile.models import stream_model
 from airflow_reindex_provider.streamfile.reading import VERSION
 
@@ -16,13 +16,17 @@ _VARIABLE = {"type": "string", "pattern": r"\$\{"}
 
 def file_schema() -> dict[str, Any]:
     """Nothing but ``version`` and ``streams`` is required in it: what a stream lacks, the defaults may have."""
-    models = [stream_model(), *map(job_model, JOBS)]
+    models = [stream_model(), watch_model(), *map(job_model, (*JOBS, *OF_ALL))]
     _, made = models_json_schema([(model, "validation") for model in models], ref_template="#/$defs/{model}")
     definitions = {name: _eased(schema) for name, schema in made["$defs"].items()}
     stream = definitions.pop(stream_model().__name__)
+    several = {job: _one_or_several(job) for job in (*JOBS, *OF_ALL)}
     for job in JOBS:
-        one = {"$ref": f"#/$defs/{job_model(job).__name__}"}
-        stream["properties"][job] = {"anyOf": [one, {"type": "array", "items": one}], "description": f"Its {job} Dag."}
+        stream["properties"][job] = {**several[job], "description": f"Its {job} Dag."}
+    stream["properties"]["watch"] = {
+        "$ref": f"#/$defs/{watch_model().__name__}",
+        "description": "What is promised of it; {} for what a Watch has by itself.",
+    }
     stream["properties"]["enabled"] = {"type": "boolean", "description": "Whether it has Dags.", "default": True}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -33,6 +37,7 @@ def file_schema() -> dict[str, Any]:
         "properties": {
             "version": {"const": VERSION},
             "defaults": {"$ref": "#/$defs/Stream", "description": "What every stream has that does not say otherwise."},
+            **{job: {**several[job], "description": f"The {job} Dag of all streams."} for job in OF_ALL},
             "streams": {
                 "type": "object",
                 "description": "The streams, by name.",
@@ -41,6 +46,11 @@ def file_schema() -> dict[str, Any]:
         },
         "$defs": {"Stream": stream, **definitions},
     }
+
+
+def _one_or_several(job: str) -> dict[str, Any]:
+    one = {"$ref": f"#/$defs/{job_model(job).__name__}"}
+    return {"anyOf": [one, {"type": "array", "items": one}]}
 
 
 def _eased(schema: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from airflow.providers.smtp.notifications.smtp import SmtpNotifier
 from airflow.sdk import Asset, CronTriggerTimetable, Param
 
 from airflow_reindex_provider import (
@@ -16,6 +17,7 @@ from airflow_reindex_provider import (
     FunctionEmbedder,
     LanceTarget,
     LangChainEmbedder,
+    MaintenanceDag,
     MySqlSource,
     OpenAIEmbedder,
     OpenSearchTarget,
@@ -32,10 +34,14 @@ from airflow_reindex_provider import (
     TableCheckpoint,
     Through,
     VariableCheckpoint,
+    Watch,
+    WatchDag,
     WordLlamaEmbedder,
     changes_of,
 )
 from airflow_reindex_provider.core.embedding.embedder import Identity, Limits
+
+ON_CALL = SmtpNotifier(to="somebody@example.org", subject="{{ reindex.subject }}")
 
 
 def keep(row, *, words=()):
@@ -259,6 +265,35 @@ def every():
 
 
 def dags():
+    day = datetime(2026, 1, 1, tzinfo=UTC)
+    watched = Watch(
+        FULL,
+        fresh_within=timedelta(minutes=1),
+        longest_run=timedelta(hours=1),
+        stuck_after=timedelta(minutes=20),
+        most_parked=3,
+        longest_wait=timedelta(hours=3),
+        swept_within=timedelta(days=8),
+        dag_id="reindex_full",
+    )
+    several = {"schedule": "@hourly", "start_date": day, "catchup": True, "task_args": {"retries": 5}}
+    yield WatchDag([watched], notifiers=[ON_CALL], dag_id="watch", **several)
+    yield WatchDag([watched], notifiers=[SmtpNotifier(to="somebody@example.org")], dag_id="watch_too")
+    # In the order of the file.
+    streams = [FULL, QUERY, GROUPED, *TARGETS, *EMBEDDED, ANY_DATABASE, MARIA]
+    yield MaintenanceDag(
+        streams,
+        schedule=CronTriggerTimetable("@weekly", timezone="Europe/Berlin"),
+        retain=2,
+        older_than=timedelta(days=3),
+        tombstones_older_than=timedelta(days=9),
+        owners={"shop_db": "shop_owner"},
+        gone=["old", "older"],
+        start_date=day,
+        catchup=True,
+        task_args={"retries": 5},
+        tags=["some"],
+    )
     yield ReindexDag(FULL, schedule="@hourly", max_active_batches=2, **every())
     yield RebuildDag(
         FULL,

@@ -17,9 +17,9 @@ from airflow.serialization.serialized_objects import DagSerialization
 from bad_stream_files import GOOD, OF_A_STREAM, WHOLE
 
 import airflow_reindex_provider
-from airflow_reindex_provider import RebuildDag, ReindexDag, Stream, SweepDag
+from airflow_reindex_provider import MaintenanceDag, RebuildDag, ReindexDag, Stream, SweepDag, Watch, WatchDag
 from airflow_reindex_provider.dags.common import StreamDag
-from airflow_reindex_provider.streamfile.jobs import JOBS, job_class, job_model
+from airflow_reindex_provider.streamfile.jobs import JOBS, job_class, job_model, watch_model
 from airflow_reindex_provider.streamfile.kinds import GIVEN, KINDS
 from airflow_reindex_provider.streamfile.models import model_of
 from airflow_reindex_provider.streamfile.problems import StreamFileError
@@ -91,13 +91,12 @@ def test_every_field_is_said() -> None:
 
 def test_every_class_can_be_named() -> None:
     """A public class that a stream may be made of is a kind of the file's, or within one."""
-    named = {kind.made for kind in KINDS} | {job_class(job) for job in JOBS} | {Stream}
+    named = {kind.made for kind in KINDS} | {job_class(job) for job in JOBS} | {Stream, Watch}
     public = [getattr(airflow_reindex_provider, name) for name in airflow_reindex_provider.__all__]
     for name, made in zip(airflow_reindex_provider.__all__, public, strict=True):
         if isinstance(made, type) and (is_dataclass(made) or issubclass(made, StreamDag)):
             within = any(made.__name__ in str(f.type) for other in public if is_dataclass(other) for f in fields(other))
-            # What watches streams is no part of one.
-            assert made in named or within or "Operator" in name or "Sensor" in name or name == "Watch", name
+            assert made in named or within or "Operator" in name or "Sensor" in name, name
 
 
 def test_every_argument_of_the_dags_can_be_said() -> None:
@@ -107,6 +106,10 @@ def test_every_argument_of_the_dags_can_be_said() -> None:
     for job, made in (("reindex", ReindexDag), ("rebuild", RebuildDag), ("sweep", SweepDag)):
         arguments = {*inspect.signature(made).parameters, "dag_id", "start_date", "catchup", "pool", "task_args"}
         assert arguments - {"stream", "kwargs"} <= job_model(job).model_fields.keys()
+    for job, made, first in (("clean_up", MaintenanceDag, "streams"), ("watch", WatchDag, "watched")):
+        arguments = {*inspect.signature(made).parameters}
+        assert arguments - {first, "kwargs"} <= job_model(job).model_fields.keys()
+    assert {f.name for f in fields(Watch)} - {"stream", "_"} <= watch_model().model_fields.keys()
 
 
 def test_a_field_of_an_unknown_type_fails() -> None:
@@ -165,6 +168,54 @@ def test_what_airflow_refuses_is_the_stream_s_own_too(put: Put, tmp_path: Path) 
     assert bag.import_errors == {}
     assert [dag.dag_id for dag in serialised] == ["reindex_products"]
     assert "line 10, stream 'orders': reindex: " in errors["streams.yaml (stream orders)"]
+
+
+@pytest.mark.parametrize(
+    ("says", "told"),
+    [
+        ("clean_up: {retian: 1}", "clean_up.retian is not known. Did you mean retain?"),
+        ("clean_up: {dag_id: not/an/id}", "clean_up: "),
+        ("watch: {}", "watch.notifiers is missing: Airflow notifiers"),
+        (
+            "watch: {notifiers: [5]}",
+            "watch.notifiers[0] takes a Python object by its module and its name, or a mapping",
+        ),
+        ("watch: {notifiers: [math.pi]}", "no stream says what is promised of it: write watch: {fresh_within: 15min}"),
+        ("watch: {dag_id: reindex_products, notifiers: [math.pi]}", "is that of stream 'products' already"),
+    ],
+)
+def test_what_is_wrong_with_a_dag_of_all_costs_the_streams_nothing(
+    says: str, told: str, put: Put, tmp_path: Path
+) -> None:
+    put(GOOD.replace("streams:", f"{says}\nstreams:"))
+    bag = dag_file(tmp_path)
+    serialised, errors = _serialize_dags(bag, logging.getLogger("test"))  # type: ignore[arg-type]  # it only logs
+    assert bag.import_errors == {}
+    assert [dag.dag_id for dag in serialised] == ["reindex_products"]
+    (name,) = errors
+    assert name == f"streams.yaml ({says.partition(':')[0]})"
+    assert "streams.yaml, line 2: " in errors[name]
+    assert told in errors[name]
+
+
+def test_a_clean_up_and_a_watch_of_all_streams(put: Put, tmp_path: Path) -> None:
+    """What is promised of all streams stands in the defaults; a stream that is wrong is out of the sight of both."""
+    orders = GOOD.partition("streams:\n")[2]
+    put(
+        GOOD.replace(
+            "streams:", "defaults: {watch: {fresh_within: 1h}}\nclean_up: {}\nwatch: {notifiers: [math.pi]}\nstreams:"
+        )
+        + orders.replace("products:", "orders:", 1)
+        + "    watch: {most_parked: 3}\n"
+        + "  wrong: {source: {tabel: x}}\n"
+    )
+    dags = dag_file(tmp_path).dags
+    assert [s.name for s in dags["reindex_maintenance"].task_dict["find"].streams] == ["products", "orders"]
+    watched = {w.stream.name: w for w in dags["reindex_watch"].task_dict["watch"].watched}
+    assert {name: (str(w.fresh_within), w.most_parked) for name, w in watched.items()} == {
+        "products": ("1:00:00", None),
+        "orders": ("1:00:00", 3),
+    }
 
 
 def test_a_mistake_in_the_defaults_is_told_once(put: Put) -> None:
