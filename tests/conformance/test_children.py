@@ -343,6 +343,40 @@ def test_a_list_past_its_limit_is_parked(shop: psycopg.Connection[Any], database
     assert ("5",) in [p.key for p in run.store.load(run.stream, run.plan().generation).parked]
 
 
+def test_what_is_nested_past_the_limit_is_not_looked_at(shop: psycopg.Connection[Any], database: Database) -> None:
+    """A list of lists ends where it is too long, and not when all of it has been held to be counted."""
+    shop.execute(
+        "INSERT INTO reviews SELECT 1000 + n, 6, 1, 'one of many' FROM generate_series(0, 99) n;"
+        "INSERT INTO comments SELECT 1000 + n, 1, 'one of many' FROM generate_series(0, 99) n;"
+        "CREATE FUNCTION guarded(review int) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN"
+        " IF review >= 1090 THEN RAISE EXCEPTION 'looked at'; END IF; RETURN true; END $$"
+    )
+    comments = replace(CHILDREN[1].children[0], row_filter="guarded(review_id)")
+    run = runner(database, children=(replace(CHILDREN[1], max_rows=150, children=(comments,)),))
+    run.run()
+    (parked,) = run.store.load(run.stream, run.plan().generation).parked
+    assert parked.key == ("6",)
+    assert "reviews has more than max_rows=150 rows, with what is nested in them" in parked.reason
+    shop.execute("DELETE FROM reviews WHERE id BETWEEN 1050 AND 1099")
+    run.run()
+    assert shop.execute("SELECT jsonb_array_length(reviews) > 50 FROM products_index WHERE id = 6").fetchone() == (
+        True,
+    )
+
+
+def test_a_child_that_is_no_json(shop: psycopg.Connection[Any], database: Database) -> None:
+    """Its document is parked and says which character it is; the others go on, and it comes once that is mended."""
+    shop.execute('ALTER TABLE brands ADD extra json; UPDATE brands SET extra = \'{"a": "\\u0000"}\' WHERE id = 3')
+    run = runner(database, children=(replace(CHILDREN[0], columns=("name", "extra")), *CHILDREN[1:]))
+    run.run()
+    parked = run.store.load(run.stream, run.plan().generation).parked
+    assert {p.key for p in parked} == {("3",), ("7",)}
+    assert r"has \u0000, which is no character here" in parked[0].reason
+    shop.execute("UPDATE brands SET extra = '[1]' WHERE id = 3")
+    run.run()
+    assert shop.execute("SELECT brand->'extra' FROM products_index WHERE id = 7").fetchone() == ([1],)
+
+
 def test_groups(shop: psycopg.Connection[Any], database: Database) -> None:
     """A document is in the index of its row's group, with all of its children."""
     shop.execute(

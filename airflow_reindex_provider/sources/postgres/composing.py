@@ -105,25 +105,32 @@ class Node:
             for n, name in enumerate(inner.part.order_by if inner else part.order_by)
         ]
         keys = [sql.Identifier(f"o{n}") for n in range(len(order))]
+        limit = sql.Literal(part.max_rows)
         newest: sql.Composable = sql.SQL("CASE WHEN count(*) > {limit} THEN {all} ELSE max(d.latest) END").format(
-            limit=sql.Literal(part.max_rows), all=self._newest(owner, losses=False)
+            limit=limit, all=self._newest(owner, losses=False)
         )
         if self.losses is not None:
             newest = sql.SQL("greatest({}, ({}))").format(newest, self._latest_loss(owner))
+        doc: sql.Composable = inner.value if inner else sql.SQL("to_jsonb(x.*)")
+        if self._has_lists:
+            # Asked of each row: all that is nested in thousands of rows is never held to be counted.
+            running = sql.SQL("sum(1 + {}) OVER (ROWS UNBOUNDED PRECEDING)").format(self._rows_below())
+            doc = sql.SQL("CASE WHEN {running} > {limit} THEN {long} ELSE {doc} END").format(
+                running=running, limit=limit, long=self._too_long(running), doc=doc
+            )
         return sql.SQL(
-            "CROSS JOIN LATERAL (SELECT CASE WHEN {total} > {limit} THEN to_jsonb(('{mark}(' || {said} || ')' || count(*))::int)"
+            "CROSS JOIN LATERAL (SELECT CASE WHEN count(*) > {limit} THEN {long}"
             " ELSE coalesce(jsonb_agg(d.doc ORDER BY {keys}) {filter}, '[]') END AS value, {newest} AS latest,"
             " {total} AS n FROM (SELECT {doc} AS doc, {shown} AS shown, {latest} AS latest, {below} AS n, {order}"
             " FROM {row} WHERE {same} LIMIT {more}) AS d) AS {p}"
         ).format(
-            total=sql.SQL("count(*) + coalesce(sum(d.n), 0)" if self.nodes else "count(*)"),
-            limit=sql.Literal(part.max_rows),
-            mark=sql.SQL(LIMIT_MARK),
-            said=sql.Literal(f"{part.path} has more than max_rows={part.max_rows:,} rows, with what is nested in them"),
+            total=sql.SQL("count(*) + coalesce(sum(d.n), 0)" if self._has_lists else "count(*)"),
+            limit=limit,
+            long=self._too_long(sql.SQL("count(*)")),
             keys=_comma(sql.SQL("d.{}").format(k) for k in keys),
             newest=newest,
             filter=sql.SQL("FILTER (WHERE d.shown)" if inner or self.shown != ALL else ""),
-            doc=inner.value if inner else sql.SQL("to_jsonb(x.*)"),
+            doc=doc,
             shown=sql.SQL("{} IS NOT NULL").format(inner.value) if inner else self.shown,
             latest=self._latest_of_row(),
             below=self._rows_below(),
@@ -133,6 +140,16 @@ class Node:
             more=sql.Literal(part.max_rows + 1),
             p=sql.Identifier(f"p{self.number}"),
         )
+
+    @property
+    def _has_lists(self) -> bool:
+        return any(node.part.many or node._has_lists for node in self.nodes)
+
+    def _too_long(self, rows: sql.Composable) -> sql.Composed:
+        """What is no number, so that Postgres stops and says it."""
+        part = self.part
+        said = f"{part.path} has more than max_rows={part.max_rows:,} rows, with what is nested in them"
+        return sql.SQL("to_jsonb(('{}(' || {} || ')' || {})::int)").format(sql.SQL(LIMIT_MARK), sql.Literal(said), rows)
 
     def _row(self) -> sql.Composed:
         """The part's row, its own parts, and the object that they make."""

@@ -6,7 +6,7 @@ import re
 
 import psycopg
 
-from airflow_reindex_provider.databases.postgres.sqlstates import Verdict, verdict_of
+from airflow_reindex_provider.databases.postgres.sqlstates import Verdict, remedy_of, verdict_of
 from airflow_reindex_provider.sources.postgres.composing import LIMIT_MARK
 
 _OF_A_ROW_TOO = ("21", "38", "39", "54", "XX")
@@ -18,6 +18,9 @@ _TOO_LARGE = "invalid memory alloc request size"
 """A row past a gigabyte too, by a function that does not look before."""
 
 _TOO_LONG = re.compile(rf"{LIMIT_MARK}\((.*)\)\d+")
+
+_ESCAPED = "unsupported Unicode escape sequence"
+"""Of a json column, which keeps what it was given, as text; what is made of several tables is jsonb, which cannot."""
 
 
 def is_of_a_row(error: psycopg.Error) -> bool:
@@ -34,3 +37,10 @@ def too_long(error: psycopg.Error) -> str | None:
 def cannot_be_sent(error: psycopg.Error) -> bool:
     """Whether the row is what is wrong, and not the author's SQL."""
     return error.sqlstate in _CANNOT_BE_SENT or (error.sqlstate == "XX000" and _TOO_LARGE in str(error))
+
+
+def remedy_for(error: psycopg.Error) -> str:
+    """Of a row that :func:`cannot_be_sent`."""
+    if error.sqlstate == "22P05" and _ESCAPED in str(error):
+        return r"A value of a json column has \u0000, which is no character here: mend it, or leave the column out."
+    return remedy_of(error, grant="") or ""

@@ -14,9 +14,8 @@ from psycopg import sql
 
 from airflow_reindex_provider.core.errors import ConfigurationError
 from airflow_reindex_provider.core.model import Batch, Chunk, Position, Rejection, Window
-from airflow_reindex_provider.databases.postgres.sqlstates import remedy_of
 from airflow_reindex_provider.sources.postgres.copying import copied
-from airflow_reindex_provider.sources.postgres.oddities import cannot_be_sent, is_of_a_row, too_long
+from airflow_reindex_provider.sources.postgres.oddities import cannot_be_sent, is_of_a_row, remedy_for, too_long
 
 if TYPE_CHECKING:
     from airflow_reindex_provider.sources.postgres.forms import Form
@@ -145,7 +144,7 @@ class Reading:
             return replace(chunk, rejected=(Rejection(place.key, f"{said}. {remedy}."),))
         reason = error.diag.message_primary or str(error)
         if cannot_be_sent(error):
-            remedy = remedy_of(error, grant="")
+            remedy = remedy_for(error)
             said = f"Postgres cannot send it: {reason}" + (f". {remedy}" if remedy else "")
             return replace(chunk, rejected=(Rejection(place.key, said),))
         raise ConfigurationError(
