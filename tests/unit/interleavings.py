@@ -26,6 +26,7 @@ from hypothesis.stateful import (
 )
 
 from airflow_reindex_provider.core.cursors import CursorType
+from airflow_reindex_provider.core.embedding.embed import Embed
 from airflow_reindex_provider.core.errors import (
     CheckpointConflictError,
     GenerationGoneError,
@@ -42,6 +43,7 @@ from airflow_reindex_provider.core.model import (
     Mode,
     Plan,
     Position,
+    Transform,
     Window,
 )
 from airflow_reindex_provider.core.planning import Sizes, current_generation, make_plan
@@ -145,7 +147,12 @@ class Zombie:
 
 
 class Interleavings(RuleBasedStateMachine):
-    """Rules do what the world and Airflow may do at any time; invariants are the promises."""
+    """Rules do what the world and Airflow may do at any time; invariants are the promises.
+
+    :ivar transform: of the stream. :ivar embed: likewise."""
+
+    transform: Transform | None = None
+    embed: Embed | None = None
 
     def make_source(self, margin_us: int) -> MemorySource:
         return MemorySource(columns={"id": "text", "state": "integer"}, now_us=100, margin_us=margin_us)
@@ -291,6 +298,8 @@ class Interleavings(RuleBasedStateMachine):
                     progress=Progress(batch, "incremental", MemoryReporter(), clock=lambda: float(next(ticks))),
                     resume=resume,
                     should_stop=lambda: stop,
+                    transform=self.transform,
+                    embed=self.embed,
                 )
             except (TransientError, IndexingStoppedError, GenerationGoneError, Kill):
                 return
@@ -355,7 +364,11 @@ class Interleavings(RuleBasedStateMachine):
             target.writer(zombie.generation, source.schema(), Format.ROWS) as writer,
         ):
             for chunk in zombie.chunks:
-                writer.write(chunk)
+                writer.write(self.with_passages(chunk))
+
+    def with_passages(self, chunk: Chunk) -> Chunk:
+        """As the stream has it."""
+        return chunk
 
     @precondition(lambda self: self.runs)
     @rule(which=st.integers(0, 50), broken=st.sampled_from([None, None, None, "before", "after"]))

@@ -158,6 +158,8 @@ class Rebuilds(Interleavings):
                     max_failures=1000,
                     progress=Progress(batch, Mode.REBUILD, MemoryReporter()),
                     resume=MemoryResumeLog(),
+                    transform=self.transform,
+                    embed=self.embed,
                 )
                 if not batch.keys:
                     self.acknowledge(generation, batch.window)
@@ -268,6 +270,8 @@ class Rebuilds(Interleavings):
             store=self.store,
             sizes=sizes,
             max_failures=1000,
+            transform=self.transform,
+            embed=self.embed,
         )
         return Sweeper(run=run, max_delete_fraction=1)
 
