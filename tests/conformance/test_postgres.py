@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
+from functools import cached_property
 from typing import Any, ClassVar
 
 import psycopg
@@ -155,10 +156,13 @@ class PostgresTable:
     def documents(self, chunk: Chunk, fields: Sequence[str]) -> Sequence[Document]:
         if chunk.format is Format.ROWS:
             return [_plain(d) for d in chunk.payload]  # type: ignore[arg-type]
-        with self.source.open() as source:
-            schema = source.schema()
         decoded = bulk_documents if chunk.format is Format.BULK else copied_documents
-        return decoded(self._connection, chunk, schema, fields)
+        return decoded(self._connection, chunk, self._schema, fields)
+
+    @cached_property
+    def _schema(self) -> Schema:
+        with self.source.open() as source:
+            return source.schema()
 
 
 def bulk_documents(
