@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import itertools
+import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+
+from airflow_reindex_provider.testing.folders import one_at_a_time
 
 _numbers = itertools.count(1)
 _BUNDLE = "tests"
@@ -38,14 +43,25 @@ _EMPTIED = (
 
 
 @pytest.fixture(scope="session")
-def migrated() -> None:
-    """The database of the AIRFLOW_HOME of these tests, an SQLite file, with Airflow's tables. Costs ten seconds."""
-    command = [sys.executable, "-m", "airflow", "db", "migrate"]
-    subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=True, timeout=400)
+def migrated(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The database of the AIRFLOW_HOME of these tests, an SQLite file, with Airflow's tables. They cost ten seconds, so the first
+    worker makes them for all of a run."""
+    ours = Path(os.environ["AIRFLOW_HOME"], "airflow.db")
+    # A worker's folder lies in that of its run.
+    folder = tmp_path_factory.getbasetemp()
+    folder = folder.parent if hasattr(pytestconfig, "workerinput") else folder
+    with one_at_a_time(folder):
+        if (made := folder / "migrated.db").exists():
+            shutil.copyfile(made, ours)
+        else:
+            command = [sys.executable, "-m", "airflow", "db", "migrate"]
+            subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=True, timeout=400)
+            shutil.copyfile(ours, made)
+    return ours
 
 
 @pytest.fixture
-def metadata(migrated: None) -> Iterator[Metadata]:
+def metadata(migrated: Path) -> Iterator[Metadata]:
     """Airflow's metadata database without any Dag; what a test leaves is gone before the next."""
     import sqlalchemy
     from airflow import settings

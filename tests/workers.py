@@ -27,12 +27,18 @@ from airflow_reindex_provider.testing.search_engine import SearchEngine
 TOGETHER = ("tests/airflow/", "tests/browser/", "tests/acceptance/test_celery.py", "tests/acceptance/test_demo.py")
 """One worker's, so that no two Airflows run at once; they begin first, since they wait more than they work."""
 
+_ONE_TASK = ("tests/conformance/test_checkpoints.py", "tests/conformance/test_streams_by_hand.py")
+"""One worker's, so that the Airflow task which they make calls in is started once."""
+
 _MOST = 6
 
 
 class ByFile(LoadScopeScheduling):
     def _split_scope(self, nodeid: str) -> str:
-        return TOGETHER[0] if nodeid.startswith(TOGETHER) else nodeid.partition("[")[0].rpartition("::")[0]
+        for files in (TOGETHER, _ONE_TASK):
+            if nodeid.startswith(files):
+                return files[0]
+        return nodeid.partition("[")[0].rpartition("::")[0]
 
 
 class Engines:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Self
+
+from airflow_reindex_provider.core.model import Checkpoint
+from airflow_reindex_provider.core.protocols import CheckpointStore
 
 ASSET = "reindex_test_products"
 
@@ -31,14 +36,18 @@ if __name__ == "__main__":
 
 
 class AirflowTask:
-    """Context manager. ``run`` makes a call inside the task and gives back its result or raises its error."""
+    """Context manager. ``run`` makes a call inside the task and gives back its result or raises its error.
 
-    def __init__(self, home: Path) -> None:
+    :param metadata: an SQLite file with Airflow's tables, which is copied."""
+
+    def __init__(self, home: Path, metadata: Path) -> None:
         self._home = home
+        self._metadata = metadata
 
     def __enter__(self) -> Self:
         dags = self._home / "dags"
         dags.mkdir(parents=True)
+        shutil.copyfile(self._metadata, self._home / "airflow.db")
         file = dags / "serve_calls.py"
         file.write_text(_DAG)
         self._log = self._home / "task.log"
@@ -50,14 +59,6 @@ class AirflowTask:
             "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
         }
         with self._log.open("w") as log:
-            subprocess.run(
-                [sys.executable, "-m", "airflow", "db", "migrate"],
-                env=self.env,
-                stdout=log,
-                stderr=log,
-                check=True,
-                timeout=300,
-            )
             self._process = subprocess.Popen(
                 [sys.executable, str(file), str(theirs.fileno())],
                 env=self.env,
@@ -84,6 +85,26 @@ class AirflowTask:
         if error is not None:
             raise error
         return result
+
+
+@dataclass(frozen=True)
+class InTask:
+    """A store whose every call is made inside the running task."""
+
+    store: CheckpointStore
+    task: AirflowTask
+
+    def load(self, stream: str, generation: str) -> Checkpoint:
+        return self.task.run(self.store.load, stream, generation)
+
+    def save(self, checkpoint: Checkpoint) -> Checkpoint:
+        return self.task.run(self.store.save, checkpoint)
+
+    def reset(self, stream: str, generation: str) -> None:
+        self.task.run(self.store.reset, stream, generation)
+
+    def where(self, stream: str, generation: str) -> str:
+        return self.store.where(stream, generation)
 
 
 def serve() -> None:

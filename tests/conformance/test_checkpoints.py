@@ -6,9 +6,8 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from threading import Barrier
 from typing import Any
 from urllib.parse import quote
@@ -16,7 +15,7 @@ from urllib.parse import quote
 import airflow_task
 import psycopg
 import pytest
-from airflow_task import AirflowTask
+from airflow_task import AirflowTask, InTask
 from psycopg.conninfo import conninfo_to_dict
 
 from airflow_reindex_provider.checkpoints.asset import AssetCheckpoint
@@ -41,33 +40,6 @@ from airflow_reindex_provider.testing.checkpoint_conformance import (
 pytestmark = pytest.mark.versions
 
 KEY = f"reindex.{STREAM}.{GENERATION}"
-
-
-@pytest.fixture(scope="session")
-def task(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AirflowTask]:
-    """A task of a Dag on a metadata database of its own, running for the whole session."""
-    with AirflowTask(tmp_path_factory.mktemp("airflow") / "home") as running:
-        yield running
-
-
-@dataclass(frozen=True)
-class InTask:
-    """A store whose every call is made inside the running task."""
-
-    store: CheckpointStore
-    task: AirflowTask
-
-    def load(self, stream: str, generation: str) -> Checkpoint:
-        return self.task.run(self.store.load, stream, generation)
-
-    def save(self, checkpoint: Checkpoint) -> Checkpoint:
-        return self.task.run(self.store.save, checkpoint)
-
-    def reset(self, stream: str, generation: str) -> None:
-        self.task.run(self.store.reset, stream, generation)
-
-    def where(self, stream: str, generation: str) -> str:
-        return self.store.where(stream, generation)
 
 
 class TestMemoryCheckpoint(CheckpointStoreConformance):

@@ -29,8 +29,6 @@ from airflow_reindex_provider.testing.postgres import Database
 from airflow_reindex_provider.testing.rebuilds import Rebuilder
 from airflow_reindex_provider.testing.runs import Runner
 
-pytestmark = pytest.mark.versions
-
 LONG_AGO = "2020-01-01T00:00:00+00:00"
 HOLDER = "reindex_maintenance run"
 
@@ -102,10 +100,10 @@ class World:
         return done.dropped
 
 
-TARGETS = ["postgres", "opensearch", "elasticsearch"]
+ENGINES = [pytest.param(name, marks=pytest.mark.versions) for name in ("opensearch", "elasticsearch")]
 
 
-@pytest.fixture(params=TARGETS)
+@pytest.fixture(params=["postgres", *ENGINES])
 def world(request: pytest.FixtureRequest, database: Database) -> Iterator[World]:
     yield from make_world(request, database)
 
@@ -370,7 +368,7 @@ def test_a_generation_that_something_is_made_on_is_told_and_left(postgres_world:
         db.execute("DROP VIEW reads_it")
 
 
-@pytest.mark.parametrize("world", ["opensearch", "elasticsearch"], indirect=True)
+@pytest.mark.parametrize("world", ENGINES, indirect=True)
 def test_aliases_that_mean_nothing_go(world: World) -> None:
     """Those that a restored copy bears beside its own name. What is not hidden, is a generation's own, or stands on an index that
     is served, stays; and so does the copy."""

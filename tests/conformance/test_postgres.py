@@ -24,8 +24,6 @@ from airflow_reindex_provider.testing.postgres import Database
 from airflow_reindex_provider.testing.source_conformance import KeyConformance, Made, SourceConformance
 from airflow_reindex_provider.testing.target_conformance import TargetConformance, text_schema
 
-pytestmark = pytest.mark.versions
-
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
@@ -246,6 +244,7 @@ class FurtherKey(KeyConformance):
         return PostgresTable(database, self.kind)
 
 
+@pytest.mark.versions
 class TestIntegerKey(PostgresSourceConformance):
     """The everyday case."""
 
@@ -266,10 +265,12 @@ class TestPaddedKey(FurtherKey):
     kind = PADDED
 
 
+@pytest.mark.versions
 class TestUuidKey(FurtherKey):
     kind = UUID
 
 
+@pytest.mark.versions
 class TestCompositeKey(PostgresSourceConformance):
     """Three columns, with names that need quoting."""
 
@@ -287,12 +288,14 @@ class TestEnumKey(FurtherKey):
     kind = ENUM
 
 
+@pytest.mark.versions
 class TestNumericKey(FurtherKey):
     """NaN sorts last."""
 
     kind = NUMERIC
 
 
+@pytest.mark.versions
 class TestBytesKey(FurtherKey):
     kind = BYTES
 
@@ -442,6 +445,7 @@ class PostgresIndex:
         return rows == [("mine",)]
 
 
+@pytest.mark.versions
 class TestPostgresTarget(TargetConformance):
     """Both formats."""
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import airflow_task
 import pytest
-from airflow_task import AirflowTask
+from airflow_task import InTask
 
 from airflow_reindex_provider import accept_changes, move_checkpoint, remove_stream, rename_stream
 from airflow_reindex_provider.checkpoints.asset import AssetCheckpoint
@@ -18,7 +18,6 @@ from airflow_reindex_provider.checkpoints.variable import VariableCheckpoint
 from airflow_reindex_provider.core.errors import ConfigurationError, StreamBusyError
 from airflow_reindex_provider.core.leases import acquire
 from airflow_reindex_provider.core.model import Checkpoint, Parked
-from airflow_reindex_provider.core.protocols import CheckpointStore
 from airflow_reindex_provider.core.remembered import STREAM
 from airflow_reindex_provider.sources.postgres import PostgresSource
 from airflow_reindex_provider.stream import Stream
@@ -32,32 +31,6 @@ from airflow_reindex_provider.testing.rebuilds import Rebuilder
 from airflow_reindex_provider.testing.runs import Runner
 
 PARKED = Parked(("7",), "no", 1, "2026-01-01T00:00:00+00:00", "2036-01-01T00:00:00+00:00")
-
-
-@pytest.fixture(scope="module")
-def task(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AirflowTask]:
-    with AirflowTask(tmp_path_factory.mktemp("airflow") / "home") as running:
-        yield running
-
-
-@dataclass(frozen=True)
-class InTask:
-    """A store whose every call is made inside the running task."""
-
-    store: CheckpointStore
-    task: AirflowTask
-
-    def load(self, stream: str, generation: str) -> Checkpoint:
-        return self.task.run(self.store.load, stream, generation)
-
-    def save(self, checkpoint: Checkpoint) -> Checkpoint:
-        return self.task.run(self.store.save, checkpoint)
-
-    def reset(self, stream: str, generation: str) -> None:
-        self.task.run(self.store.reset, stream, generation)
-
-    def where(self, stream: str, generation: str) -> str:
-        return self.store.where(stream, generation)
 
 
 STORES = ["memory", "table", "variable", "asset"]

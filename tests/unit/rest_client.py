@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
@@ -72,7 +73,7 @@ def serving() -> Iterator[Server]:
 
 
 @pytest.fixture(scope="session")
-def api_server(migrated: None) -> Iterator[Server]:
+def api_server(migrated: Path) -> Iterator[Server]:
     with serving() as server:
         yield server
 
