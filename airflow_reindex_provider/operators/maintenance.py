@@ -10,7 +10,7 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from airflow_reindex_provider.control.cleaning import Cleaning, drop_orphans, find_orphans
-from airflow_reindex_provider.core.cleaning.records import Orphan, Rules
+from airflow_reindex_provider.core.cleaning.records import Orphan, OrphanKind, Rules
 from airflow_reindex_provider.core.published import ORPHANS_KEY
 from airflow_reindex_provider.events import Event, events_alias, tell_event
 from airflow_reindex_provider.operators.base import DEFAULT_RETRIES, RETRY_POLICY, is_true
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from airflow_reindex_provider.stream import Stream
 
+_OF_INDEXES = (OrphanKind.GENERATION, OrphanKind.ALIAS, OrphanKind.VIEW)
 MOST_TOLD = 500
 """Things of each kind of answer that an XCom holds; the log has all of them."""
 
@@ -35,6 +36,8 @@ class MaintenanceOperator(BaseOperator):
     """
 
     template_fields: Sequence[str] = ("gone",)
+    dropped: Sequence[Orphan] = ()
+    """By this try."""
 
     def __init__(
         self,
@@ -58,6 +61,22 @@ class MaintenanceOperator(BaseOperator):
         self.tombstones_older_than = tombstones_older_than
         self.owners = dict(owners or {})
         self.gone = gone
+
+    def get_openlineage_facets_on_start(self) -> Any:
+        """OpenLineage's provider calls it, and the two below."""
+        return self._lineage(())
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
+        return self._lineage(self.dropped)
+
+    def get_openlineage_facets_on_failure(self, task_instance: Any) -> Any:
+        """What was dropped is gone, whatever has become of the rest."""
+        return self.get_openlineage_facets_on_complete(task_instance)
+
+    def _lineage(self, dropped: Sequence[Orphan]) -> Any:
+        from airflow_reindex_provider.operators.openlineage import lineage_of_clean_up
+
+        return lineage_of_clean_up(self.streams, {orphan.stream for orphan in dropped if orphan.kind in _OF_INDEXES})
 
     @property
     def cleaning(self) -> Cleaning:
@@ -127,6 +146,7 @@ class DropOrphansOperator(MaintenanceOperator):
                 f"Dry run: {len(orphans)} things would go; the log of task {self.find_task_id!r} has each with its reason."
             )
         done = drop_orphans(self.cleaning, orphans, holder=f"{ti.dag_id} {ti.run_id}")
+        self.dropped = done.dropped
         troubles |= done.troubles
         kinds: dict[str, int] = {}
         for orphan in done.dropped:

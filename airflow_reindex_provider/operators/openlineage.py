@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.openlineage.extractors.base import OperatorLineage
@@ -39,6 +39,16 @@ def lineage_of(
     if index is not None and writes_index:
         outputs.append(_output(index, tables, stream, touched, counted=ended and reads_source))
     return OperatorLineage(inputs=inputs, outputs=outputs)
+
+
+def lineage_of_clean_up(streams: Sequence[Stream], changed: Collection[str]) -> OperatorLineage[Any, Any]:
+    """The indexes of all streams are looked at. :param changed: names of the streams of whose indexes something has gone: what a
+    search finds in them is as it was."""
+    names = {stream.name: index_name(stream.target) for stream in streams}
+    return OperatorLineage(
+        inputs=[InputDataset(name.namespace, name.name) for name in names.values() if name],
+        outputs=[OutputDataset(name.namespace, name.name) for of, name in names.items() if name and of in changed],
+    )
 
 
 def _input(name: Name, path: str, stream: Stream, touched: Touched, *, ended: bool) -> InputDataset:

@@ -17,6 +17,7 @@ from openlineage.client.serde import Serde
 
 import airflow_reindex_provider
 from airflow_reindex_provider import Child, PostgresSource, PostgresTarget, SqlSource, Stream, Through
+from airflow_reindex_provider.core.cleaning.records import Orphan, OrphanKind
 from airflow_reindex_provider.core.cursors import CursorType
 from airflow_reindex_provider.core.model import Batch, Counts, Field, Position, Schema, Window
 from airflow_reindex_provider.core.progress import Progress
@@ -25,6 +26,7 @@ from airflow_reindex_provider.operators.dataset_names import Name, index_name, s
 from airflow_reindex_provider.operators.extract import ExtractChangesOperator
 from airflow_reindex_provider.operators.index import IndexBatchOperator
 from airflow_reindex_provider.operators.lineage import WithLineage
+from airflow_reindex_provider.operators.maintenance import DropOrphansOperator, FindOrphansOperator
 from airflow_reindex_provider.operators.rebuild import PromoteOperator, VerifyOperator
 from airflow_reindex_provider.sensors.changes import ChangesSensor
 from airflow_reindex_provider.targets.elasticsearch import ElasticsearchTarget
@@ -105,6 +107,26 @@ def event(task: WithLineage, state: RunState = RunState.COMPLETE) -> dict[str, A
     value: dict[str, Any] = json.loads(Serde.to_json(made))
     require_valid(value)
     return value
+
+
+def test_a_clean_up_has_looked_at_all_indexes_and_changed_some() -> None:
+    """Of a stream of which a generation has gone, the index; a checkpoint that has gone changes none."""
+    other = Stream(
+        name="orders", source=stream().source, target=PostgresTarget("search_db", index="public.orders_index")
+    )
+    find = FindOrphansOperator(task_id="find", streams=[stream(), other])
+    drop = DropOrphansOperator(task_id="drop", find_task_id="find", streams=[stream(), other])
+    drop.dropped = [
+        Orphan(OrphanKind.GENERATION, "products", "products_index_20250101t000000", "", ""),
+        Orphan(OrphanKind.CHECKPOINT, "orders", "orders_index_20250101t000000", "", ""),
+    ]
+    search = "postgres://search.example:5432"
+    both = [Name(search, "search.public.products_index"), Name(search, "search.public.orders_index")]
+    for task, outputs in ((find, []), (drop, both[:1])):
+        for lineage in (task.get_openlineage_facets_on_complete(None), task.get_openlineage_facets_on_failure(None)):
+            assert [Name(d.namespace, d.name) for d in lineage.inputs] == both
+            assert [Name(d.namespace, d.name) for d in lineage.outputs] == outputs
+    assert drop.get_openlineage_facets_on_start().outputs == []
 
 
 # -- names
