@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -30,6 +31,7 @@ from airflow_reindex_provider.testing.sweeps import Sweeper
 
 Connection = psycopg.Connection[Any]
 TARGETS = {"opensearch": OpenSearchTarget, "elasticsearch": ElasticsearchTarget}
+TRANSFORMS: dict[str, Transform | None] = {"bulk": None, "rows": dict}
 ROWS = 8_000
 CHUNK = 500
 
@@ -95,16 +97,11 @@ def index_and_harm(run: Runner, batch: Batch, resume: MemoryResumeLog, harm: dic
         )
 
 
-@pytest.mark.parametrize("transform", [None, dict], ids=["bulk", "rows"])
-def test_killed_and_back_within_a_run(
-    engine: SearchEngine, database: Database, db: Connection, transform: Transform | None
-) -> None:
-    """SIGKILL after some chunks, while others are on their way; the engine is back within seconds. The run waits for it and goes
-    on, and the load's settings are undone at the end."""
-    index = f"killed-{'rows' if transform else 'bulk'}"
-    run = runner(database, engine, index, transform)
-    plan = run.plan()
-    (batch,) = plan.batches
+def test_killed_and_back_within_a_run(engine: SearchEngine, database: Database, db: Connection) -> None:
+    """SIGKILL while two runs, one of each format, have written some chunks, with others on their way; the engine is back within
+    seconds. The runs wait for it and go on, and the load's settings are undone at the end."""
+    runs = {name: runner(database, engine, f"killed-{name}", transform) for name, transform in TRANSFORMS.items()}
+    plans = {name: run.plan() for name, run in runs.items()}
     restarts: list[threading.Thread] = []
 
     def kill() -> None:
@@ -112,33 +109,62 @@ def test_killed_and_back_within_a_run(
         restarts.append(threading.Thread(target=engine.restart))
         restarts[-1].start()
 
-    result = index_and_harm(run, batch, MemoryResumeLog(), {5: kill})
+    both_are_there = threading.Barrier(len(runs), action=kill, timeout=120)
+
+    def index(name: str) -> BatchResult:
+        (batch,) = plans[name].batches
+        return index_and_harm(runs[name], batch, MemoryResumeLog(), {5: both_are_there.wait})
+
+    with ThreadPoolExecutor() as pool:
+        results = dict(zip(runs, pool.map(index, runs), strict=True))
     for restart in restarts:
         restart.join()
-    run.settle(plan, [result])
 
     assert len(restarts) == 1
-    assert result.counts.processed == ROWS
-    assert result.counts.failures == result.counts.version_conflicts == 0
-    assert equal(db, engine, index)
-    settings = engine.call("GET", f"/{plan.generation}/_settings")[plan.generation]["settings"]["index"]
-    assert (settings["refresh_interval"], settings["number_of_replicas"]) == ("2s", "1")
+    for name, run in runs.items():
+        plan, result = plans[name], results[name]
+        run.settle(plan, [result])
+        assert result.counts.processed == ROWS
+        assert result.counts.failures == result.counts.version_conflicts == 0
+        assert equal(db, engine, f"killed-{name}")
+        settings = engine.call("GET", f"/{plan.generation}/_settings")[plan.generation]["settings"]["index"]
+        assert (settings["refresh_interval"], settings["number_of_replicas"]) == ("2s", "1")
 
 
 def test_killed_and_gone_for_longer(
     engine: SearchEngine, database: Database, db: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The engine stays away for longer than a task waits: the try fails, worth another one, which goes on after the last
-    acknowledged chunk and finds everything that was acknowledged."""
+    acknowledged chunk and finds everything that was acknowledged.
+
+    The versions of what was deleted are in the node's memory: a write that was held up beyond the restart brings a document of
+    another index back, and the next sweep takes it out."""
+    restarted = runner(database, engine, "restarted")
+    generation = restarted.run().plan.generation
+    version = db.execute("DELETE FROM items WHERE id = 7 RETURNING extract(epoch FROM updated_at) * 1000000").fetchone()
+    assert version is not None
+    late = Document(("7",), int(version[0]), {"id": 7, "body": "late"})
+
+    def write(document: Document) -> Counts:
+        with (
+            restarted.sessions() as (source, target),
+            target.writer(generation, source.schema(), Format.ROWS) as writer,
+        ):
+            return writer.write(Chunk(Position(""), Format.ROWS, [document])).counts
+
+    assert write(Document(("7",), late.version + 1, None)) == Counts(deleted=1)
+    engine.call("POST", f"/{generation}/_flush?force=true")
+    assert write(late) == Counts(version_conflicts=1)
+
     run = runner(database, engine, "gone")
     plan = run.plan()
     (batch,) = plan.batches
     resume = MemoryResumeLog()
-    impatient = partial(SearchWriter, patience=Patience(busy_s=1, gone_s=1))
-    monkeypatch.setattr(search_session, "SearchWriter", impatient)
-
-    with pytest.raises(TransientError, match="does not answer"):
-        index_and_harm(run, batch, resume, {4: engine.kill})
+    with monkeypatch.context() as impatience:
+        impatient = partial(SearchWriter, patience=Patience(busy_s=1, gone_s=1))
+        impatience.setattr(search_session, "SearchWriter", impatient)
+        with pytest.raises(TransientError, match="does not answer"):
+            index_and_harm(run, batch, resume, {4: engine.kill})
     engine.restart()
     noted = resume.load()
     assert noted is not None
@@ -149,32 +175,10 @@ def test_killed_and_gone_for_longer(
 
     result = index_and_harm(run, batch, resume, {})
     run.settle(plan, [result])
-    assert result.counts.processed == ROWS
+    assert result.counts.processed == ROWS - 1
     assert equal(db, engine, "gone")
 
-
-def test_a_restart_forgets_deletions_and_a_sweep_mends_it(
-    engine: SearchEngine, database: Database, db: Connection
-) -> None:
-    """The versions of what was deleted are in the node's memory: a write that was held up beyond a restart brings a document
-    back, and the next sweep takes it out."""
-    run = runner(database, engine, "restarted")
-    generation = run.run().plan.generation
-    version = db.execute("DELETE FROM items WHERE id = 7 RETURNING extract(epoch FROM updated_at) * 1000000").fetchone()
-    assert version is not None
-    late = Document(("7",), int(version[0]), {"id": 7, "body": "late"})
-
-    def write(document: Document) -> Counts:
-        with run.sessions() as (source, target), target.writer(generation, source.schema(), Format.ROWS) as writer:
-            return writer.write(Chunk(Position(""), Format.ROWS, [document])).counts
-
-    assert write(Document(("7",), late.version + 1, None)) == Counts(deleted=1)
-    engine.call("POST", f"/{generation}/_flush?force=true")
-    assert write(late) == Counts(version_conflicts=1)
-    engine.kill()
-    engine.restart()
     assert write(late) == Counts(created=1)
-
-    _, done = Sweeper(run=run).sweep()
+    _, done = Sweeper(run=restarted).sweep()
     assert done.counts == Counts(deleted=1)
     assert equal(db, engine, "restarted")
