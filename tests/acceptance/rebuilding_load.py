@@ -1,4 +1,7 @@
-"""What goes on beside a rebuild in the tests: writers, incremental runs, and a reader that never sees a gap."""
+"""What goes on beside a rebuild in the tests: writers, incremental runs, and a reader that never sees a gap.
+
+They pause, since what is to be seen is the rebuild: without pauses they would take most of the machine from it.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +50,7 @@ def write(database: Database, seed: int, over: threading.Event, *, kept: int, ke
     """Changes rows, and marks those from ``kept`` on as deleted now and then; inserts new ones that stay."""
     chance = random.Random(seed)
     with database.connect() as connection:
-        while not over.wait(0.005):
+        while not over.wait(0.02):
             key = chance.randrange(keys)
             gone = "now()" if key >= kept and chance.random() < 0.3 else "NULL"
             connection.execute(
@@ -63,7 +66,7 @@ def read(database: Database, over: threading.Event, *, kept: int) -> None:
     """All rows that are always there are always found, and what is new stays once it was found."""
     new = 0
     with database.connect() as connection:
-        while not over.wait(0.02):
+        while not over.wait(0.03):
             row = connection.execute(
                 "SELECT count(*) FILTER (WHERE id < %s), count(*) FILTER (WHERE id >= %s) FROM items_index", [kept, NEW]
             ).fetchone()
@@ -75,7 +78,7 @@ def read(database: Database, over: threading.Event, *, kept: int) -> None:
 
 def runs(shop: Rebuilder, over: threading.Event) -> None:
     """Incremental runs, one after the other."""
-    while not over.wait(0.2):
+    while not over.wait(0.5):
         # Planned for a generation that was retired before the run was over.
         with suppress(GenerationGoneError):
             shop.run.run()
