@@ -16,6 +16,8 @@ STREAM = "stream"
 _FORM = "1"
 _SAME = ("server", "database", "table")
 """A source that shows all of these, and the same as before, is the same, whatever it is called by now."""
+_ALTERED = {"sequence", "form of the sequence"}
+"""Change together where a counter was altered (its type, its cache), and the first alone where it was restarted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,13 @@ class Memory:
             )
         elif read and generation == known.generation and (other := _differences(known.identity, survey.identity)):
             told = ", ".join(f"{name} {survey.identity[name]} instead of {known.identity[name]}" for name in other)
+            if set(other) == _ALTERED:
+                yield (
+                    f"Stream {self._stream!r}: what hands out the cursor's values was altered since {generation} was made"
+                    f" ({told}). If it was restarted as well, rows got numbers that the checkpoint has passed: rebuild the index."
+                    f" If not: {self._accept}"
+                )
+                return
             why = (
                 f"Stream {self._stream!r}: the source is not the one that {generation} was made from ({told}): it was restored,"
                 " replaced or made anew, or a standby took over. Rows that were never read and lie before the checkpoint there"

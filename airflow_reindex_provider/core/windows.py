@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from airflow_reindex_provider.core.cursors import CursorType
-from airflow_reindex_provider.core.errors import CheckpointInvalidError, TransientError, WindowError
+from airflow_reindex_provider.core.errors import CheckpointInvalidError, HorizonError, TransientError, WindowError
 from airflow_reindex_provider.core.model import Counter, Mode, Position, Survey, Window
 
 
@@ -30,6 +30,7 @@ def incremental_window(
     :param initial_value: where to start without a checkpoint; None is the first row.
     :param where: where the checkpoint is kept and how it is reset, for the error.
     :raises CheckpointInvalidError: the checkpoint is no cursor value, or lies ahead of the source's clock or counter.
+    :raises HorizonError: the window's end would lie ahead of the counter.
     """
     kind = survey.schema.cursor_type
     horizon = survey.horizon.cursor
@@ -52,7 +53,21 @@ def incremental_window(
             _require_not_set_back(survey.counter, reached, where)
         if horizon is None or reached >= kind.ordinal(horizon):
             return None
+    if horizon is not None and survey.counter is not None:
+        _require_counted(survey.counter, kind.ordinal(horizon))
     return None if horizon is None else Window(checkpoint, Position(horizon))
+
+
+def _require_counted(counter: Counter, end: int) -> None:
+    """:raises HorizonError: a row has a value that is still to be handed out. The checkpoint would follow it, and pass all that
+    comes until then."""
+    if counter.least is not None and end > counter.least:
+        raise HorizonError(
+            f"A row has the cursor value {counter.greatest}, and {counter.what} hands out {counter.least} next. With that row the"
+            " checkpoint would pass all that comes until then, and it would be skipped. Give the row another value, or let what"
+            " hands them out go on behind it (a sequence: SELECT setval(...)), or state a lag (a number of values) that is"
+            " greater than what lies between."
+        )
 
 
 def _require_not_set_back(counter: Counter, reached: int, where: str) -> None:

@@ -74,6 +74,23 @@ def test_numbers_that_pass_the_checkpoint_again_are_refused(database: Database, 
             run.plan()
 
 
+@pytest.mark.parametrize(
+    "ddl", ["AS bigint", "MAXVALUE 99999", "CACHE 2; ALTER SEQUENCE items_v_seq CACHE 1 MINVALUE 0", "START 7"]
+)
+def test_a_counter_that_was_altered_is_said(database: Database, ddl: str) -> None:
+    """It gets another file as by a restart, and goes on counting: nothing stops, and a person says which it was."""
+    run, db = loaded(database, "CREATE TABLE items (id int PRIMARY KEY, note text, v serial)")
+    with db:
+        execute(db, f"ALTER SEQUENCE items_v_seq {ddl}")
+        db.execute("INSERT INTO items (id) VALUES (6)")
+        outcome = run.run()
+        assert outcome.counts.created == 1
+        assert [w for w in outcome.plan.warnings if "altered" in w and "accept_changes" in w]
+        execute(db, "ALTER SEQUENCE items_v_seq RESTART; TRUNCATE items")
+        db.execute("INSERT INTO items (id) SELECT n FROM generate_series(101, 120) n")
+        assert [w for w in run.plan().warnings if "restarted as well" in w]
+
+
 def test_a_server_that_does_not_tell_is_no_error(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """Servers that are not quite Postgres lack the function, or refuse it."""
     broken = identity.IDENTITY.replace("pg_control_system", "no_such_function")

@@ -20,7 +20,7 @@ from airflow_reindex_provider.testing.runs import Runner
 def db(database: Database) -> Iterator[psycopg.Connection[Any]]:
     with database.connect() as connection:
         connection.execute("CREATE TABLE items (id int PRIMARY KEY, note text, updated_at timestamptz DEFAULT now())")
-        connection.execute("INSERT INTO items VALUES (1, 'a%s'), (2, 'b;')")
+        connection.execute("CREATE SEQUENCE s; INSERT INTO items VALUES (1, 'a%s'), (2, 'b;')")
         yield connection
 
 
@@ -67,7 +67,10 @@ REFUSED = {
     "half a query": ("SELECT * FROM items WHERE", "syntax error", "query=..."),
     "a template in a text": ("SELECT * FROM items WHERE updated_at < '{{ ds }}'", "{{ ds }}", "its own window"),
     "not a query": ("UPDATE items SET note = ''", "syntax error", "query=..."),
-    "nothing": (" ;", "query", "query"),
+    "nothing": (" ;", "query is empty", "one SELECT"),
+    "locks": ("SELECT * FROM items FOR UPDATE", "FOR UPDATE", "locks nothing"),
+    "a sequence": ("SELECT nextval('s') AS id, updated_at FROM items", "nextval", "take what writes"),
+    "deletes": ("WITH x AS (DELETE FROM items RETURNING *) SELECT * FROM x", "data-modifying", "one SELECT that reads"),
     "the key twice": ("SELECT * FROM items a JOIN items b USING (note)", "more than one column 'id'", "primary_key"),
     "the cursor twice": (
         "SELECT a.id, a.updated_at, b.updated_at FROM items a JOIN items b USING (id)",

@@ -6,11 +6,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 import psycopg
 import pytest
 
 from airflow_reindex_provider.core.errors import ConfigurationError
+from airflow_reindex_provider.core.model import Level
+from airflow_reindex_provider.core.windows import Request
 from airflow_reindex_provider.sources.postgres import PostgresSource
 from airflow_reindex_provider.targets.postgres import PostgresTarget
 from airflow_reindex_provider.testing.postgres import Database
@@ -49,7 +52,7 @@ def make(db: psycopg.Connection[Any], column: str, further: str = "") -> None:
 
 
 def warnings(run: Runner) -> list[str]:
-    return [w for w in run.plan().warnings if "no index" not in w]
+    return [w for w in run.plan(Request(dry_run=True)).warnings if "no index" not in w]
 
 
 BY_THE_DATABASE = {
@@ -85,6 +88,53 @@ def test_a_default_that_takes_the_clock_or_counts(database: Database, db: psycop
     """Nothing is said."""
     make(db, BY_THE_DATABASE[kind])
     assert warnings(runner(database)) == []
+
+
+BEHIND = [
+    *("date_trunc('hour', now())", "now() - interval '10 minutes'", "current_date", "now()::date"),
+    *("date_trunc('day', clock_timestamp())", "date_bin('15 minutes', now(), '2000-01-01')"),
+]
+
+
+def test_a_default_that_lies_behind_the_clock_is_said(database: Database, db: psycopg.Connection[Any]) -> None:
+    """Each of its rows appears behind the checkpoint. A trigger that sets the column of new rows ends it."""
+    make(db, "at timestamptz NOT NULL")
+    for default in BEHIND:
+        db.execute(f"ALTER TABLE items ALTER at SET DEFAULT {default}")
+        (warning,) = warnings(runner(database))
+        for text in ("cursor_field 'at' of public.items", "state lag", "not seen until a sweep", database.conn_id):
+            assert text in warning
+    assert warnings(runner(database, lag=timedelta(hours=1))) == []
+    db.execute(TOUCH)
+    assert len(warnings(runner(database))) == 1
+    db.execute("CREATE OR REPLACE TRIGGER touch BEFORE INSERT OR UPDATE ON items FOR EACH ROW EXECUTE FUNCTION touch()")
+    assert warnings(runner(database)) == []
+
+
+ZONES = {
+    "a default": ("at timestamp DEFAULT (now() AT TIME ZONE 'utc')", ""),
+    "a day": ("at date DEFAULT (now() AT TIME ZONE 'UTC')::date", ""),
+    "a function call": ("at timestamp(0) DEFAULT timezone('Etc/UTC', clock_timestamp())", ""),
+    "a trigger": (
+        "at timestamp",
+        "CREATE FUNCTION local() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN NEW.at := now() at time  zone 'utc'; RETURN NEW; END $$;"
+        "CREATE TRIGGER local BEFORE INSERT OR UPDATE ON items FOR EACH ROW EXECUTE FUNCTION local()",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", ZONES)
+def test_stamps_of_another_zone_than_stated_are_said(
+    database: Database, db: psycopg.Connection[Any], kind: str
+) -> None:
+    """With the option as it should be; another name of the same clocks is as good."""
+    make(db, *ZONES[kind])
+    for right in ("UTC", "Africa/Abidjan"):
+        assert warnings(runner(database, cursor_timezone=right)) == []
+    (warning,) = warnings(runner(database, cursor_timezone="Europe/Berlin"))
+    assert "cursor_timezone='" in warning
+    assert "'at' of public.items" in warning
 
 
 BY_THE_APPLICATION = {
@@ -203,6 +253,41 @@ def test_a_flag_that_has_a_value_in_every_row(
     for text in ("'gone'", "row_filter", repr(condition), database.conn_id):
         assert text in warning
     assert runner(database, row_filter=f"gone = {no}").run().counts.created == 1
+
+
+NAUGHTS = {
+    "numeric(3,1)": ("0", '"gone" = 0'),
+    "bit(8)": ("B'00000000'", "\"gone\" = B'00000000'"),
+    "timestamptz": ("'infinity'", "\"gone\" = 'infinity'"),
+    "date": ("'9999-12-31'", "\"gone\" = '9999-12-31'"),
+    "timestamp": ("'0001-01-01'", "\"gone\" = '0001-01-01 00:00:00'"),
+    "money": ("'0'", "\"gone\" = '$0.00'"),
+    "text[]": ("'{}'", "\"gone\" = '{}'"),
+    "jsonb": ("'null'", "\"gone\" = 'null'"),
+    "interval": ("'0'", "\"gone\" = '00:00:00'"),
+    "uuid": (f"'{UUID(int=0)}'", f"\"gone\" = '{UUID(int=0)}'"),
+    "text": ("' '", "\"gone\" = 'N'"),
+}
+
+
+def test_what_stands_for_no_in_other_types(database: Database, db: psycopg.Connection[Any]) -> None:
+    """Naughts, what is empty, and times that mean never; the filter has the value that is there."""
+    for type, (no, condition) in NAUGHTS.items():
+        db.execute(
+            f"DROP TABLE IF EXISTS items; CREATE TABLE items (id int PRIMARY KEY, gone {type}, at timestamptz DEFAULT now())"
+        )
+        db.execute(f"INSERT INTO items VALUES (1, {no}), (2, NULL)")
+        run = runner(database, soft_delete_column="gone")
+        (warning,) = warnings(run)
+        assert repr(condition) in warning
+        if type != "text":
+            kept = replace(run.source, soft_delete_column=None, row_filter=condition)  # type: ignore[type-var]
+            with kept.open() as source:
+                assert [f.level for f in source.check() if f.what == "rights"] == [Level.OK]
+        db.execute("DELETE FROM items; ALTER TABLE items ALTER gone SET NOT NULL")
+        (warning,) = warnings(run)
+        assert "NOT NULL" in warning
+        assert "infinity" in warning or type not in ("date", "timestamp", "timestamptz")
 
 
 @pytest.mark.parametrize(

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from airflow_reindex_provider.core.errors import ConfigurationError, TransientError
 
+_NO_OTHERS: Mapping[str, str] = {}
+
 
 @contextmanager
-def explained(owner: str, *, grant: str) -> Iterator[None]:
+def explained(owner: str, *, grant: str, remedies: Mapping[str, str] = _NO_OTHERS) -> Iterator[None]:
     """Turn the driver's errors into ours: what a person must mend, or what a retry may get over.
 
     :param owner: object that the statement was about, connection included.
-    :param grant: the statement that mends a missing privilege.
+    :param grant: the statement that mends a missing privilege. :param remedies: by SQLSTATE, instead of those of the list.
     """
     import psycopg
 
@@ -22,7 +24,7 @@ def explained(owner: str, *, grant: str) -> Iterator[None]:
     try:
         yield
     except psycopg.Error as error:
-        remedy = remedy_of(error, grant=grant)
+        remedy = remedies.get(error.sqlstate or "") or remedy_of(error, grant=grant)
         text = f"{owner}: {_first_line(error)}." + (f" Remedy: {remedy}" if remedy else "")
         raise (TransientError if verdict_of(error) is Verdict.RETRY else ConfigurationError)(text) from error
     except UnicodeDecodeError as error:

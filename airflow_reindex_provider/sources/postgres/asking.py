@@ -12,9 +12,15 @@ from airflow_reindex_provider.databases.postgres.names import identifier, quoted
 from airflow_reindex_provider.databases.postgres.transactions import at_server
 from airflow_reindex_provider.sources.postgres.definition import PostgresDefinition
 
+_OF_READERS = {
+    "25006": "A source reads in read-only transactions: take what writes or locks rows (FOR UPDATE, nextval, a function that"
+    " writes) out of the query, the view or the row_filter."
+}
+
 
 def asking(source: PostgresDefinition, connection: psycopg.Connection[Any]) -> AbstractContextManager[None]:
-    return explained(f"Source {source.label}", grant=_grant(source, at_server(connection).role))
+    grant = _grant(source, at_server(connection).role)
+    return explained(f"Source {source.label}", grant=grant, remedies=_OF_READERS)
 
 
 def _grant(source: PostgresDefinition, user: str) -> str:

@@ -15,7 +15,7 @@ from airflow_reindex_provider.sources.postgres.asking import asking
 from airflow_reindex_provider.sources.postgres.catalog import read_members
 from airflow_reindex_provider.sources.postgres.counters import require_order
 from airflow_reindex_provider.sources.postgres.description import Description
-from airflow_reindex_provider.sources.postgres.shape import Shape, read_shape
+from airflow_reindex_provider.sources.postgres.shape import CLOCK, Shape, read_shape
 from airflow_reindex_provider.sources.postgres.sql import Relation
 from airflow_reindex_provider.sources.postgres.standing import hindrances, unlogged
 
@@ -65,12 +65,23 @@ def _require_shown_here(description: Description, facts: dict[str, Any], shape: 
 
 def _warnings(description: Description, facts: dict[str, Any], shape: Shape | None) -> Iterator[str]:
     label = description.definition.label
-    yield from stamps.doubts(label, description.schema.cursor_type, facts["stamps"], facts["replica_roles"])
+    zone = description.definition.cursor_timezone
+    yield from stamps.doubts(label, description.schema.cursor_type, zone, facts["stamps"], facts["replica_roles"])
     yield from stamps.unstamped(label, description.definition.cursor_field, facts["referring"])
     if shape is not None and shape.asks_time:
         yield (
             f"{label}: the condition {shape.asks_time} hangs on the time of reading. A row that it lets in without a change of"
             " the row is not seen until a sweep."
+        )
+    if shape is not None and shape.shows_time:
+        yield (
+            f"{label}: the column {shape.shows_time} hangs on the time of reading: a document says what it was when its row last"
+            " changed, and a sweep of content finds it different each time. Leave it out, and let whoever searches compute it."
+        )
+    if description.definition.row_filter and CLOCK.search(description.definition.row_filter):
+        yield (
+            f"{label}: the row_filter hangs on the time of reading. A row that it lets in or out without a change of the row is"
+            " not seen until a sweep."
         )
     if shape is not None and facts["functions"]:
         yield (

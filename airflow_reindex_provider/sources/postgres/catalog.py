@@ -159,8 +159,9 @@ WITH RECURSIVE {
 }
 SELECT json_build_object('standing', {STANDING}, 'stamps', {STAMPS}, 'functions', (
   SELECT json_agg(DISTINCT n.nspname || '.' || p.proname) FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
-  WHERE p.proname = ANY (%(functions)s::name[]) AND p.provolatile <> 'i'
-    AND n.nspname NOT IN ('pg_catalog', 'information_schema')))
+  WHERE p.proname = ANY (%(functions)s::name[]) AND n.nspname <> 'information_schema'
+    AND CASE n.nspname WHEN 'pg_catalog' THEN p.provolatile = 'v' AND p.proname NOT IN ('clock_timestamp', 'timeofday')
+                       ELSE p.provolatile <> 'i' END))
 """
 
 

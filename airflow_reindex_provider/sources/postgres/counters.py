@@ -48,6 +48,8 @@ SELECT ({greatest}), clock_timestamp()::text,
        THEN pg_snapshot_xmax(pg_current_snapshot())::text::bigint END,
   (SELECT json_agg(json_build_object(
      'name', seqrelid::regclass::text, 'file', seqrelid || '/' || pg_relation_filenode(seqrelid),
+     'form', concat_ws(' ', seqtypid::regtype, seqstart, seqmin, seqmax, seqincrement, seqcache, seqcycle,
+                       (SELECT relpersistence FROM pg_class WHERE oid = seqrelid)),
      'cache', seqcache, 'step', seqincrement, 'cycle', seqcycle,
      'readable', has_sequence_privilege(seqrelid, 'SELECT,USAGE'),
      'last', CASE WHEN has_sequence_privilege(seqrelid, 'SELECT,USAGE') THEN pg_sequence_last_value(seqrelid) END)
@@ -93,8 +95,14 @@ def require_order(source: PostgresDefinition, sequences: list[dict[str, Any]]) -
 
 
 def identity(sequences: list[dict[str, Any]]) -> dict[str, str]:
-    """A sequence that is restarted gets another file; ``nextval``, ``setval`` and vacuum leave it."""
-    return {"sequence": ", ".join(sequence["file"] for sequence in sequences)} if sequences else {}
+    """A sequence that is restarted gets another file, and so does one that is altered, whose form tells the two apart;
+    ``nextval``, ``setval`` and vacuum leave both."""
+    if not sequences:
+        return {}
+    return {
+        "sequence": ", ".join(sequence["file"] for sequence in sequences),
+        "form of the sequence": ", ".join(sequence["form"] for sequence in sequences),
+    }
 
 
 def _counter(source: PostgresDefinition, greatest: int | None, sequences: list[dict[str, Any]], role: str) -> Counter:

@@ -47,6 +47,10 @@ class PostgresDefinition:
         if self.query is not None:
             # What psql wants at the end of a statement; the query becomes a part of another.
             object.__setattr__(self, "query", self.query.rstrip("; \t\r\n"))
+            if not self.query:
+                raise ConfigurationError(
+                    f"PostgresSource on {self.conn_id!r}: query is empty. Give it one SELECT, or a table."
+                )
         if self.table is not None:
             split_name(self.table)
         elif self.children:

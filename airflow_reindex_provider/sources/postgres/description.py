@@ -32,6 +32,13 @@ _CURSOR_TYPES = {
     "bigint": CursorType.INTEGER,
     "xid8": CursorType.INTEGER,
 }
+_NO_QUERY = (
+    psycopg.errors.SyntaxError,
+    psycopg.errors.UndefinedParameter,
+    psycopg.errors.ReadOnlySqlTransaction,
+    psycopg.errors.FeatureNotSupported,
+)
+"""What Postgres says of texts that are not a query by themselves, or more than one: it writes, or locks rows."""
 _TEXTS = ("text", "character varying", "character")
 _GROUP_TYPES = frozenset({*_TEXTS, "smallint", "integer", "bigint", "uuid", "boolean", "date"})
 """Types whose equal values have one text. Of a numeric or a citext, which of several texts shows depends on the rows."""
@@ -137,10 +144,10 @@ def _query_columns(source: PostgresDefinition, connection: psycopg.Connection[An
     with asking(source, connection):
         try:
             described = connection.execute(statement).description or []
-        except psycopg.errors.SyntaxError as error:
+        except _NO_QUERY as error:
             raise ConfigurationError(
-                f"{source.label}: {str(error).splitlines()[0]}. Give query=... one SELECT, with nothing after it but a comment:"
-                " no semicolon, no parameters. The bounds of a window are added to it."
+                f"{source.label}: {str(error).splitlines()[0]}. Give query=... one SELECT that reads and locks nothing, with"
+                " nothing after it but a comment: no semicolon, no parameters. The bounds of a window are added to it."
             ) from error
         oids = [c.type_code for c in described]
         rows = connection.execute(
@@ -197,6 +204,12 @@ def _make_schema(source: PostgresDefinition, columns: tuple[Column, ...]) -> Sch
                 raise ConfigurationError(
                     f"{source.label}: {option} names {name!r}, a {column.declared}: Postgres has no operator that compares values"
                     f" of a domain over an enum. Make the column a {column.own_type}, or read a query or view that casts it."
+                )
+            if option == "primary_key" and column.own_type == "character[]":
+                raise ConfigurationError(
+                    f"{source.label}: primary_key names {name!r}, a {column.declared}, whose values have two texts: with the"
+                    " blanks that fill up each element, and without. Make the column a varchar[] or text[], or read a query that"
+                    " casts it."
                 )
             if sum(c.name == name for c in columns) > 1:
                 raise ConfigurationError(

@@ -24,6 +24,7 @@ from airflow_reindex_provider.sources.postgres.sql import Relation
 NAMED_AFTER_S = 60.0
 GLANCE_NAMED_AFTER_S = 1.0
 INTEGER_WAIT_S = 10.0
+LEAST_BIGINT, GREATEST_BIGINT = -(2**63), 2**63 - 1
 _SUFFIXES = {CursorType.TIMESTAMPTZ: "", CursorType.TIMESTAMP: "_local", CursorType.DATE: "_date"}
 """Of the survey's facts, for each type of cursor that is made of time."""
 
@@ -145,7 +146,8 @@ def integer_horizon(
 
     :param wait_s: for transactions that were open when the greatest value was seen.
 
-    :raises HorizonError: what hands out the values does not do so in increasing order, and no lag is stated.
+    :raises HorizonError: what hands out the values does not do so in increasing order, or a row has the last one that there is,
+        and no lag is stated.
     """
     with asking(source, connection):
         counter, at, sequences = stand(source, relation, connection)
@@ -161,7 +163,12 @@ def _integer_horizon(
         return Horizon(None, "no row has a cursor value")
     if source.lag is not None:
         assert isinstance(source.lag, int)
-        return Horizon(str(greatest - source.lag), _basis(source))
+        return Horizon(str(max(greatest - source.lag, LEAST_BIGINT)), _basis(source))
+    if greatest == GREATEST_BIGINT:
+        raise HorizonError(
+            f"{source.label}: cursor_field {source.cursor_field!r} is {greatest} in a row, the greatest value that there is,"
+            " behind which no window ends. Give the row another one, or state lag (a number of values), which leaves it out."
+        )
     deadline = time.monotonic() + wait_s
     while holder := connection.execute(STILL_OPEN, {"at": at}).fetchone():
         if time.monotonic() > deadline:

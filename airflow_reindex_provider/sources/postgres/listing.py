@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import psycopg
 from psycopg import sql
 
 from airflow_reindex_provider.core.keys import key_kinds
@@ -13,9 +14,6 @@ from airflow_reindex_provider.core.model import Key, Schema
 from airflow_reindex_provider.databases.postgres.listing import PAGE_ROWS, Asked, KeyColumn, KeyList
 from airflow_reindex_provider.databases.postgres.types import converted, is_binary_safe, portable_type
 from airflow_reindex_provider.sources.postgres.sql import Relation
-
-if TYPE_CHECKING:
-    import psycopg
 
 _LENGTH = re.compile(r"\(\d+(,-?\d+)?\)")
 
@@ -65,6 +63,33 @@ def same_keys(relation: Relation, keys: Sequence[Key]) -> Asked:
         ),
         sql.SQL(" AND ").join(equal),
     )
+
+
+def still_keys(connection: psycopg.Connection[Any], relation: Relation, keys: Sequence[Key]) -> tuple[Key, ...]:
+    """Those whose texts are values of their columns. A column's type may have been altered since they were written down, or an
+    enum's value renamed; then no row has the key any more."""
+    if not keys:
+        return ()
+    lists = (sql.Literal([key[n] for key in keys]) + sql.SQL("::text[]") for n in range(len(relation.key)))
+    names = [sql.Identifier(f"k{n}") for n in range(len(relation.key))]
+    statement = sql.SQL("SELECT {} FROM unnest({}) AS asked ({})").format(
+        sql.SQL(", ").join(
+            sql.SQL("count({}::{})").format(name, kind) for name, kind in zip(names, relation.key_types, strict=True)
+        ),
+        sql.SQL(", ").join(lists),
+        sql.SQL(", ").join(names),
+    )
+    try:
+        connection.execute(statement)
+    except psycopg.DataError:
+        if len(keys) == 1:
+            return ()
+        half = len(keys) // 2
+        return (
+            *still_keys(connection, relation, keys[:half]),
+            *still_keys(connection, relation, keys[half:]),
+        )
+    return tuple(keys)
 
 
 def keys_where(

@@ -126,6 +126,11 @@ class PostgresSourceSession:
     def _reading(self, batch: Batch, format: Format, fields: Sequence[str], chunk_rows: int = 1) -> Reading:
         found = self._relations
         relation, schema = found.to_read(batch), found.description.schema
+        if batch.keys:
+            keys = listing.still_keys(self._connection, relation, batch.keys)
+            batch = replace(
+                batch, keys=keys, window=batch.window if keys else Window(batch.window.end, batch.window.end)
+            )
         form: Form
         if format is Format.ROWS:
             form = RowsForm(relation, schema, fields, self._connection)
@@ -168,11 +173,12 @@ class PostgresSourceSession:
             return replace(self._keys(below), contents=contents).checksum(self._connection, within)
 
     def look_up(self, keys: Sequence[Key], *, below: str) -> Mapping[Key, Listed]:
-        if not keys:
-            return {}
         found = self._relations
-        asked = listing.same_keys(found.members, keys)
         with self._asking():
+            keys = listing.still_keys(self._connection, found.members, keys)
+            if not keys:
+                return {}
+            asked = listing.same_keys(found.members, keys)
             listed = replace(self._keys(below), body=found.members_of(asked).body)
             return listed.look_up(self._connection, asked)
 

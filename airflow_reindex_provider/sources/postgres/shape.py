@@ -53,13 +53,14 @@ class Shape:
     """:ivar relations: schema and name of all that is read.
     :ivar stamps: schema, name and column that the cursor comes from; empty where that cannot be shown.
     :ivar doubt: why it cannot be shown that late commits are seen, as a verb with what goes with it.
-    :ivar asks_time: a condition that hangs on the time of reading.
+    :ivar asks_time: a condition that hangs on the time of reading. :ivar shows_time: a column that does.
     :ivar calls: names of what looks like functions in it, without their schemas."""
 
     relations: tuple[tuple[str, str], ...]
     stamps: tuple[tuple[str, str, str], ...]
     doubt: str | None
     asks_time: str | None
+    shows_time: str | None
     calls: tuple[str, ...]
 
 
@@ -87,9 +88,10 @@ def read_shape(
         doubt = _follow(root, place, stamps)
     conditions = [text for n in nodes for text in (n.get(c) for c in _CONDITIONS) if text]
     asks_time = next((text for text in conditions if CLOCK.search(text)), None)
-    computed = (text for n in nodes for text in n.get("Output", ()))
+    computed = [text for n in nodes for text in n.get("Output", ())]
+    shows_time = next((text for text in computed if CLOCK.search(text)), None)
     called = {_plain(name) for text in (*conditions, *computed) for name in _CALL.findall(text)}
-    return Shape(tuple(relations), () if doubt else tuple(stamps), doubt, asks_time, tuple(sorted(called)))
+    return Shape(tuple(relations), () if doubt else tuple(stamps), doubt, asks_time, shows_time, tuple(sorted(called)))
 
 
 def _nodes(node: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -56,6 +56,9 @@ class Relation:
         whose order could differ and which no index serves. :param members: only the rows of the source's group, instead of
         all rows, of which the others count as deleted. :param tombstones: are read beside the rows."""
         cursor_type = own_types[source.cursor_field]
+        if cursor_type in ("smallint", "integer"):
+            # What bounds a window may lie past what such a column holds; an index on it takes a bigint as well.
+            cursor_type = "bigint"
         cursor = sql.Identifier("r", source.cursor_field)
         gone: list[sql.Composable] = []
         if source.soft_delete_column:

@@ -8,6 +8,7 @@ from typing import Any
 
 from airflow_reindex_provider.core.cursors import CursorType
 from airflow_reindex_provider.databases.postgres.names import quoted
+from airflow_reindex_provider.sources.postgres.clocks import is_the_time, other_zone
 from airflow_reindex_provider.sources.postgres.shape import CLOCK
 
 # Of each column in ``tree``: rows go into a partition by the table that it is a part of, but into an inherited child by
@@ -42,7 +43,10 @@ STAMPS = """
                       AND d.refclassid = 'pg_class'::regclass AND d.refobjid = b.attrelid AND d.refobjsubid = b.attnum
                    OR d.classid = 'pg_attrdef'::regclass AND d.objid = f.oid
                       AND d.refclassid = 'pg_class'::regclass AND d.refobjid = q.seqrelid),
-   'triggers', (SELECT json_agg(json_build_object('name', g.tgname, 'always', g.tgenabled = 'A') ORDER BY g.tgname)
+   'triggers', (SELECT json_agg(json_build_object('name', g.tgname, 'always', g.tgenabled = 'A',
+                  'inserts', g.tgtype & 4 <> 0, 'zones', (
+                  SELECT string_agg(z[1], ' ') FROM regexp_matches(
+                    p.prosrc, '(at\\s+time\\s+zone\\s+''[^'']+'')', 'gi') AS z)) ORDER BY g.tgname)
                 FROM pg_trigger g JOIN pg_proc p ON p.oid = g.tgfoid
                 WHERE g.tgrelid IN (SELECT b.attrelid UNION SELECT relid FROM pg_partition_tree(b.attrelid))
                 AND NOT g.tgisinternal AND g.tgtype & 3 = 3 AND g.tgtype & 20 <> 0 AND g.tgenabled IN ('O', 'A')
@@ -77,14 +81,25 @@ _COUNTS = ("nextval(", "pg_current_xact_id(", "txid_current(")
 
 
 def doubts(
-    label: str, kind: CursorType, stamps: list[dict[str, Any]] | None, replica_roles: list[str] | None
+    label: str,
+    kind: CursorType,
+    zone: str | None,
+    stamps: list[dict[str, Any]] | None,
+    replica_roles: list[str] | None,
 ) -> Iterator[str]:
-    """What should be said of the columns that the cursor comes from."""
+    """What should be said of the columns that the cursor comes from. :param zone: the one that is stated for it."""
     for stamp in stamps or ():
         column, table = f"cursor_field {stamp['column']!r} of {stamp['table']}", stamp["table"]
         triggers = stamp["triggers"] or ()
         if not triggers and not _sets_itself(kind, stamp):
             yield _by_the_application(label, kind, column, stamp)
+        elif not any(t["inserts"] for t in triggers) and _lies_behind(kind, stamp):
+            yield (
+                f"{label}: {column} is set to {stamp['default']} by default. Where that lies further back than the margin, rows"
+                " appear with stamps behind the checkpoint, and are not seen until a sweep. Let the default be now(), or state"
+                " lag (a timedelta: how far it may lie back, plus the longest transaction)."
+            )
+        yield from _of_another_zone(label, kind, zone, column, stamp)
         asleep = next((t["name"] for t in triggers if not t["always"]), None)
         if asleep is not None and replica_roles:
             yield (
@@ -109,6 +124,31 @@ def _sets_itself(kind: CursorType, stamp: dict[str, Any]) -> bool:
     if kind is CursorType.INTEGER:
         return stamp["identity"] or stamp["calls"] or any(call in default for call in _COUNTS)
     return stamp["calls"] or CLOCK.search(default) is not None
+
+
+def _lies_behind(kind: CursorType, stamp: dict[str, Any]) -> bool:
+    """Whether the default takes the clock and does not leave it at that. What a function of theirs does, nobody knows."""
+    default = stamp["default"] or ""
+    of_the_clock = kind is not CursorType.INTEGER and not stamp["calls"] and CLOCK.search(default) is not None
+    return of_the_clock and not is_the_time(default, kind)
+
+
+def _of_another_zone(
+    label: str, kind: CursorType, zone: str | None, column: str, stamp: dict[str, Any]
+) -> Iterator[str]:
+    if kind not in (CursorType.TIMESTAMP, CursorType.DATE):
+        return
+    triggers = stamp["triggers"] or ()
+    code = [(f"the trigger {t['name']!r} takes", t["zones"] or "") for t in triggers]
+    if not any(t["inserts"] for t in triggers):
+        code.append(("its default takes", stamp["default"] or ""))
+    for who, text in code:
+        if other := other_zone(text, zone):
+            yield (
+                f"{label}: {column} is read as the time of {zone}, as cursor_timezone says, and {who} that of {other}. Where"
+                " their clocks show different times, rows are skipped until a sweep, or come hours late: state"
+                f" cursor_timezone={other!r}, or mend what sets the column."
+            )
 
 
 def _by_the_application(label: str, kind: CursorType, column: str, stamp: dict[str, Any]) -> str:

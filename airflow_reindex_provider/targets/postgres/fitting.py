@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from airflow_reindex_provider.core.errors import ConfigurationError
+from airflow_reindex_provider.core.keys import INTEGERS
 from airflow_reindex_provider.core.model import Schema
 from airflow_reindex_provider.databases.postgres.types import fits
 from airflow_reindex_provider.targets.postgres.definition import PostgresIndexDefinition
@@ -27,10 +28,16 @@ def require_fit(
                 f"{target.label}: generation {generation!r} has the column {name!r}, which the source no longer has."
                 " Bring it back, list the columns of the stream, or rebuild the index."
             )
-        if not fits(at_source[name].type, kind):
+        there = at_source[name].type
+        if name in schema.primary_key and there in INTEGERS and kind not in INTEGERS:
+            raise ConfigurationError(
+                f"{target.label}: key column {name!r} has the type {kind} in generation {generation!r}, and by now {there} at the"
+                " source, in which keys have another order, and some are none any more. Rebuild the index."
+            )
+        if not fits(there, kind):
             raise ConfigurationError(
                 f"{target.label}: column {name!r} has the type {kind} in generation {generation!r}, and by"
-                f" now {at_source[name].type} at the source, whose values do not all fit. Rebuild the index, or declare the"
+                f" now {there} at the source, whose values do not all fit. Rebuild the index, or declare the"
                 f" type: PostgresTarget(columns={{{name!r}: {kind!r}}})."
             )
     if set(primary_key) != set(schema.primary_key):
