@@ -260,6 +260,27 @@ TOMBSTONES = {
 }
 
 
+UNFIT = {
+    "of another collation": ('text COLLATE "nocase"', 'k COLLATE "C"', "nothing makes (k) unique"),
+    "of another equality": ("pair", "k record_image_ops", "nothing makes (k) unique"),
+    "without an order": ("hstore", "k", "whose values have no order"),
+}
+
+
+@pytest.mark.parametrize("what", UNFIT)
+def test_an_index_that_keeps_other_keys_apart(shared: Database, connection: psycopg.Connection[Any], what: str) -> None:
+    """Its rows may have values that are equal to their column, or that nothing puts in order: no run would come past them."""
+    type, index, says = UNFIT[what]
+    connection.execute("CREATE EXTENSION IF NOT EXISTS hstore; DROP TABLE IF EXISTS unfit")
+    connection.execute(f"CREATE TABLE unfit (k {type} NOT NULL, at timestamptz DEFAULT now())")
+    connection.execute(f"CREATE UNIQUE INDEX ON unfit ({index})")
+    source = PostgresSource(shared.conn_id, table="unfit", primary_key="k", cursor_field="at")
+    with source.open() as session, pytest.raises(ConfigurationError) as caught:
+        session.survey()
+    assert says in str(caught.value)
+    connection.execute("DROP TABLE unfit")
+
+
 @pytest.mark.parametrize("kind", [*KINDS, "numeric(4,2)"])
 def test_tombstones_are_about_texts(shared: Database, connection: psycopg.Connection[Any], kind: str) -> None:
     """Each text that a key has had goes from the index with the next run, whether the index takes two texts for one key or not;

@@ -212,6 +212,16 @@ def test_a_trigger_that_sessions_of_a_role_do_not_fire(database: Database, db: p
         db.execute("DROP ROLE loader")
 
 
+def test_a_trigger_that_a_function_does_not_fire(database: Database, db: psycopg.Connection[Any]) -> None:
+    """Whoever calls it."""
+    make(db, "at timestamptz DEFAULT now()", TOUCH)
+    db.execute(
+        "CREATE FUNCTION load(int) RETURNS void LANGUAGE sql SET session_replication_role = replica AS 'UPDATE items SET id = $1'"
+    )
+    (warning,) = warnings(runner(database))
+    assert "the function load(integer)" in warning
+
+
 @pytest.mark.parametrize("column", ["date", "timestamp", "local_day"])
 def test_a_time_without_a_zone_has_it_stated(database: Database, db: psycopg.Connection[Any], column: str) -> None:
     """No zone is assumed; the message names the option."""

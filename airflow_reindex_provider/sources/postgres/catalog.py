@@ -25,14 +25,24 @@ activity AS MATERIALIZED (
 )"""
 """Sessions that may hold uncommitted rows of this database. Vacuum writes none, and our own readers cannot."""
 
-_INDEXES = """(SELECT json_agg(json_build_object(
-                'unique', i.indisunique AND i.indimmediate, 'method', m.amname, 'plain', i.indoption::text !~ '[^0 ]',
+# Or two rows may have values that are equal to their column: an index compares in its own collation, and by its operator class.
+_SAME_EQUALITY = """NOT EXISTS (
+                  SELECT FROM unnest(i.indkey, i.indcollation, i.indclass) WITH ORDINALITY AS k(attnum, coll, class, place)
+                  JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
+                  JOIN pg_opclass o ON o.oid = k.class LEFT JOIN pg_collation c ON c.oid = a.attcollation
+                  WHERE k.place <= i.indnkeyatts
+                  AND (c.collisdeterministic IS FALSE AND k.coll <> a.attcollation
+                       OR NOT (o.opcdefault OR o.opcname LIKE '%%pattern_ops')))"""
+
+_INDEXES = f"""(SELECT json_agg(json_build_object(
+                'unique', i.indisunique AND i.indimmediate AND {_SAME_EQUALITY},
+                'method', m.amname, 'plain', i.indoption::text !~ '[^0 ]',
                 'columns', (SELECT json_agg(a.attname ORDER BY k.place)
                             FROM unnest(i.indkey) WITH ORDINALITY AS k(attnum, place)
                             LEFT JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
                             WHERE k.place <= i.indnkeyatts)))
               FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am m ON m.oid = c.relam
-              WHERE i.indrelid = {of} AND i.indisvalid AND i.indpred IS NULL)"""
+              WHERE i.indrelid = {{of}} AND i.indisvalid AND i.indpred IS NULL)"""
 
 _TREE = TREE.format(roots="SELECT to_regclass(asked.relation)::oid, asked.cursor::name")
 

@@ -109,6 +109,7 @@ def describe(
     elif catalogue.kind not in RELATION_KINDS or not RELATION_KINDS[catalogue.kind].readable:
         raise ConfigurationError(f"{source.label} is neither a table nor a view (relkind {catalogue.kind!r}).")
     description = Description(source, catalogue, columns, _make_schema(source, columns))
+    _require_order(description, connection)
     if unique:
         _check_key(description)
     return description
@@ -253,6 +254,23 @@ def _make_schema(source: PostgresDefinition, columns: tuple[Column, ...]) -> Sch
         cursor_timezone=source.cursor_timezone,
         has_deletes=bool(source.soft_delete_column or source.row_filter or source.group_by or source.tombstones),
     )
+
+
+def _require_order(description: Description, connection: psycopg.Connection[Any]) -> None:
+    """:raises ConfigurationError: nothing tells which of two keys comes first. What Postgres itself makes keys of has that."""
+    source = description.definition
+    for column in description.columns:
+        if column.name not in source.key or (column.builtin and column.own_kind == "b" and source.table is not None):
+            continue
+        kind = sql.SQL(_comparable_type(column))
+        try:
+            connection.execute(sql.SQL("SELECT NULL::{0} < NULL::{0}").format(kind))
+        except (psycopg.errors.UndefinedFunction, psycopg.errors.AmbiguousFunction) as error:
+            raise ConfigurationError(
+                f"{source.label}: primary_key names {column.name!r}, a {column.declared}, whose values have no order: Postgres"
+                " has no operator < for them. Name another key, or read a query that casts it,"
+                f" {quoted([column.name])}::text for example."
+            ) from error
 
 
 def _check_key(description: Description) -> None:

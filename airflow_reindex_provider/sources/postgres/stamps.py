@@ -56,12 +56,19 @@ STAMPS = """
  JOIN pg_class c ON c.oid = b.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
  JOIN pg_type t ON t.oid = b.atttypid LEFT JOIN pg_attrdef f ON f.adrelid = b.attrelid AND f.adnum = b.attnum)"""
 
-# A session with this setting fires the triggers alone that are enabled as ALWAYS or REPLICA.
+# By a role, a database, the server or a function while it runs. A session with this setting fires the triggers alone that are
+# enabled as ALWAYS or REPLICA.
 REPLICA_ROLES = """
-(SELECT json_agg(DISTINCT coalesce('role ' || quote_literal(r.rolname), 'database ' || quote_literal(current_database())))
- FROM pg_db_role_setting s LEFT JOIN pg_roles r ON r.oid = s.setrole
- WHERE s.setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))
-   AND 'session_replication_role=replica' = ANY (s.setconfig))"""
+(SELECT json_agg(DISTINCT who) FROM (
+   SELECT coalesce('role ' || quote_literal(r.rolname), 'database ' || quote_literal(current_database())) AS who
+   FROM pg_db_role_setting s LEFT JOIN pg_roles r ON r.oid = s.setrole
+   WHERE s.setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))
+     AND 'session_replication_role=replica' = ANY (s.setconfig)
+   UNION ALL
+   SELECT 'the server, as this one' FROM pg_settings
+   WHERE name = 'session_replication_role' AND reset_val = 'replica' AND source = 'configuration file'
+   UNION ALL
+   SELECT 'the function ' || oid::regprocedure FROM pg_proc WHERE 'session_replication_role=replica' = ANY (proconfig)) AS s)"""
 
 # Of a table: what its foreign keys write into its rows when what they refer to goes or gets another key. Postgres fires the
 # table's own triggers for it; a stamp that the application sets stays as it was.
