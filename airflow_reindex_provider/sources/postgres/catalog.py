@@ -35,7 +35,7 @@ _SAME_EQUALITY = """NOT EXISTS (
                        OR NOT (o.opcdefault OR o.opcname LIKE '%%pattern_ops')))"""
 
 _INDEXES = f"""(SELECT json_agg(json_build_object(
-                'unique', i.indisunique AND i.indimmediate AND {_SAME_EQUALITY},
+                'unique', i.indisunique AND i.indimmediate, 'as_columns', {_SAME_EQUALITY},
                 'method', m.amname, 'plain', i.indoption::text !~ '[^0 ]',
                 'columns', (SELECT json_agg(a.attname ORDER BY k.place)
                             FROM unnest(i.indkey) WITH ORDINALITY AS k(attnum, place)
@@ -278,7 +278,10 @@ class Catalogue:
 
     def is_unique(self, columns: tuple[str, ...]) -> bool:
         """Whether a unique index covers some of the columns and nothing else, so that all together are unique."""
-        return any(i["unique"] and None not in i["columns"] and set(i["columns"]) <= set(columns) for i in self.indexes)
+        return any(
+            i["unique"] and i["as_columns"] and None not in i["columns"] and set(i["columns"]) <= set(columns)
+            for i in self.indexes
+        )
 
 
 def _serves(indexes: Iterable[dict[str, Any]] | None, columns: tuple[str, ...]) -> bool:
