@@ -23,6 +23,7 @@ from airflow_reindex_provider.core.remembered import STREAM
 from airflow_reindex_provider.sources.postgres import PostgresSource
 from airflow_reindex_provider.stream import Stream
 from airflow_reindex_provider.targets.elasticsearch import ElasticsearchTarget
+from airflow_reindex_provider.targets.lance import LanceTarget
 from airflow_reindex_provider.targets.opensearch import OpenSearchTarget
 from airflow_reindex_provider.targets.postgres import PostgresTarget
 from airflow_reindex_provider.testing.postgres import Database
@@ -100,7 +101,7 @@ class World:
         return done.dropped
 
 
-ENGINES = [pytest.param(name, marks=pytest.mark.versions) for name in ("opensearch", "elasticsearch")]
+ENGINES = [pytest.param(name, marks=pytest.mark.versions) for name in ("opensearch", "elasticsearch", "lance")]
 
 
 @pytest.fixture(params=["postgres", *ENGINES])
@@ -115,7 +116,10 @@ def postgres_world(request: pytest.FixtureRequest, database: Database) -> Iterat
 
 def make_world(request: pytest.FixtureRequest, database: Database, kind: str | None = None) -> Iterator[World]:
     kind = kind or request.param
-    if kind != "postgres":
+    if kind == "lance":
+        lake = {"conn_type": "generic", "host": str(request.getfixturevalue("tmp_path"))}
+        request.getfixturevalue("monkeypatch").setenv("AIRFLOW_CONN_LAKE", json.dumps(lake))
+    elif kind != "postgres":
         request.getfixturevalue(kind)
     with database.connect() as db:
         db.execute(
@@ -136,6 +140,7 @@ def make_world(request: pytest.FixtureRequest, database: Database, kind: str | N
         "postgres": lambda name: PostgresTarget(database.conn_id, index=f"public.{name}"),
         "opensearch": lambda name: OpenSearchTarget("opensearch", index=name),
         "elasticsearch": lambda name: ElasticsearchTarget("elasticsearch", index=name),
+        "lance": lambda name: LanceTarget("lake", index=name),
     }
     word = f"cleaning_{database.name}"
     stream = Stream(

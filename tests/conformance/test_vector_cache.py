@@ -22,8 +22,6 @@ from airflow_reindex_provider.core.running.estimating import estimate
 from airflow_reindex_provider.testing.memory import MemoryCheckpoint
 from airflow_reindex_provider.testing.postgres import Database
 
-pytestmark = pytest.mark.versions
-
 TABLE = "public.vectors"
 
 

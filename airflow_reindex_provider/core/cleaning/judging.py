@@ -13,9 +13,14 @@ from airflow_reindex_provider.core.cleaning.records import Orphan, OrphanKind, R
 from airflow_reindex_provider.core.generations import made_at
 from airflow_reindex_provider.core.groups import GROUPS
 from airflow_reindex_provider.core.leases import LEASE, Lease
-from airflow_reindex_provider.core.model import Checkpoint, Generation, Key, Parked, Size
+from airflow_reindex_provider.core.model import Checkpoint, Generation, Key, Marked, Parked, Size
 from airflow_reindex_provider.core.remembered import STREAM, Remembered
 
+STRAYS = {
+    OrphanKind.ALIAS: "it stands on an index that is no generation, or on another one than it is named after",
+    OrphanKind.GENERATION: "the pointer does not name it: a task was killed while it made or dropped it",
+}
+"""Why there is such a thing that nothing uses."""
 OWN_WORDS = (LEASE, GROUPS, STREAM)
 """What stands where a checkpoint has its generation, and is none."""
 
@@ -50,6 +55,14 @@ def unneeded_generations(
             continue
         documents, disk = (size.documents, size.bytes) if size else (None, None)
         yield Orphan(OrphanKind.GENERATION, stream, generation.name, where, reason, disk, documents)
+
+
+def strays(stream: str, marked: Sequence[Marked], *, where: str, rules: Rules, now: datetime) -> Iterator[Orphan]:
+    """What carries the stream's mark, and stands where nothing of it is used."""
+    for thing in marked:
+        if thing.stray and thing.stream == stream and (thing.made is None or thing.made <= now - rules.older_than):
+            kind = OrphanKind(thing.kind)
+            yield Orphan(kind, stream, thing.name, where, STRAYS[kind], thing.bytes)
 
 
 def unneeded_checkpoints(

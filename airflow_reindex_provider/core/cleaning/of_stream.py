@@ -12,7 +12,9 @@ from datetime import datetime
 from typing import Any
 
 from airflow_reindex_provider.core.cleaning.judging import (
+    STRAYS,
     old_parked,
+    strays,
     unneeded_checkpoints,
     unneeded_generations,
     unneeded_lease,
@@ -38,8 +40,6 @@ from airflow_reindex_provider.core.rebuilding.steps import discard
 from airflow_reindex_provider.core.remembered import Memory, Route
 
 log = logging.getLogger(__name__)
-
-_STRAY = "it stands on an index that is no generation, or on another one than it is named after"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,9 +76,7 @@ class StreamCleaning:
             dropped += unneeded_generations(stream, generations, **of_target)
         yield from dropped
         if isinstance(self.target, MarkingTarget):
-            for marked in self.target.marked():
-                if marked.stray and marked.stream == stream:
-                    yield Orphan(OrphanKind.ALIAS, stream, marked.name, where, _STRAY)
+            yield from strays(stream, self.target.marked(), where=where, rules=rules, now=now)
         yield from unneeded_checkpoints(stream, kept, generations, known=known, where=place, rules=rules, now=now)
         gone = {orphan.name for orphan in dropped}
         for generation in generations:
@@ -107,12 +105,12 @@ class StreamCleaning:
                 yield orphan
 
     def _drop(self, orphan: Orphan) -> bool:
-        if orphan.kind is OrphanKind.GENERATION:
+        if orphan.kind is OrphanKind.GENERATION and orphan.name in {g.name for g in self.target.generations()}:
             assert isinstance(self.target, RebuildingTarget)
             discard(self.stream, orphan.name, target=self.target, store=self.store)
-        elif orphan.kind is OrphanKind.ALIAS:
+        elif orphan.kind in STRAYS:
             assert isinstance(self.target, MarkingTarget)
-            return self.target.unmake(Marked(OrphanKind.ALIAS, self.stream, orphan.name, stray=True))
+            return self.target.unmake(Marked(orphan.kind, self.stream, orphan.name, stray=True))
         elif orphan.kind is OrphanKind.PARKED:
             return self._release(orphan.name)
         elif orphan.kind is OrphanKind.CHECKPOINT:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from airflow_reindex_provider.core.cursors import CursorType
@@ -133,6 +134,7 @@ class Marked:
 
     :ivar kind: ``view``, ``generation`` or ``alias``. :ivar stream: whose it says that it is. :ivar name: as the target has it.
     :ivar bytes: of disk; None where it has none of its own. :ivar stray: whether it stands where nothing of that stream uses it.
+    :ivar made: when, where it must not be judged young.
     """
 
     kind: str
@@ -140,6 +142,7 @@ class Marked:
     name: str
     bytes: int | None = None
     stray: bool = False
+    made: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

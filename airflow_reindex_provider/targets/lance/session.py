@@ -12,8 +12,18 @@ from uuid import uuid4
 
 from airflow_reindex_provider.core.errors import ConfigurationError, GenerationGoneError, ReindexError
 from airflow_reindex_provider.core.keys import Checksum, KeyRange, Listed
-from airflow_reindex_provider.core.model import Document, Finding, Format, Generation, Key, Recalled, Schema, Size
-from airflow_reindex_provider.targets.lance import checking
+from airflow_reindex_provider.core.model import (
+    Document,
+    Finding,
+    Format,
+    Generation,
+    Key,
+    Marked,
+    Recalled,
+    Schema,
+    Size,
+)
+from airflow_reindex_provider.targets.lance import belongings, checking
 from airflow_reindex_provider.targets.lance.fitting import require_fit
 from airflow_reindex_provider.targets.lance.indexing import build_indexes, keep_tidy
 from airflow_reindex_provider.targets.lance.layout import DELETED, Layout, layout_for
@@ -36,7 +46,7 @@ _THERE = f"NOT {DELETED}"
 
 
 class LanceTargetSession:
-    """See :class:`~airflow_reindex_provider.core.protocols.RebuildingTarget` and ``ListingTarget``.
+    """See :class:`~airflow_reindex_provider.core.protocols.RebuildingTarget`, ``ListingTarget`` and ``MarkingTarget``.
 
     The table of a generation has a name that nobody else can come upon: LanceDB does not refuse to make one table twice."""
 
@@ -140,7 +150,7 @@ class LanceTargetSession:
             dropped[:] = [state.generations[generation].table]
             return state.without(generation)
 
-        # First of all nobody finds it any more; a table that a kill leaves then is nobody's, and only takes room.
+        # First of all nobody finds it any more; a table that a kill leaves then is nobody's, and a clean-up finds it.
         if self._pointer.change(decide):
             self._storage.drop(dropped[0])
             log.info("Dropped generation %s of %s.", generation, self._target.label)
@@ -159,6 +169,12 @@ class LanceTargetSession:
         for made in generations.values():
             self._storage.drop(made.table)
         log.info("Removed %s with %d generations.", self._target.label, len(generations))
+
+    def marked(self) -> Sequence[Marked]:
+        return belongings.listed(self._storage)
+
+    def unmake(self, marked: Marked) -> bool:
+        return belongings.unmade(self._storage, marked)
 
     def count(self, generation: str) -> int:
         table = self._table(generation)
