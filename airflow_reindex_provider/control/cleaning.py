@@ -21,8 +21,8 @@ from airflow_reindex_provider.core.leases import Keeper
 from airflow_reindex_provider.core.model import Checkpoint, Marked
 from airflow_reindex_provider.core.progress import utc_now
 from airflow_reindex_provider.core.protocols import CheckpointStore
+from airflow_reindex_provider.core.recording import RecordingSource
 from airflow_reindex_provider.core.remembered import remembered_in
-from airflow_reindex_provider.sources.postgres import PostgresSource
 from airflow_reindex_provider.stream import Stream
 
 log = logging.getLogger(__name__)
@@ -254,13 +254,13 @@ def _by_tombstones(streams: Sequence[Stream]) -> list[list[Stream]]:
     """Those that read one table of recorded deletions, together."""
     found: dict[tuple[str, str | None], list[Stream]] = {}
     for stream in streams:
-        if isinstance(stream.source, PostgresSource) and stream.source.tombstones:
+        if isinstance(stream.source, RecordingSource) and stream.source.tombstone_table is not None:
             found.setdefault((stream.source.conn_id, stream.source.tombstone_table), []).append(stream)
     return list(found.values())
 
 
 def _tombstones_label(stream: Stream) -> str:
-    assert isinstance(stream.source, PostgresSource)
+    assert isinstance(stream.source, RecordingSource)
     return f"{stream.source.tombstone_table} on connection {stream.source.conn_id!r}"
 
 

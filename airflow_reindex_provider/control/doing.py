@@ -21,7 +21,7 @@ from airflow_reindex_provider.core.errors import ConfigurationError
 from airflow_reindex_provider.core.model import Checkpoint, Key
 from airflow_reindex_provider.core.progress import utc_now
 from airflow_reindex_provider.core.protocols import CheckpointStore
-from airflow_reindex_provider.sources.postgres import PostgresSource
+from airflow_reindex_provider.core.recording import RecordingSource
 from airflow_reindex_provider.stream import Stream
 
 Arguments = Mapping[str, Any]
@@ -156,8 +156,8 @@ def _tombstones_purge(stream: Stream, given: Arguments) -> dict[str, Any]:
     return {"count": purged, "lines": [f"{counted(purged, 'recorded deletion', ('was', 'were'))} forgotten."]}
 
 
-def _recording(stream: Stream) -> PostgresSource:
-    if not isinstance(stream.source, PostgresSource):
+def _recording(stream: Stream) -> RecordingSource:
+    if not isinstance(stream.source, RecordingSource):
         raise ConfigurationError(f"Stream {stream.name!r}: {stream.source.label} does not record deletions.")
     return stream.source
 

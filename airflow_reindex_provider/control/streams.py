@@ -17,8 +17,8 @@ from airflow_reindex_provider.core.leases import LEASE, acquire, current, releas
 from airflow_reindex_provider.core.model import Checkpoint, Generation
 from airflow_reindex_provider.core.progress import utc_now
 from airflow_reindex_provider.core.protocols import CheckpointStore, OwnedTarget
+from airflow_reindex_provider.core.recording import RecordingSource
 from airflow_reindex_provider.core.remembered import STREAM, Memory
-from airflow_reindex_provider.sources.postgres import PostgresSource
 from airflow_reindex_provider.stream import Stream
 
 
@@ -118,7 +118,7 @@ def remove_stream(
                 # Now that there is no index, a checkpoint misleads nobody.
                 for checkpoint in kept:
                     own.checkpoint.reset(own.name, checkpoint.generation)
-    if not isinstance(stream.source, PostgresSource) or not stream.source.tombstones:
+    if not isinstance(stream.source, RecordingSource) or stream.source.tombstone_table is None:
         return done
     if tombstones:
         if not dry_run:

@@ -10,8 +10,8 @@ from airflow_reindex_provider.core.errors import ConfigurationError
 from airflow_reindex_provider.core.groups import known_groups
 from airflow_reindex_provider.core.model import Key
 from airflow_reindex_provider.core.progress import utc_now
+from airflow_reindex_provider.core.recording import RecordingSource
 from airflow_reindex_provider.core.retention import passed
-from airflow_reindex_provider.sources.postgres import PostgresSource
 from airflow_reindex_provider.stream import Stream
 
 
@@ -33,9 +33,11 @@ def count_purgeable(*streams: Stream, older_than: timedelta) -> int:
     return sum(source.count_tombstones(below=limit, keep=parked) for source in sources)
 
 
-def _purgeable(streams: Sequence[Stream], older_than: timedelta) -> tuple[Sequence[PostgresSource], str, Sequence[Key]]:
+def _purgeable(
+    streams: Sequence[Stream], older_than: timedelta
+) -> tuple[Sequence[RecordingSource], str, Sequence[Key]]:
     """The sources that differ, the cursor value below which its tombstones may go, and the keys whose tombstones stay."""
-    sources = [s.source for s in streams if isinstance(s.source, PostgresSource) and s.source.records_deletions]
+    sources = [s.source for s in streams if isinstance(s.source, RecordingSource) and s.source.records_deletions]
     if len(sources) < max(1, len(streams)) or len({(s.conn_id, s.tombstone_table) for s in sources}) > 1:
         raise ConfigurationError("purge_tombstones: name the streams that read one table of tombstones, at least one.")
     source = sources[0]

@@ -1,5 +1,6 @@
 """All extension points, in the order in which a run meets them; what embeds has files of its own, ``embedding/embedder.py``,
-``embedding/cache.py`` and ``embedding/target.py``, and so has what a clean-up needs, ``cleaning/parts.py``.
+``embedding/cache.py`` and ``embedding/target.py``, and so have sources that record their deletions, ``recording.py``, and what a
+clean-up needs, ``cleaning/parts.py``.
 
 A source, a target and a checkpoint store are plain values that a Dag file makes without I/O. ``open()`` gives a session:
 one connection, used by one task, closed at the end. Every method may raise ``ConfigurationError`` (a person must act) or

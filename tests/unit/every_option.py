@@ -125,6 +125,7 @@ MARIA = MySqlSource(
     row_filter="price > 0",
     lag=timedelta(minutes=5),
     margin=timedelta(seconds=1),
+    tombstones="gone_orders",
     cursor_timezone="UTC",
 )
 POSTGRES = PostgresTarget(

@@ -188,6 +188,7 @@ MARIA = Stream(
         row_filter="price > 0",
         lag=timedelta(minutes=5),
         margin=timedelta(seconds=1),
+        tombstones="gone_orders",
         cursor_timezone="UTC",
     ),
     target=PostgresTarget("search_db", index="public.products"),

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
 
 from airflow_reindex_provider.core.errors import ConfigurationError, TransientError
+from airflow_reindex_provider.sources.mysql.definition import MySqlDefinition
 from airflow_reindex_provider.sources.sql.asking import Asking
 from airflow_reindex_provider.sources.sql.definition import TableDefinition
 from airflow_reindex_provider.sources.sql.explaining import explaining, hook_of
@@ -39,8 +41,7 @@ def connect(source: TableDefinition) -> Iterator[tuple[Asking, Callable[[], None
 
     hook = hook_of(source, MySqlHook)
     driver = _open(source, hook)
-    module = "mysqldb" if type(driver).__module__.startswith("MySQLdb") else "mysqlconnector"
-    engine = sa.create_engine(f"mysql+{module}://", creator=lambda: driver, poolclass=sa.StaticPool)
+    engine = _engine(driver)
     explained = partial(explaining, source.label, passing=_PASSING)
     try:
         with explained(), engine.connect() as connection:
@@ -51,7 +52,45 @@ def connect(source: TableDefinition) -> Iterator[tuple[Asking, Callable[[], None
         engine.dispose()
 
 
+def change(source: MySqlDefinition, statements: Sequence[str | sa.Executable], conn_id: str | None) -> int:
+    """Run them, one after the other, on a connection that may write; returns how many rows the last one changed.
+
+    :param conn_id: default: the source's own."""
+    from airflow.providers.mysql.hooks.mysql import MySqlHook
+
+    used = replace(source, conn_id=conn_id or source.conn_id)
+    driver = _driver(used, hook_of(used, MySqlHook))
+    engine = _engine(driver)
+    changed = 0
+    try:
+        with explaining(f"Tombstones of {used.label}", passing=_PASSING), engine.begin() as connection:
+            for setting in SESSION_SETTINGS[:2]:
+                connection.exec_driver_sql(setting)
+            for statement in statements:
+                told = connection.execute(
+                    sa.text(statement.replace(":", "\\:")) if isinstance(statement, str) else statement
+                )
+                changed = told.rowcount
+    finally:
+        engine.dispose()
+    return changed
+
+
+def _engine(driver: Any) -> sa.Engine:
+    module = "mysqldb" if type(driver).__module__.startswith("MySQLdb") else "mysqlconnector"
+    return sa.create_engine(f"mysql+{module}://", creator=lambda: driver, poolclass=sa.StaticPool)
+
+
 def _open(source: TableDefinition, hook: Any) -> Any:
+    driver = _driver(source, hook)
+    with closing(driver.cursor()) as cursor:
+        for setting in SESSION_SETTINGS:
+            cursor.execute(setting)
+    driver.commit()
+    return driver
+
+
+def _driver(source: TableDefinition, hook: Any) -> Any:
     try:
         driver = hook.get_conn()
     except RuntimeError as error:
@@ -72,10 +111,6 @@ def _open(source: TableDefinition, hook: Any) -> Any:
         # What is left of a page is read before the next statement, as the other client does by itself.
         driver.set_charset_collation("utf8mb4")
         driver.can_consume_results = True
-    with closing(driver.cursor()) as cursor:
-        for setting in SESSION_SETTINGS:
-            cursor.execute(setting)
-    driver.commit()
     return driver
 
 

@@ -25,12 +25,12 @@ def describe(source: MySqlDefinition, connection: sa.Connection) -> Described:
     """:raises ConfigurationError: the table cannot be a stream's source; names the column."""
     found = inspected(source, connection)
     part = found.relation.rows
-    cursor = _cursor(source, part.cursor)
+    cursor = cursor_of(source, part.cursor)
     relation = Relation((replace(part, cursor=cursor),))
     return replace(found, relation=relation, cursor_is_not_null=found.cursor_is_not_null and cursor.least is None)
 
 
-def _cursor(source: MySqlDefinition, cursor: CursorColumn) -> CursorColumn:
+def cursor_of(source: MySqlDefinition, cursor: CursorColumn) -> CursorColumn:
     """Read as a number: a driver gives a zero date, or a month 0, as NULL or as a text, as it likes."""
     if cursor.kind not in _LEAST:
         return cursor

@@ -36,15 +36,15 @@ SELECT count(*) FROM information_schema.triggers WHERE event_object_schema = coa
 AND event_object_table = :name AND action_timing = 'BEFORE' AND lower(action_statement) LIKE concat('%', lower(:column), '%')
 """
 _CASCADES = """
-SELECT constraint_name FROM information_schema.referential_constraints
-WHERE constraint_schema = coalesce(:schema, database()) AND table_name = :name
-AND (update_rule IN ('CASCADE', 'SET NULL') OR delete_rule = 'SET NULL')
+SELECT constraint_name, update_rule IN ('CASCADE', 'SET NULL') OR delete_rule = 'SET NULL', delete_rule = 'CASCADE'
+FROM information_schema.referential_constraints WHERE constraint_schema = coalesce(:schema, database()) AND table_name = :name
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """:ivar user: of this session, as grants name it. :ivar precision: digits of a second in the cursor field."""
+    """:ivar user: of this session, as grants name it. :ivar precision: digits of a second in the cursor field.
+    :ivar cascades: foreign keys, each with whether it changes rows, and whether it deletes them."""
 
     source: MySqlDefinition
     asking: Asking
@@ -57,7 +57,7 @@ class Server:
     default: str
     on_update: str
     has_trigger: bool
-    cascades: Sequence[str]
+    cascades: Sequence[tuple[str, bool, bool]]
 
     def require(self) -> None:
         """:raises HorizonError: the horizon cannot be told here, and no lag is stated."""
@@ -91,11 +91,17 @@ class Server:
                 f"{label}: cursor_field {column!r} is not set by a default with ON UPDATE, nor by a trigger. What an application"
                 f" stamps needs a lag, or: ALTER TABLE {self.source.table} MODIFY {column} {kind};"
             )
-        for name in self.cascades:
-            yield (
-                f"{label}: the foreign key {name!r} changes rows when another table's do, and that moves no cursor field and"
-                " fires no trigger: such changes wait for a sweep of content. Where it says RESTRICT there are none."
-            )
+        for name, changes, deletes in self.cascades:
+            if changes:
+                yield (
+                    f"{label}: the foreign key {name!r} changes rows when another table's do, and that moves no cursor field and"
+                    " fires no trigger: such changes wait for a sweep of content. Where it says RESTRICT there are none."
+                )
+            if deletes and self.source.records_deletions:
+                yield (
+                    f"{label}: the foreign key {name!r} deletes rows with another table's, which fires no trigger: no tombstone"
+                    " tells of them, so they wait for a sweep. Where it says RESTRICT there are none."
+                )
 
     def _release(self) -> tuple[int, ...]:
         return tuple(int(n) for n in re.findall(r"\d+", self.version)[:3])
@@ -152,5 +158,5 @@ def look_at(source: MySqlDefinition, asking: Asking) -> Server:
         default=str(default),
         on_update=str(on_update),
         has_trigger=bool(triggers),
-        cascades=[row[0] for row in ask(_CASCADES)],
+        cascades=[(str(name), bool(changes), bool(deletes)) for name, changes, deletes in ask(_CASCADES)],
     )

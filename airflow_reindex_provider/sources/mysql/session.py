@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, timedelta
+
+import sqlalchemy as sa
 
 from airflow_reindex_provider.core.cursors import CursorType
 from airflow_reindex_provider.core.errors import HorizonError, ReindexError
 from airflow_reindex_provider.core.findings import ok, warning, wrong
-from airflow_reindex_provider.core.model import Finding, Horizon
+from airflow_reindex_provider.core.model import Finding, Horizon, Key
 from airflow_reindex_provider.sources.mysql import description
 from airflow_reindex_provider.sources.mysql.definition import MySqlDefinition
 from airflow_reindex_provider.sources.mysql.server import Server, look_at
 from airflow_reindex_provider.sources.mysql.sessions import Watch
+from airflow_reindex_provider.sources.mysql.tombstones import Tombstones
 from airflow_reindex_provider.sources.sql import clock
 from airflow_reindex_provider.sources.sql.asking import Asking
 from airflow_reindex_provider.sources.sql.described import Described
+from airflow_reindex_provider.sources.sql.relation import Relation
 from airflow_reindex_provider.sources.sql.session import TableSession
 
 
@@ -30,9 +34,46 @@ class MySqlSourceSession(TableSession):
         self._looked: Server | None = None
 
     def describe(self) -> Described:
+        found = self.described_alone()
+        doubts = list(self._server.doubts())
+        if self._mysql.records_deletions:
+            tombstones = self.tombstones(found.schema.cursor_type)
+            tombstones.require()
+            found = self._with(found, tombstones)
+            doubts += tombstones.doubts()
+        return replace(found, warnings=(*found.warnings, *doubts))
+
+    def tombstones(self, kind: CursorType | None = None) -> Tombstones:
+        """Whether they are installed or not."""
+        if kind is None:
+            kind = self.described_alone().schema.cursor_type
+        found = Tombstones.of(self._mysql, self._asking, kind, self._server.user)
+        found.require_zone()
+        return found
+
+    def described_alone(self) -> Described:
+        """Without what records its deletions."""
         with self._asking.explained():
-            found = description.describe(self._mysql, self._asking.connection)
-        return replace(found, warnings=(*found.warnings, *self._server.doubts()))
+            return description.describe(self._mysql, self._asking.connection)
+
+    def purging(self, below: str, keep: Sequence[Key]) -> sa.Executable:
+        """Deletes the tombstones below a cursor value, but for these keys."""
+        part, where = self._old(below, keep)
+        # As a table of its own name: DELETE knows no other one everywhere.
+        return sa.delete(part).where(*where)
+
+    def purgeable(self, below: str, keep: Sequence[Key]) -> int:
+        part, where = self._old(below, keep)
+        return int(self._asking.one(sa.select(sa.func.count()).select_from(part).where(*where))[0])
+
+    def _old(self, below: str, keep: Sequence[Key]) -> tuple[sa.TableClause, list[sa.ColumnElement[bool]]]:
+        found = self.described_alone()
+        return self.tombstones(found.schema.cursor_type).old(found.relation.rows, below, keep)
+
+    def _with(self, found: Described, tombstones: Tombstones) -> Described:
+        rows = found.relation.rows
+        schema = replace(found.schema, has_deletes=True)
+        return replace(found, relation=Relation((rows, tombstones.part(rows))), schema=schema)
 
     def horizon(self, *, wait_s: float) -> Horizon:
         source, server = self._mysql, self._server

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from airflow_reindex_provider.core.model import Format
+from airflow_reindex_provider.core.errors import ConfigurationError
+from airflow_reindex_provider.core.model import Format, Key
 from airflow_reindex_provider.sources.mysql.definition import MySqlDefinition
 
 if TYPE_CHECKING:
     from airflow_reindex_provider.sources.mysql.session import MySqlSourceSession
+    from airflow_reindex_provider.sources.mysql.tombstones import Tombstones
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +42,61 @@ class MySqlSource(MySqlDefinition):
     :param lag: how long after its stamp a change may stay invisible at most; used instead of the open transactions. A timedelta;
         for an integer cursor a number of values.
     :param margin: distance kept below the moment that the horizon is of; default two seconds.
+    :param tombstones: read deletions from a table that triggers write deleted keys to, see :meth:`install_tombstones`. True for
+        the table's own name with ``_tombstones`` after it, or another name, taken literally. Needs a table, and a cursor made of
+        time.
     :param cursor_timezone: the zone of the sessions that write a DATETIME or a DATE; must be stated for these.
     """
 
     formats: ClassVar[tuple[Format, ...]] = (Format.ROWS,)
+
+    def tombstone_ddl(self) -> str:
+        """The statements of :meth:`install_tombstones`, to be run by hand by who may alter the table."""
+        with self._tombstones() as tombstones:
+            return tombstones.ddl()
+
+    def install_tombstones(self, *, conn_id: str | None = None) -> None:
+        """Make the tombstones' table and two triggers on the source's table. Doing it again keeps what is recorded.
+
+        Waits at most ten seconds for the table's lock, which waits for transactions that use it.
+
+        :param conn_id: a connection of who may alter the table; default: the source's own.
+        """
+        self._execute(lambda tombstones: tombstones.installation(), conn_id)
+
+    def remove_tombstones(self, *, conn_id: str | None = None) -> None:
+        """Drop all that :meth:`install_tombstones` made, and what was recorded. Nothing there is no error."""
+        self._execute(lambda tombstones: tombstones.removal(), conn_id)
+
+    def purge_tombstones(self, *, below: str, keep: Sequence[Key] = (), conn_id: str | None = None) -> int:
+        """Delete recorded deletions below a cursor value; returns how many. ``airflow_reindex_provider.purge_tombstones`` knows
+        which ones no index needs any more.
+
+        :param keep: keys whose tombstones stay.
+        """
+        from airflow_reindex_provider.sources.mysql.connection import change
+
+        with self.open() as session:
+            return change(self, [session.purging(below, keep)], conn_id)
+
+    def count_tombstones(self, *, below: str, keep: Sequence[Key] = ()) -> int:
+        """How many :meth:`purge_tombstones` would delete, asked over the source's own connection."""
+        with self.open() as session:
+            return session.purgeable(below, keep)
+
+    def _execute(self, statements: Callable[[Tombstones], Sequence[str]], conn_id: str | None) -> None:
+        from airflow_reindex_provider.sources.mysql.connection import change
+
+        with self._tombstones() as tombstones:
+            said = statements(tombstones)
+        change(self, said, conn_id)
+
+    @contextmanager
+    def _tombstones(self) -> Iterator[Tombstones]:
+        if not self.records_deletions:
+            raise ConfigurationError(f"{self.label}: the source reads no tombstones. Give it tombstones=True.")
+        with self.open() as session:
+            yield session.tombstones()
 
     @contextmanager
     def open(self) -> Iterator[MySqlSourceSession]:
