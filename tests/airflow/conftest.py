@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 import pytest
 from command_line import CommandLine, command_line
+from otlp_receiver import OtlpReceiver
 from statsd_listener import StatsdListener
 from streams_under_test import StreamUnderTest
 
@@ -104,6 +105,13 @@ def metrics() -> Iterator[StatsdListener]:
 
 
 @pytest.fixture(scope="session")
+def traces() -> Iterator[OtlpReceiver]:
+    """The spans of Airflow and its tasks."""
+    with OtlpReceiver() as receiver:
+        yield receiver
+
+
+@pytest.fixture(scope="session")
 def lineage(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder into which OpenLineage's file transport writes the events of the Dags that have it enabled."""
     return tmp_path_factory.mktemp("lineage")
@@ -128,6 +136,7 @@ def airflow(
     lake: Path,
     brakes: Path,
     metrics: StatsdListener,
+    traces: OtlpReceiver,
     lineage: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Airflow]:
@@ -139,6 +148,9 @@ def airflow(
         "AIRFLOW__METRICS__STATSD_ON": "True",
         "AIRFLOW__METRICS__STATSD_INFLUXDB_ENABLED": "True",
         "AIRFLOW__METRICS__STATSD_PORT": str(metrics.port),
+        "AIRFLOW__TRACES__OTEL_ON": "True",
+        "OTEL_TRACES_EXPORTER": "otlp_proto_http",
+        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": traces.endpoint,
         # A file for each event.
         "AIRFLOW__OPENLINEAGE__TRANSPORT": json.dumps({"type": "file", "log_file_path": str(lineage / "event")}),
         "AIRFLOW__OPENLINEAGE__SELECTIVE_ENABLE": "True",

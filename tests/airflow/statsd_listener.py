@@ -7,6 +7,11 @@ import threading
 from dataclasses import dataclass
 from typing import Self
 
+from airflow_reindex_provider.core.metrics import COMMON_TAGS, METRICS, Kind
+
+_KINDS = {"c": Kind.COUNTER, "g": Kind.GAUGE, "ms": Kind.TIMER}
+_TABLE = {metric.name: metric for metric in METRICS}
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -15,6 +20,18 @@ class Sample:
     value: float
     kind: str
     """``c``, ``g`` or ``ms``."""
+
+    def require_of_the_table(self) -> None:
+        """A name of ours, of its kind, with its tags alone, none of which is a key."""
+        metric = _TABLE[self.name]
+        assert _KINDS[self.kind] is metric.kind
+        assert self.tags.keys() == {*COMMON_TAGS, *metric.tags}
+
+    @property
+    def told(self) -> tuple[str, ...]:
+        """The values of the tags that not every metric has, and the value."""
+        more = (value for tag, value in self.tags.items() if tag not in COMMON_TAGS)
+        return (*more, f"{self.value:g}")
 
 
 class StatsdListener:

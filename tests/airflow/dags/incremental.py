@@ -9,7 +9,6 @@ from airflow_reindex_provider import AssetCheckpoint, ChangesSensor, ReindexDag,
 
 ReindexDag(stream("late", conn_id="late_db"))
 ReindexDag(stream("hourly"), schedule="@hourly")
-ReindexDag(stream("measured"))
 ReindexDag(stream("delta"), schedule=timedelta(hours=1))
 ReindexDag(stream("narrow", batch_size=10, transform=braked("narrow")), max_active_batches=2)
 ReindexDag(stream("in_asset", checkpoint=AssetCheckpoint(Asset("tests.in_asset"))))
