@@ -18,7 +18,20 @@ from tests.benchmarks import data
 from tests.benchmarks.contest import say
 from tests.benchmarks.figures import HEADER, Figure
 
-GROUPS = ("pg", "children", "vectors", "sweep", "search", "cli", "page", "file", "freshness", "splitting")
+GROUPS = (
+    "pg",
+    "children",
+    "vectors",
+    "sweep",
+    "search",
+    "cli",
+    "page",
+    "file",
+    "freshness",
+    "splitting",
+    "observed",
+    "runs",
+)
 
 
 def main() -> int:
@@ -45,7 +58,20 @@ def main() -> int:
 
 
 def _measure(groups: Sequence[str]) -> list[Figure]:
-    from tests.benchmarks import children, cli, freshness, page, pg, search, splitting, streams_file, sweep, vectors
+    from tests.benchmarks import (
+        children,
+        cli,
+        freshness,
+        observed,
+        page,
+        pg,
+        runs,
+        search,
+        splitting,
+        streams_file,
+        sweep,
+        vectors,
+    )
 
     figures: list[Figure] = []
     if "pg" in groups:
@@ -72,6 +98,12 @@ def _measure(groups: Sequence[str]) -> list[Figure]:
         figures += freshness.figures()
     if "splitting" in groups:
         figures += splitting.figures()
+    if "observed" in groups:
+        with data.server(observed.ROWS) as database:
+            figures += observed.figures(database)
+    if "runs" in groups:
+        with data.server(runs.ROWS) as database:
+            figures += runs.figures(database)
     return figures
 
 

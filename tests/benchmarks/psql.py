@@ -20,9 +20,10 @@ def binary() -> Path:
     return max(installed, key=lambda path: int(path.parts[-3].removeprefix("pginstall") or 0))
 
 
-def run(database: Database, table: str) -> tuple[int, float]:
-    """Rows and seconds, the staging table's making and dropping included. It is unlogged: nobody needs it after a crash."""
-    start, end = data.window(data.CHANGED)
+def run(database: Database, table: str, window: tuple[str, str]) -> tuple[int, float]:
+    """The table's rows afterwards, and seconds, the staging table's making and dropping included. It is unlogged: nobody needs
+    it after a crash."""
+    start, end = window
     names = ", ".join(data.COLUMNS)
     updates = ", ".join(f"{name} = excluded.{name}" for name in data.COLUMNS if name != "id")
     psql = [str(binary()), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", database.dsn, "-c"]

@@ -1,0 +1,88 @@
+"""What a run costs that is not the first: one without changes; and 200,000 changed rows of 1,000,000 into the full index, with
+and without full text, against psql's COPY and one upsert statement into a table of the same columns and indexes.
+``BENCH_UPDATED`` is how many rows there are; a fifth of them changes.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime, timedelta
+
+from airflow_reindex_provider.testing.postgres import Database
+from tests.benchmarks import data, psql, runs_idle
+from tests.benchmarks.contest import Answer, process, rate, say
+from tests.benchmarks.figures import Figure
+from tests.benchmarks.runs_updates import open_index, stream
+
+ROWS = int(os.environ.get("BENCH_UPDATED", "1000000"))
+REPETITIONS = 3
+_SLICES = 5
+_THEIRS = "public.theirs"
+
+
+def figures(database: Database) -> list[Figure]:
+    idle_s = runs_idle.seconds(database)
+    plain = _updates(database, "plain", since=datetime(2026, 2, 1, tzinfo=UTC))
+    full_text = _updates(database, "full_text", since=datetime(2026, 3, 1, tzinfo=UTC))
+    return [
+        Figure.alone("run_idle_ms", idle_s * 1000, "ms", at_most=50),
+        Figure.compared("pg_updates", *plain, "rows/s", at_least=1.3),
+        Figure.compared("pg_updates_full_text", *full_text, "rows/s", at_least=1.3),
+    ]
+
+
+def _updates(database: Database, form: str, *, since: datetime) -> tuple[float, float]:
+    """Rows a second of ours, and of psql."""
+    process("runs_updates", form, ROWS, data.first(ROWS)[0], str(since))
+    _make_theirs(database, form)
+    runs: dict[str, list[Answer]] = {"ours": [], "psql": []}
+    # The first one finds pages that are packed as a load leaves them, and is not counted.
+    for number in range(REPETITIONS + 1):
+        window = _change(database, since + timedelta(days=number), number)
+        ours = process("runs_updates", form, ROWS // _SLICES, *window)
+        _settle(database)
+        rows, seconds = psql.run(database, _THEIRS, window)
+        if number:
+            runs["ours"].append(ours)
+            runs["psql"].append({"rows": ROWS // _SLICES, "seconds": seconds})
+            say(f"updates, {form}: {ours['seconds']:.1f} s, psql {seconds:.1f} s")
+        if (ours["rows"], rows) != (ROWS // _SLICES, ROWS):
+            raise RuntimeError(f"{form}: ours wrote {ours['rows']} rows, and psql's table has {rows}")
+    with database.connect() as connection:
+        connection.execute(f"DROP TABLE {_THEIRS}")
+    return rate(runs["ours"]), rate(runs["psql"])
+
+
+def _make_theirs(database: Database, form: str) -> None:
+    """A table as a person makes it, with the documents and the indexes of ours."""
+    with open_index(stream(form)) as session:
+        (generation,) = (found.name for found in session.generations() if found.live)
+    names = ", ".join(data.COLUMNS)
+    with database.connect() as connection:
+        connection.execute(f"CREATE TABLE {_THEIRS} (LIKE {generation} INCLUDING GENERATED)")
+        connection.execute(
+            f"ALTER TABLE {_THEIRS} DROP COLUMN _reindex_version, DROP COLUMN _reindex_deleted, ADD PRIMARY KEY (id)"
+        )
+        connection.execute(f"INSERT INTO {_THEIRS} ({names}) SELECT {names} FROM {generation}")
+        connection.execute(f"CREATE INDEX ON {_THEIRS} (category)")
+        if form == "full_text":
+            connection.execute(f"CREATE INDEX ON {_THEIRS} USING gin (search)")
+    _settle(database)
+
+
+def _change(database: Database, start: datetime, number: int) -> tuple[str, str]:
+    """Every fifth product has another price and stock; the window in which it has."""
+    with database.connect() as connection:
+        connection.execute(
+            f"UPDATE {data.TABLE} SET price = price + 1, stock = stock + 1,"
+            " updated_at = %s + id * interval '1 ms' WHERE id %% %s = %s",
+            [start, _SLICES, number],
+        )
+    _settle(database)
+    return str(start), str(start + timedelta(days=1))
+
+
+def _settle(database: Database) -> None:
+    with database.connect() as connection:
+        connection.execute("VACUUM (ANALYZE)")
+        connection.execute("CHECKPOINT")
