@@ -121,9 +121,10 @@ def test_a_refused_text_parks_its_document_and_leaves_it_as_it_was(articles: Sea
     articles.put(2, "Sandals", "For sand.")
     assert articles.runner.run().parked == 1
 
-    assert articles.source()["1"]["body"] == "For snow."
-    assert articles.source()["2"]["body"] == "For sand."
-    articles.require_true()
+    found = articles.documents()
+    assert [text for text, _ in found["1"].passages] == ["Boots", "For snow."]
+    assert [text for text, _ in found["2"].passages] == ["Sandals", "For sand."]
+    assert (found["1"].body, found["2"].body) == ("For snow.", "For sand.")
 
 
 def test_a_rebuild_embeds_nothing_and_another_model_all(articles: SearchedArticles) -> None:
