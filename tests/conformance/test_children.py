@@ -515,6 +515,11 @@ WRONG = {
         {"table": "public.reviews_view"},
         "unique|needs a table",
     ),
+    "a table that others inherit from": (
+        "CREATE TABLE old_reviews () INHERITS (reviews)",
+        {"tombstones": "public.other"},
+        "no other inherits from",
+    ),
     "no such column": ("", {"foreign_key": "product"}, "'product', which is no column"),
     "a cursor of another type": (
         "ALTER TABLE reviews ADD at date NOT NULL DEFAULT now()",

@@ -43,11 +43,6 @@ class DescribedPart:
     def require(self) -> None:
         """:raises ConfigurationError: the table cannot be a part; tells the statement that mends it."""
         part, described, catalogue = self.part, self.description, self.description.catalogue
-        if catalogue.kind not in ("r", "p") or catalogue.children:
-            raise ConfigurationError(
-                f"{described.definition.label}: {part.path!r} needs a table, partitioned or not, that no other inherits from: a"
-                " view has no triggers, which record what leaves a document."
-            )
         cursor = catalogue.column(part.cursor_field)
         root = self.owner.own_types[self.owner.definition.cursor_field]
         own = described.own_types[part.cursor_field]
@@ -154,6 +149,11 @@ def describe_parts(
                     f"{owner.definition.label} has a column {part.name!r}, and so is {part.path!r} called: give it another name."
                 )
             described = describe(_definition(source, part), connection, catalogues[part], unique=not part.is_join)
+            if described.catalogue.kind not in ("r", "p") or described.catalogue.children:
+                raise ConfigurationError(
+                    f"{described.definition.label}: {part.path!r} needs a table, partitioned or not, that no other inherits from:"
+                    " of no other do triggers see each row that leaves a document."
+                )
             losses = _losses(described, part, owner, connection)
             own = DescribedPart(part, described, owner, losses)
             found.append(own)
