@@ -17,6 +17,7 @@ from airflow_reindex_provider.core.errors import TooManyFailuresError, Transient
 from airflow_reindex_provider.core.model import BatchResult, Checkpoint, Format, Key, Parked, Plan, Rejection
 from airflow_reindex_provider.core.planning import make_plan
 from airflow_reindex_provider.core.progress import Progress
+from airflow_reindex_provider.core.running import indexing
 from airflow_reindex_provider.core.running.indexing import NOTE_BYTES, index_batch
 from airflow_reindex_provider.core.running.settling import Outcome, settle
 from airflow_reindex_provider.core.sweeping.repairing import RepairResult
@@ -110,7 +111,13 @@ class Notes(MemoryResumeLog):
 
 @pytest.fixture
 def bench() -> Any:
+    def worth_keeping(record: logging.LogRecord) -> bool:
+        return not record.msg.startswith("Refused and parked")
+
+    # A line for each of 12,000 documents is kept by pytest several times over, which takes longer than the test.
+    indexing.log.addFilter(worth_keeping)
     with ExitStack() as stack:
+        stack.callback(indexing.log.removeFilter, worth_keeping)
         yield Bench(stack)
 
 
