@@ -25,7 +25,9 @@ _REMEDY = (
 _START_S = 60.0
 PASSWORD = "reindex"
 FIRST_USER = (
-    f"CREATE USER IF NOT EXISTS `root`@`127.0.0.1` IDENTIFIED BY '{PASSWORD}';\n"
+    "CREATE USER IF NOT EXISTS `root`@`127.0.0.1`;\n"
+    # MariaDB's first files have this user, without a password.
+    f"ALTER USER `root`@`127.0.0.1` IDENTIFIED BY '{PASSWORD}';\n"
     "GRANT ALL ON *.* TO `root`@`127.0.0.1` WITH GRANT OPTION;\n"
 )
 SETTINGS = {
