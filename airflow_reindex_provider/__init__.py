@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from airflow_reindex_provider.targets.lance import LanceTarget
     from airflow_reindex_provider.targets.opensearch import OpenSearchTarget
     from airflow_reindex_provider.targets.postgres import FullText, PostgresTarget
+    from airflow_reindex_provider.targets.weaviate import WeaviateTarget
 
 _HOMES = {
     "AssetCheckpoint": "checkpoints.asset",
@@ -88,6 +89,7 @@ _HOMES = {
     "remove_stream": "control.streams",
     "rename_stream": "control.streams",
     "purge_tombstones": "control.tombstones",
+    "WeaviateTarget": "targets.weaviate",
 }
 
 __all__ = [  # noqa: RUF022, sorted by what a Dag author reaches for first
@@ -119,6 +121,7 @@ __all__ = [  # noqa: RUF022, sorted by what a Dag author reaches for first
     "OpenSearchTarget",
     "ElasticsearchTarget",
     "LanceTarget",
+    "WeaviateTarget",
     "VariableCheckpoint",
     "TableCheckpoint",
     "AssetCheckpoint",

@@ -115,6 +115,15 @@ CREATE TABLE public.manuals (
     updated_at timestamptz NOT NULL DEFAULT now(),
     deleted_at timestamptz
 );
+
+CREATE TABLE public.guides (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    title text NOT NULL,
+    body text NOT NULL,
+    price numeric(10, 2) NOT NULL,
+    updated_at timestamptz NOT NULL DEFAULT now(),
+    deleted_at timestamptz
+);
 CREATE TABLE public.shipments (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     total numeric(9,2) NOT NULL,
@@ -204,6 +213,11 @@ SELECT format('Manual of %s no. %s', thing, n), format('How to use, clean and me
        now() - n * interval '5 hours', CASE WHEN n % 30 = 0 THEN now() - n * interval '5 hours' END
 FROM generate_series(1, 400) AS n, LATERAL (SELECT (ARRAY['kettle', 'lamp', 'drill'])[1 + n % 3] AS thing) AS words;
 
+INSERT INTO public.guides (title, body, price, updated_at, deleted_at)
+SELECT format('Manual of %s no. %s', thing, n), format('How to use, clean and mend the %s.', thing), 1 + n % 90 / 10.0,
+       now() - n * interval '5 hours', CASE WHEN n % 30 = 0 THEN now() - n * interval '5 hours' END
+FROM generate_series(1, 400) AS n, LATERAL (SELECT (ARRAY['kettle', 'lamp', 'drill'])[1 + n % 3] AS thing) AS words;
+
 INSERT INTO public.articles (title, body, updated_at)
 SELECT format('%s no. %s', title, n), format('%s Article no. %s of the series.', body, n), now() - n * interval '7 hours'
 FROM generate_series(1, 150) AS n,
@@ -241,6 +255,7 @@ CREATE TRIGGER touch BEFORE UPDATE ON public.suppliers FOR EACH ROW EXECUTE FUNC
 CREATE TRIGGER touch BEFORE UPDATE ON public.depots FOR EACH ROW EXECUTE FUNCTION touch();
 CREATE TRIGGER touch BEFORE UPDATE ON public.articles FOR EACH ROW EXECUTE FUNCTION touch();
 CREATE TRIGGER touch BEFORE UPDATE ON public.manuals FOR EACH ROW EXECUTE FUNCTION touch();
+CREATE TRIGGER touch BEFORE UPDATE ON public.guides FOR EACH ROW EXECUTE FUNCTION touch();
 CREATE TRIGGER touch BEFORE UPDATE ON public.artists FOR EACH ROW EXECUTE FUNCTION touch();
 CREATE TRIGGER touch BEFORE UPDATE ON public.albums FOR EACH ROW EXECUTE FUNCTION touch();
 CREATE TRIGGER touch BEFORE UPDATE ON public.tracks FOR EACH ROW EXECUTE FUNCTION touch();
@@ -248,6 +263,7 @@ CREATE TRIGGER touch BEFORE UPDATE ON public.tracks FOR EACH ROW EXECUTE FUNCTIO
 -- What lets a run find its rows without reading the whole table.
 CREATE INDEX ON public.products (updated_at, id);
 CREATE INDEX ON public.manuals (updated_at, id);
+CREATE INDEX ON public.guides (updated_at, id);
 CREATE INDEX ON public.customers (updated_at, id);
 CREATE INDEX ON public.order_lines (updated_at, order_id, line);
 CREATE INDEX ON public.brands (updated_at, id);

@@ -24,6 +24,7 @@ from airflow_reindex_provider.testing.pgbouncer import PgBouncer, find_pgbouncer
 from airflow_reindex_provider.testing.postgres import Database, EmbeddedPostgres
 from airflow_reindex_provider.testing.redis_server import RedisServer
 from airflow_reindex_provider.testing.search_engine import SearchEngine
+from airflow_reindex_provider.testing.weaviate_server import WeaviateServer
 
 # Before anything imports Airflow, which reads its settings then and writes a configuration file into its home.
 _HOME = tempfile.mkdtemp(prefix="reindex-airflow-home-")
@@ -192,6 +193,12 @@ def redis() -> Iterator[RedisServer]:
 
 
 @pytest.fixture(scope="session")
+def weaviate(pytestconfig: pytest.Config) -> WeaviateServer:
+    """One server for the whole run, with an Airflow connection ``weaviate``."""
+    return _engine(pytestconfig, "weaviate")
+
+
+@pytest.fixture(scope="session")
 def opensearch(pytestconfig: pytest.Config) -> SearchEngine:
     """One node for the whole run, with an Airflow connection ``opensearch``."""
     return _engine(pytestconfig, "opensearch")
@@ -216,7 +223,7 @@ def engine_apart(request: pytest.FixtureRequest) -> Iterator[SearchEngine]:
         yield engine
 
 
-def _engine(config: pytest.Config, name: str) -> SearchEngine:
+def _engine(config: pytest.Config, name: str) -> Any:
     # Not before pytest, which looks at what it imports as a plugin.
     from workers import engine_of_the_run
 
@@ -228,5 +235,5 @@ def _engine(config: pytest.Config, name: str) -> SearchEngine:
     return engine
 
 
-def _connection(engine: SearchEngine) -> tuple[str, str]:
+def _connection(engine: SearchEngine | WeaviateServer) -> tuple[str, str]:
     return f"AIRFLOW_CONN_{engine.name.upper()}", engine.connection_uri()

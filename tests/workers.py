@@ -2,8 +2,8 @@
 
 A file of tests is one worker's, and so is a folder whose tests share a running Airflow; a class of tests may go to another
 worker than the rest of its file. Each worker has a Postgres of its own, which costs a second, so nobody is disturbed by roles,
-by open transactions or by sessions that others cut. The search engines, which cost half a minute each, belong to the whole run:
-the process that started the workers starts an engine when the first of them asks for it, and ends it with the run.
+by open transactions or by sessions that others cut. The search engines, which cost half a minute each, and Weaviate belong to the
+whole run: the process that started the workers starts an engine when the first of them asks for it, and ends it with the run.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from xdist.scheduler import LoadScopeScheduling
 from xdist.workermanage import WorkerController
 
 from airflow_reindex_provider.testing.search_engine import SearchEngine
+from airflow_reindex_provider.testing.weaviate_server import WeaviateServer
 
 TOGETHER = ("tests/airflow/", "tests/browser/", "tests/acceptance/test_celery.py", "tests/acceptance/test_demo.py")
 """One worker's, so that no two Airflows run at once; they begin first, since they wait more than they work."""
@@ -31,6 +32,7 @@ _ONE_TASK = ("tests/conformance/test_checkpoints.py", "tests/conformance/test_st
 """One worker's, so that the Airflow task which they make calls in is started once."""
 
 _MOST = 6
+Engine = SearchEngine | WeaviateServer
 
 
 class ByFile(LoadScopeScheduling):
@@ -42,18 +44,18 @@ class ByFile(LoadScopeScheduling):
 
 
 class Engines:
-    """The search engines of a run. Each is started once, by the first who asks."""
+    """The search engines of a run, and its Weaviate. Each is started once, by the first who asks."""
 
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(thread_name_prefix="engines")
         self._lock = threading.Lock()
-        self._started: dict[str, Future[SearchEngine]] = {}
+        self._started: dict[str, Future[Engine]] = {}
 
-    def get(self, name: str) -> SearchEngine:
+    def get(self, name: str) -> Engine:
         """:raises RuntimeError, OSError: it cannot be had."""
         with self._lock:
             if name not in self._started:
-                self._started[name] = self._pool.submit(SearchEngine(name, short_lived=True).__enter__)
+                self._started[name] = self._pool.submit(made(name).__enter__)
         return self._started[name].result()
 
     def versions(self) -> list[tuple[str, str]]:
@@ -96,7 +98,11 @@ class Lender:
                 connection.send(RuntimeError(str(error)))
 
 
-def engine_of_the_run(config: pytest.Config, name: str) -> SearchEngine:
+def made(name: str, *, url: str | None = None) -> Engine:
+    return WeaviateServer(url=url) if name == "weaviate" else SearchEngine(name, url=url, short_lived=True)
+
+
+def engine_of_the_run(config: pytest.Config, name: str) -> Engine:
     """The engine of this run. Only who runs the tests in one process has it as its own, to be killed.
 
     :raises RuntimeError, OSError: it cannot be had."""
@@ -107,7 +113,7 @@ def engine_of_the_run(config: pytest.Config, name: str) -> SearchEngine:
         answer: str | RuntimeError = connection.recv()
     if isinstance(answer, RuntimeError):
         raise answer
-    return SearchEngine(name, url=answer).__enter__()
+    return made(name, url=answer).__enter__()
 
 
 _ENGINES = pytest.StashKey[Engines]()

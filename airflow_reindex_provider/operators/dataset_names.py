@@ -8,6 +8,7 @@ MySQL, MariaDB                ``mysql://host:port``                             
 another database              as its hook says, else the hook's dialect               ``database.schema.table``
 OpenSearch, Elasticsearch     ``opensearch://host:port``, ``elasticsearch://...``     the public name of the index
 LanceDB                       ``s3://bucket`` and the like, ``file``                  the path of the index in it
+Weaviate                      ``weaviate://host:port``                                the public name of the index
 ============================  ======================================================  ==============================
 
 The rules name no search engine; theirs is made as those of others are.
@@ -22,6 +23,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from airflow_reindex_provider.targets.lance.definition import LanceDefinition
+from airflow_reindex_provider.targets.weaviate.definition import WeaviateDefinition
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +61,9 @@ def index_name(target: Any) -> Name | None:
         return None
     if (engine := getattr(target, "engine_name", None)) is not None:
         return Name(f"{engine.lower()}://{_authority(_connection(target.conn_id))}", target.index)
+    if isinstance(target, WeaviateDefinition):
+        connection = _connection(target.conn_id)
+        return Name(f"weaviate://{_authority(connection, _web_port(connection))}", target.index)
     if isinstance(target, LanceDefinition):
         place = urlsplit(_connection(target.conn_id).host or "")
         path = f"{place.path.rstrip('/')}/{target.index}"
@@ -121,7 +126,13 @@ def _connection(conn_id: str) -> Any:
     return BaseHook.get_connection(conn_id)
 
 
-def _authority(connection: Any) -> str:
+def _authority(connection: Any, port: int = _ENGINES_PORT) -> str:
+    """:param port: where the connection names none."""
     host = connection.host or ""
     parsed = urlsplit(host if "//" in host else f"//{host}")
-    return f"{parsed.hostname}:{connection.port or parsed.port or _ENGINES_PORT}"
+    return f"{parsed.hostname}:{connection.port or parsed.port or port}"
+
+
+def _web_port(connection: Any) -> int:
+    """As the hook of Weaviate has it."""
+    return 443 if connection.extra_dejson.get("http_secure") else 80

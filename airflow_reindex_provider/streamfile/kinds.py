@@ -46,6 +46,7 @@ KINDS = (
     Kind(TARGET, "opensearch", "targets.opensearch:OpenSearchTarget"),
     Kind(TARGET, "elasticsearch", "targets.elasticsearch:ElasticsearchTarget"),
     Kind(TARGET, "lance", "targets.lance:LanceTarget"),
+    Kind(TARGET, "weaviate", "targets.weaviate:WeaviateTarget"),
     Kind(CHECKPOINT, "variable", "checkpoints.variable:VariableCheckpoint"),
     Kind(CHECKPOINT, "table", "checkpoints.table:TableCheckpoint"),
     Kind(CHECKPOINT, "asset", "checkpoints.asset:AssetCheckpoint"),

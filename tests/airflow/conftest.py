@@ -156,6 +156,7 @@ def airflow(
         "AIRFLOW__OPENLINEAGE__SELECTIVE_ENABLE": "True",
     }
     engines = {f"AIRFLOW_CONN_{name.upper()}": _engine_uri(request, name) for name in ("opensearch", "elasticsearch")}
+    settings["AIRFLOW_CONN_WEAVIATE"] = request.getfixturevalue("weaviate").connection_uri()
     with Airflow(
         tmp_path_factory.mktemp("airflow"),
         dag_folders={"examples": _HERE.parents[1] / "dags", "tests": _HERE / "dags"},

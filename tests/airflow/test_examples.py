@@ -14,6 +14,7 @@ from streams_under_test import TIMEOUT_S, Run, until
 from airflow_reindex_provider.embedders.wordllama import WordLlamaEmbedder
 from airflow_reindex_provider.testing.airflow import Airflow
 from airflow_reindex_provider.testing.postgres import Database
+from airflow_reindex_provider.testing.weaviate_server import WeaviateServer
 
 pytestmark = pytest.mark.overlaps
 
@@ -184,6 +185,27 @@ def test_a_lance_database(airflow: Airflow, shop: Database, lake: Path):
     found = database.open_table(name).search().where("NOT _reindex_deleted").to_list()
     assert {row["id"]: (row["body"], row["price"]) for row in found} == {
         n: ("Cooks" if n == 1 else "Boils", Decimal(n)) for n in range(1, 21) if n != 2
+    }
+
+
+def test_a_weaviate_server(airflow: Airflow, shop: Database, weaviate: WeaviateServer):
+    """`reindex_guides`: tasks that Airflow has forked write into Weaviate, and its alias leads to what they have written."""
+    with shop.connect() as connection:
+        connection.execute(
+            "CREATE TABLE guides (id bigint PRIMARY KEY, title text, body text, price numeric(10,2), deleted_at timestamptz,"
+            " updated_at timestamptz NOT NULL DEFAULT now())"
+        )
+        connection.execute("CREATE INDEX ON guides (updated_at, id)")
+        connection.execute("INSERT INTO guides SELECT n, 'Kettle', 'Boils', n, NULL FROM generate_series(1, 20) AS n")
+    run_again(airflow, "reindex_guides", shop)
+    with shop.connect() as connection:
+        connection.execute("UPDATE guides SET body = 'Cooks', updated_at = now() WHERE id = 1")
+        connection.execute("UPDATE guides SET deleted_at = now(), updated_at = now() WHERE id = 2")
+    run_again(airflow, "reindex_guides", shop)
+
+    found = [o["properties"] for o in weaviate.call("GET", "/objects?class=Guides&limit=100")["objects"]]
+    assert {p["id_"]: (p["body"], p["price"]) for p in found if not p["_reindex_deleted"]} == {
+        n: ("Cooks" if n == 1 else "Boils", f"{n}.00") for n in range(1, 21) if n != 2
     }
 
 

@@ -18,8 +18,8 @@ from airflow_reindex_provider.core.cursors import CursorType
 from airflow_reindex_provider.core.errors import ConfigurationError
 from airflow_reindex_provider.core.keys import KeyKind, placing
 from airflow_reindex_provider.core.model import Chunk, Counts, Document, Field, Format, Level, Position, Schema
+from airflow_reindex_provider.targets.key_texts import KeyTexts
 from airflow_reindex_provider.targets.lance import LanceTarget
-from airflow_reindex_provider.targets.lance.keys import KeyTexts
 from airflow_reindex_provider.targets.lance.storage import place
 
 pytestmark = pytest.mark.versions

@@ -41,6 +41,7 @@ from airflow_reindex_provider import (
     VariableCheckpoint,
     Watch,
     WatchDag,
+    WeaviateTarget,
     WordLlamaEmbedder,
 )
 from airflow_reindex_provider.core.embedding.embedder import Identity, Limits
@@ -238,6 +239,13 @@ TARGETS = {
         index="products",
         columns={"price": "numeric(10,2)"},
         indexes={"title": "FTS"},
+        chunk_rows=10,
+        passages=Recipe(("title",), "a model", 3, "a splitter"),
+    ),
+    "weaviate": WeaviateTarget(
+        conn_id="weaviate",
+        index="Products",
+        columns={"price": "text"},
         chunk_rows=10,
         passages=Recipe(("title",), "a model", 3, "a splitter"),
     ),

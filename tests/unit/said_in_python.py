@@ -36,6 +36,7 @@ from airflow_reindex_provider import (
     VariableCheckpoint,
     Watch,
     WatchDag,
+    WeaviateTarget,
     WordLlamaEmbedder,
     changes_of,
 )
@@ -213,7 +214,12 @@ LAKE = Stream(
         "lake", index="products", columns={"price": "numeric(10,2)"}, indexes={"title": "FTS"}, chunk_rows=10
     ),
 )
-TARGETS = [*ENGINES, LAKE]
+WEAVIATE = Stream(
+    name="weaviate",
+    source=source(table="public.products"),
+    target=WeaviateTarget("weaviate", index="Products", columns={"price": "text"}, chunk_rows=10),
+)
+TARGETS = [*ENGINES, LAKE, WEAVIATE]
 
 MODELS = {
     "openai": OpenAIEmbedder(

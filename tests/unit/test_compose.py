@@ -21,6 +21,7 @@ from jsonschema import Draft202012Validator
 
 from airflow_reindex_provider import ReindexDags, Stream
 from airflow_reindex_provider.core.windows import incremental_window
+from airflow_reindex_provider.testing import weaviate_server
 from airflow_reindex_provider.testing.engine_releases import DISTRIBUTIONS
 from airflow_reindex_provider.testing.mariadb import InstalledMariaDB
 from airflow_reindex_provider.testing.postgres import EmbeddedPostgres
@@ -49,6 +50,7 @@ CONNECTIONS = {
     "AIRFLOW_CONN_SEARCH_DB": ("postgres", "shop", None),
     "AIRFLOW_CONN_OPENSEARCH": ("opensearch", "opensearch", 9200),
     "AIRFLOW_CONN_ELASTICSEARCH": ("elasticsearch", "elasticsearch", 9200),
+    "AIRFLOW_CONN_WEAVIATE": ("weaviate", "weaviate", 8080),
 }
 _DURATION = re.compile(r"(\d+(ms|s|m|h))+")
 
@@ -117,7 +119,7 @@ def test_dependencies_and_volumes_exist() -> None:
 def test_ports_are_on_loopback() -> None:
     """Nobody else on the network reaches a server whose password is in a public file."""
     ports = [port for service in SERVICES.values() for port in service.get("ports", ())]
-    assert len(ports) == 4
+    assert len(ports) == 5
     assert len({port.split(":")[1] for port in ports}) == len(ports)
     for port in ports:
         assert re.fullmatch(r"127\.0\.0\.1:\d+:\d+", port)
@@ -185,6 +187,7 @@ def test_engines_are_those_of_the_tests() -> None:
     """The images have the newest releases that the conformance suite runs on."""
     for name, distribution in DISTRIBUTIONS.items():
         assert SERVICES[name]["image"] == f"{distribution.image}:{distribution.releases[0].version}"
+    assert SERVICES["weaviate"]["image"] == f"semitechnologies/weaviate:{weaviate_server.VERSION}"
 
 
 def test_image_is_of_the_locked_airflow() -> None:

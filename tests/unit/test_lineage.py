@@ -32,6 +32,7 @@ from airflow_reindex_provider.sensors.changes import ChangesSensor
 from airflow_reindex_provider.targets.elasticsearch import ElasticsearchTarget
 from airflow_reindex_provider.targets.lance import LanceTarget
 from airflow_reindex_provider.targets.opensearch import OpenSearchTarget
+from airflow_reindex_provider.targets.weaviate import WeaviateTarget
 from airflow_reindex_provider.testing.memory import MemoryReporter
 
 PACKAGE = Path(airflow_reindex_provider.__file__).parent
@@ -57,6 +58,7 @@ def _connections(monkeypatch: pytest.MonkeyPatch) -> None:
         "opensearch": "opensearch://me:secret@os.example",
         "elastic": json.dumps({"conn_type": "elasticsearch", "host": "https://es.example:9243"}),
         "lance_bucket": json.dumps({"conn_type": "generic", "host": "s3://bucket/some/where"}),
+        "weaviate": json.dumps({"conn_type": "weaviate", "host": "wv.example", "extra": {"http_secure": True}}),
         "lance_folder": json.dumps({"conn_type": "generic", "host": "/srv/lance/"}),
     }.items():
         monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", uri)
@@ -178,6 +180,7 @@ def test_tables_of_children_and_of_a_query() -> None:
         (PostgresTarget("search_db", index="public.t_{group}"), None),
         (LanceTarget("lance_bucket", index="things"), Name("s3://bucket", "some/where/things")),
         (LanceTarget("lance_folder", index="things"), Name("file", "/srv/lance/things")),
+        (WeaviateTarget("weaviate", index="Things"), Name("weaviate://wv.example:443", "Things")),
     ],
 )
 def test_indexes(target: Any, name: Name | None) -> None:

@@ -12,8 +12,8 @@ from airflow_reindex_provider.core.embedding.recipe import Recipe
 from airflow_reindex_provider.core.errors import ConfigurationError
 from airflow_reindex_provider.core.keys import KeyKind, key_kinds
 from airflow_reindex_provider.core.model import Schema
+from airflow_reindex_provider.targets.key_texts import KeyTexts
 from airflow_reindex_provider.targets.lance.definition import LanceDefinition
-from airflow_reindex_provider.targets.lance.keys import KeyTexts
 from airflow_reindex_provider.targets.lance.passages import fields, require_room
 from airflow_reindex_provider.targets.lance.types import arrow_type, is_loose_vector
 

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from airflow_reindex_provider.core.keys import KeyRange, Listed
-from airflow_reindex_provider.targets.lance.keys import KeyTexts, quoted
+from airflow_reindex_provider.targets.key_texts import KeyTexts
+from airflow_reindex_provider.targets.lance.keys import between, quoted
 from airflow_reindex_provider.targets.lance.layout import DELETED, KEY, VERSION
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ def pages(table: Table, keys: KeyTexts, within: KeyRange) -> Iterator[list[Liste
 
     # Whatever is written meanwhile: a listing is of one moment.
     table.checkout(table.version)
-    conditions = keys.within(within, KEY)
+    conditions = between(keys, within, KEY)
     while True:
         query = table.search().select([KEY, VERSION, DELETED])
         if conditions:
@@ -35,4 +36,4 @@ def pages(table: Table, keys: KeyTexts, within: KeyRange) -> Iterator[list[Liste
         if found.num_rows < _READ_AT_ONCE:
             return
         last = found[KEY][-1].as_py()
-        conditions = [*keys.within(KeyRange(None, within.end), KEY), f"{KEY} > {quoted(last)}"]
+        conditions = [*between(keys, KeyRange(None, within.end), KEY), f"{KEY} > {quoted(last)}"]

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from airflow_reindex_provider.core.embedding.embedder import Vector
 from airflow_reindex_provider.core.model import Document, Recalled
-from airflow_reindex_provider.targets.lance.keys import KeyTexts, quoted
+from airflow_reindex_provider.targets.key_texts import KeyTexts
+from airflow_reindex_provider.targets.lance.keys import quoted
 from airflow_reindex_provider.targets.lance.passages import HASHES, VECTORS
 from airflow_reindex_provider.targets.lance.writer import held_of
 

@@ -23,8 +23,8 @@ from airflow_reindex_provider.core.model import (
     Schema,
     Size,
 )
+from airflow_reindex_provider.targets.fitting import require_fit
 from airflow_reindex_provider.targets.lance import belongings, checking
-from airflow_reindex_provider.targets.lance.fitting import require_fit
 from airflow_reindex_provider.targets.lance.indexing import build_indexes, keep_tidy
 from airflow_reindex_provider.targets.lance.layout import DELETED, Layout, layout_for
 from airflow_reindex_provider.targets.lance.listing import pages
@@ -33,6 +33,7 @@ from airflow_reindex_provider.targets.lance.reading import carried, differing
 from airflow_reindex_provider.targets.lance.recalling import recalled
 from airflow_reindex_provider.targets.lance.rows import Rows
 from airflow_reindex_provider.targets.lance.storage import Storage
+from airflow_reindex_provider.targets.lance.types import arrow_type
 from airflow_reindex_provider.targets.lance.writer import LanceWriter
 
 if TYPE_CHECKING:
@@ -205,7 +206,7 @@ class LanceTargetSession:
 
     def fields(self, generation: str, schema: Schema) -> Sequence[str]:
         layout = Layout.of(self._table(generation).schema)
-        require_fit(self._target, generation, layout, schema)
+        require_fit(self._target, generation, layout, schema, engine_type=arrow_type)
         return [field.name for field in schema.fields if field.name in layout.columns]
 
     @contextmanager

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import math
 import re
-from base64 import b64encode
 from collections.abc import Callable, Mapping
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime, time
 from decimal import Decimal
-from enum import Enum
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
+
+from airflow_reindex_provider.targets.texts import text_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -70,28 +69,6 @@ def value_for(kind: str) -> Callable[[Any], Any]:
     if kind in ("json", "jsonb"):
         return lambda value: json.dumps(value, default=text_of, ensure_ascii=False)
     return _BY_TYPE.get(kind.partition("(")[0] if _DECIMAL.fullmatch(kind) is None else kind, _as_is(kind))
-
-
-def text_of(value: Any) -> str:
-    """As Postgres' ``to_json`` writes it, without the quotes."""
-    match value:
-        case str():
-            return value.value if isinstance(value, Enum) else value
-        case bool():
-            return "true" if value else "false"
-        case Enum():
-            return text_of(value.value)
-        case datetime() | time():
-            return value.isoformat()
-        case bytes() | bytearray() | memoryview():
-            return b64encode(value).decode()
-        case Mapping() | list() | tuple():
-            return json.dumps(value, default=text_of, ensure_ascii=False)
-        case timedelta():
-            raise TypeError("a timedelta has no text: give seconds, or a text")
-        case int() | float() | Decimal() | date() | UUID():
-            return str(value)
-    raise TypeError(f"a {type(value).__name__} has no text")
 
 
 def _as_is(kind: str) -> Callable[[Any], Any]:
