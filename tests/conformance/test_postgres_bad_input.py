@@ -174,6 +174,12 @@ def test_a_missing_index_is_a_warning_with_its_ddl(database: Database, db: psyco
     assert run.plan().warnings == ()
 
 
+def test_a_key_that_is_the_cursor_has_its_index(database: Database, db: psycopg.Connection[Any]) -> None:
+    """Its primary key's own; no other is asked for."""
+    db.execute("CREATE TABLE counted (id bigserial PRIMARY KEY, note text)")
+    assert runner(database, table="public.counted", cursor_field="id").plan().warnings == ()
+
+
 # -- windows and checkpoints
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,7 +14,7 @@ import sqlalchemy as sa
 from sql_tables import WORDS, SqlTable
 
 from airflow_reindex_provider.core.errors import ConfigurationError
-from airflow_reindex_provider.core.model import Format, Position, Window
+from airflow_reindex_provider.core.model import Batch, Format, Position, Window
 from airflow_reindex_provider.core.planning import Sizes
 from airflow_reindex_provider.sources.dbapi import SqlSource
 from airflow_reindex_provider.sources.postgres import PostgresSource
@@ -320,6 +321,22 @@ def test_a_key_that_stands_for_two_rows_is_refused(sqlite: sa.Engine) -> None:
     source = SqlSource("shop_sqlite", table="shown", primary_key="id", cursor_field="seq", lag=0)
     with source.open() as session, pytest.raises(ConfigurationError, match="key 1 stands for 2 rows"):
         session.slices(Window(Position("3"), Position("9")), batch_rows=9, max_slices=9)
+
+
+def test_a_key_that_is_none_any_more_stops_nothing(sqlite: sa.Engine) -> None:
+    """As an index, or a parked document, has it after its column was altered; those that are keys still are found and read."""
+    table = made_on(sqlite, "shop_sqlite", NUMBER, "BIGINT")
+    first, second = table.keys(2)
+    table.put([Made(first, 1, "one"), Made(second, 2, "two")])
+    window = Window(None, Position(table.cursor(9)))
+    batch = Batch("things", "g", 0, 1, window, 2, keys=(("abc",), second))
+    with table.source.open() as session:
+        assert list(session.look_up([("abc",), first], below=table.cursor(9))) == [first]
+        for keys, found in ((batch.keys, [second]), ((("abc",),), [])):
+            chunks = list(
+                session.read(replace(batch, keys=keys), format=Format.ROWS, fields=("id", "body"), chunk_rows=5)
+            )
+            assert [document.key for chunk in chunks for document in chunk.payload] == found
 
 
 def test_a_stream_from_sqlite_to_postgres(sqlite: sa.Engine, database: Database) -> None:

@@ -114,11 +114,13 @@ class Part:
     def of_keys(self, keys: Sequence[Key]) -> ColumnElement[bool]:
         if len(self.key) == 1:
             (only,) = self.key
-            return only.column.in_([only.bind(part) for (part,) in keys])
+            return only.column.in_([bound for (part,) in keys if (bound := _bound(only, part)) is not None])
         return sa.or_(*(self.is_key(key) for key in keys))
 
     def is_key(self, key: Key) -> ColumnElement[bool]:
-        return sa.and_(*(c.column == c.bind(part) for c, part in zip(self.key, key, strict=True)))
+        """Never, where a part is no value of its column: its type may have been altered since the key was written down."""
+        parts = [(c.column, _bound(c, part)) for c, part in zip(self.key, key, strict=True)]
+        return sa.and_(*(sa.false() if bound is None else column == bound for column, bound in parts))
 
     def order(self) -> list[ColumnElement[Any]]:
         return [self.cursor.column, *(c.column for c in self.key)]
@@ -332,3 +334,10 @@ def _less(columns: Sequence[tuple[ColumnElement[Any], ColumnElement[Any]]]) -> C
     (column, bound), *rest = columns
     less = column < bound
     return sa.or_(less, sa.and_(column == bound, _less(rest))) if rest else less
+
+
+def _bound(column: KeyColumn, text: str) -> ColumnElement[Any] | None:
+    try:
+        return column.bind(text)
+    except ValueError:
+        return None
