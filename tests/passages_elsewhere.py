@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import uuid4
 
 import pytest
-from passages_under_test import Articles, vector_of
+from passages_under_test import Articles, Seen, vector_of
 
 from airflow_reindex_provider.core.embedding.passages import distinct, passages
 from airflow_reindex_provider.core.protocols import Target
@@ -25,7 +26,6 @@ SEARCH_TARGETS: Mapping[str, type[SearchTarget]] = {
     "opensearch": OpenSearchTarget,
     "elasticsearch": ElasticsearchTarget,
 }
-KINDS = ("postgres", "opensearch", "elasticsearch", "lance")
 
 
 class Shown(NamedTuple):
@@ -102,12 +102,21 @@ class LanceArticles(ElsewhereArticles):
         return LanceTarget("lake", index="articles")
 
     def documents(self) -> Mapping[str, Shown]:
+        return {str(row["id"]): _shown_by_lance(row) for row in self._rows()}
+
+    @contextmanager
+    def searching(self) -> Iterator[Callable[[], Seen]]:
+        yield lambda: _seen([(row, row["passage_vectors"]) for row in self._rows()])
+
+    def _rows(self) -> list[dict[str, Any]]:
         import lancedb
 
         database = lancedb.connect(self.folder)
         (name,) = database.open_table("articles").to_arrow()["table"].to_pylist()
-        rows = database.open_table(name).search().where("NOT _reindex_deleted").limit(10_000).to_list()
-        return {str(row["id"]): _shown_by_lance(row) for row in rows}
+        found: list[dict[str, Any]] = (
+            database.open_table(name).search().where("NOT _reindex_deleted").limit(10_000).to_list()
+        )
+        return found
 
 
 def articles_in(
@@ -118,7 +127,7 @@ def articles_in(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Articles:
-    """:param kind: one of ``KINDS``."""
+    """:param kind: ``postgres``, ``lance``, ``opensearch`` or ``elasticsearch``."""
     if kind == "postgres":
         return Articles(database)
     if kind == "lance":
@@ -138,6 +147,13 @@ def require_vectors(engine: SearchEngine) -> SearchEngine:
         if not any(plugin["name"] == "opensearch-knn" for node in plugins for plugin in node.get("plugins", ())):
             pytest.skip("this OpenSearch has no k-NN plugin")
     return engine
+
+
+def _seen(found: Sequence[tuple[Mapping[str, Any], Sequence[Sequence[float]]]]) -> Seen:
+    """:param found: documents, each with its vectors."""
+    vectors = [vector for _, of_document in found for vector in of_document]
+    coloured = sum("colour" in document for document, _ in found)
+    return Seen(len(found), coloured, len(vectors), sum(vector[0] < 0 for vector in vectors))
 
 
 def _shown_by_engine(source: Mapping[str, Any]) -> Shown:

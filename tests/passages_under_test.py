@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import threading
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import replace
 from datetime import timedelta
 from hashlib import sha256
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from airflow_reindex_provider.core.embedding.embed import Embed
 from airflow_reindex_provider.core.embedding.embedder import Answer, Identity, Limits, Vector
@@ -64,6 +64,29 @@ class CountingEmbedder:
 
     def embed_query(self, text: str) -> Vector:
         return vector_of(text, self.identity.dimensions)
+
+
+class Seen(NamedTuple):
+    """What one search, which looks at everything, finds. :ivar coloured: documents with the column ``colour``.
+    :ivar turned: passages whose vectors begin with a number below zero, as those of ``TurnedEmbedder`` do."""
+
+    documents: int
+    coloured: int
+    passages: int
+    turned: int
+
+
+class TurnedEmbedder(CountingEmbedder):
+    """Another model, with vectors of the same width."""
+
+    def __init__(self) -> None:
+        super().__init__(name="another model")
+
+    def embed(self, texts: Sequence[str]) -> Answer:
+        answer = super().embed(texts)
+        for vector in answer.vectors:
+            vector[0] = -vector[0]
+        return answer
 
 
 class Articles:
@@ -169,6 +192,21 @@ class Articles:
             assert all(abs(one - two) < 1e-5 for one, two in zip(vector, other, strict=True))
         held = self._connection.execute(f'SELECT count(*) FROM "{self.generation()}_passages"').fetchone()
         assert held == (len(wanted),)
+
+    @contextmanager
+    def searching(self) -> Iterator[Callable[[], Seen]]:
+        """A search by somebody who knows the public name alone."""
+        with self._database.connect() as connection:
+
+            def search() -> Seen:
+                found = connection.execute(
+                    "SELECT (SELECT count(*) FROM articles), (SELECT count(*) FROM articles a WHERE to_jsonb(a) ? 'colour'),"
+                    " count(*), count(*) FILTER (WHERE (embedding::real[])[1] < 0) FROM articles_passages"
+                ).fetchone()
+                assert found is not None
+                return Seen(*found)
+
+            yield search
 
     def places_on_disk(self) -> Mapping[str, str]:
         """By text, where the row of a passage lies and which transaction made it."""

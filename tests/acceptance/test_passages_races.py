@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
-from passages_under_test import Articles, CountingEmbedder
+from passages_elsewhere import articles_in
+from passages_under_test import Articles, CountingEmbedder, Seen, TurnedEmbedder
 from storms import tries
 
 from airflow_reindex_provider.core.embedding.embedder import Answer
 from airflow_reindex_provider.core.embedding.requests import Requests
-from airflow_reindex_provider.core.model import BatchResult
+from airflow_reindex_provider.core.model import BatchResult, Guarantee
 from airflow_reindex_provider.testing.postgres import Database
 from airflow_reindex_provider.testing.rebuilds import Rebuilder
 
@@ -22,6 +25,16 @@ from airflow_reindex_provider.testing.rebuilds import Rebuilder
 def articles(database: Database, monkeypatch: pytest.MonkeyPatch) -> Articles:
     monkeypatch.setitem(Requests.__init__.__kwdefaults__, "first_delay_s", 0.01)
     return Articles(database)
+
+
+@pytest.fixture(params=["postgres", "lance"])
+def everywhere(
+    request: pytest.FixtureRequest, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Articles:
+    """On targets that say ``versioned``; search engines write a document and its passages as one."""
+    found = articles_in(request.param, database, request=request, tmp_path=tmp_path, monkeypatch=monkeypatch)
+    assert found.runner.target.guarantee is Guarantee.VERSIONED
+    return found
 
 
 class HeldEmbedder(CountingEmbedder):
@@ -38,23 +51,11 @@ class HeldEmbedder(CountingEmbedder):
         return super().embed(texts)
 
 
-class OtherEmbedder(CountingEmbedder):
-    """Vectors of the same width, that begin with a number below zero."""
-
-    def __init__(self) -> None:
-        super().__init__(name="another model")
-
-    def embed(self, texts: Sequence[str]) -> Answer:
-        answer = super().embed(texts)
-        for vector in answer.vectors:
-            vector[0] = -vector[0]
-        return answer
-
-
 @pytest.mark.parametrize("newer", ["longer body.\n\nand more", "short", None])
-def test_a_slow_worker_changes_nothing(articles: Articles, newer: str | None) -> None:
+def test_a_slow_worker_changes_nothing(everywhere: Articles, newer: str | None) -> None:
     """It has read an older state, and the model lets it wait until another worker has written the newer one: shorter, longer, or
     gone. The newer state stays, whole."""
+    articles = everywhere
     articles.put(1, "Boots", "first.\n\nsecond.\n\nthird.")
     articles.run()
     held = articles.with_model(HeldEmbedder())
@@ -105,36 +106,45 @@ def test_workers_in_any_order(articles: Articles, seed: int) -> None:
     articles.require_true()
 
 
-def test_searches_see_one_model_all_the_time(articles: Articles, database: Database) -> None:
-    """A reader asks all the time during a rebuild with another model of the same width: each answer is of one model and of
-    all rows, and each document has its passages."""
-    for n in range(200):
+def test_searches_see_no_gap_and_no_mixture(everywhere: Articles) -> None:
+    """A reader asks all the time during a rebuild with a new column, and then with another model of the same width: each answer
+    has all rows with all their passages, and is of one generation. The first rebuild embeds nothing, the second all."""
+    articles, rows = everywhere, 60
+    for n in range(rows):
         articles.put(n, f"Title {n}", f"First {n}.\n\nSecond {n}.")
     articles.run()
-    other = articles.with_model(OtherEmbedder())
-    ended = threading.Event()
-    seen: set[tuple[int, int, int]] = set()
+    articles.model.texts.clear()
+    articles.execute("ALTER TABLE article ADD COLUMN colour text DEFAULT 'red'")
+    with asked_all_the_time(articles) as seen:
+        Rebuilder(run=articles.runner).rebuild("20260601t000000")
+    assert seen == {Seen(rows, 0, 3 * rows, 0), Seen(rows, rows, 3 * rows, 0)}
+    assert articles.model.texts == []
+
+    other = articles.with_model(TurnedEmbedder())
+    with asked_all_the_time(articles) as seen:
+        Rebuilder(run=other.runner).rebuild("20260602t000000")
+    assert seen == {Seen(rows, rows, 3 * rows, 0), Seen(rows, rows, 3 * rows, 3 * rows)}
+    assert len(other.model.texts) == len(set(other.model.texts)) == 3 * rows
+
+
+@contextmanager
+def asked_all_the_time(articles: Articles) -> Iterator[set[Seen]]:
+    """By another thread, before, meanwhile and once behind it. :yields: what it has seen, complete at the end."""
+    seen: set[Seen] = set()
+    begun, ended = threading.Event(), threading.Event()
 
     def read() -> None:
-        with database.connect() as connection:
+        with articles.searching() as search:
             while not ended.is_set():
-                seen.update(
-                    connection.execute(
-                        "SELECT (SELECT count(*) FROM articles), count(*), count(*) FILTER (WHERE (embedding::real[])[1] < 0)"
-                        " FROM articles_passages"
-                    ).fetchall()
-                )
+                seen.add(search())
+                begun.set()
+            seen.add(search())
 
     with ThreadPoolExecutor(1) as pool:
         reading = pool.submit(read)
         try:
-            Rebuilder(run=other.runner).rebuild("20260601t000000")
+            assert begun.wait(60)
+            yield seen
         finally:
             ended.set()
         reading.result(60)
-
-    assert seen == {(200, 600, 0), (200, 600, 600)}
-    assert len(other.model.texts) == 600
-    other.model.texts.clear()
-    Rebuilder(run=other.runner).rebuild("20260602t000000")
-    assert other.model.texts == []
