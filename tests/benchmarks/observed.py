@@ -9,7 +9,7 @@ from tests.benchmarks.contest import process, say
 from tests.benchmarks.figures import Figure
 from tests.otlp_receiver import OtlpReceiver
 
-ROWS = 100_000
+ROWS = 50_000
 
 
 def figures(database: Database) -> list[Figure]:
