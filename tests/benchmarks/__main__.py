@@ -20,6 +20,7 @@ from tests.benchmarks.figures import HEADER, Figure
 
 GROUPS = (
     "pg",
+    "mysql",
     "children",
     "vectors",
     "sweep",
@@ -62,6 +63,7 @@ def _measure(groups: Sequence[str]) -> list[Figure]:
         children,
         cli,
         freshness,
+        mysql,
         observed,
         page,
         pg,
@@ -77,6 +79,9 @@ def _measure(groups: Sequence[str]) -> list[Figure]:
     if "pg" in groups:
         with data.server(data.ROWS) as database:
             figures += pg.figures(database)
+    if "mysql" in groups:
+        with data.server(0) as database:
+            figures += mysql.figures(database)
     if "children" in groups:
         with data.server(0) as database:
             figures += children.figures(database)

@@ -1,0 +1,82 @@
+"""From MariaDB into Postgres: ours against a plain dump, the same client's plain reading, and a loop of one's own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Callable
+
+from airflow_reindex_provider.testing.mariadb import PASSWORD, InstalledMariaDB, MariaDatabase
+from airflow_reindex_provider.testing.postgres import Database
+from tests.benchmarks import mysql_ours
+from tests.benchmarks.contest import Answer, median, process, rate, say
+from tests.benchmarks.figures import Figure
+
+ROWS = 50_000
+REPETITIONS = 3
+_MAKE = f"""CREATE TABLE parcels (id BIGINT PRIMARY KEY, title VARCHAR(80) NOT NULL, note TEXT NOT NULL,
+ weight DECIMAL(12,3) NOT NULL, pieces INT NOT NULL,
+ sent_at DATETIME(6), attributes JSON, updated_at TIMESTAMP(6) NOT NULL, KEY (updated_at, id)) AS
+SELECT seq AS id, CONCAT('parcel ', seq) AS title, REPEAT(MD5(seq), 8) AS note, seq / 1000 AS weight, seq % 97 AS pieces,
+ TIMESTAMPADD(SECOND, seq, '2025-01-01') AS sent_at, JSON_OBJECT('zone', seq % 9, 'tags', JSON_ARRAY('a', seq)) AS attributes,
+ TIMESTAMPADD(MICROSECOND, seq * 1000, '2026-01-01') AS updated_at FROM seq_1_to_{ROWS}"""
+
+
+def figures(database: Database) -> list[Figure]:
+    with InstalledMariaDB() as server:
+        maria = server.create_database("bench", conn_id="bench_maria")
+        os.environ.update(maria.env)
+        say(f"Making {ROWS:,} rows in MariaDB ...")
+        maria.execute("SET GLOBAL time_zone = '+00:00'", _MAKE, "ANALYZE TABLE parcels")
+        contestants: dict[str, Callable[[], Answer]] = {
+            "ours": lambda: process("mysql_ours"),
+            "dump": lambda: _dump(maria),
+            "client": lambda: process("mysql_reading"),
+            "loop": lambda: process("mysql_loop", maria.port, database.dsn),
+        }
+        runs: dict[str, list[Answer]] = {name: [] for name in contestants}
+        for _ in range(REPETITIONS):
+            for name, run in contestants.items():
+                generation = mysql_ours.make_index(database)
+                try:
+                    answer = run()
+                finally:
+                    with database.connect() as connection:
+                        connection.execute(f"DROP TABLE {generation} CASCADE")
+                if answer["rows"] != ROWS:
+                    raise RuntimeError(f"{name} has {answer['rows']} rows, not {ROWS}")
+                say(f"{name}: {ROWS:,} rows in {answer['seconds']:.1f} s")
+                runs[name].append(answer)
+    ours = rate(runs["ours"])
+    return [
+        Figure.compared("mysql_pg_vs_dump", ours, rate(runs["dump"]), "rows/s", at_least=0.6),
+        Figure.compared("mysql_pg_vs_client", ours, rate(runs["client"]), "rows/s", at_least=0.6),
+        Figure.compared("mysql_pg_vs_loop", ours, rate(runs["loop"]), "rows/s", at_least=1.0),
+        Figure.alone("mysql_peak_mb_over_imports", median(runs["ours"], "peak_mb"), "MB", at_most=60.0),
+    ]
+
+
+def _dump(maria: MariaDatabase) -> Answer:
+    """The rows as lines of text, as fast as the server and its own client have them."""
+    client = shutil.which("mariadb") or "mysql"
+    command = [
+        client,
+        "--no-defaults",
+        "-h127.0.0.1",
+        f"-P{maria.port}",
+        f"-u{maria.user}",
+        "--batch",
+        "--quick",
+        "bench",
+    ]
+    started = time.perf_counter()
+    with subprocess.Popen(
+        [*command, "--skip-column-names", "-e", "SELECT * FROM parcels ORDER BY updated_at, id"],
+        stdout=subprocess.PIPE,
+        env={**os.environ, "MYSQL_PWD": PASSWORD},
+    ) as dumping:
+        assert dumping.stdout is not None
+        rows = sum(piece.count(b"\n") for piece in iter(lambda: dumping.stdout.read1(1 << 20), b""))  # type: ignore[union-attr]
+    return {"rows": rows, "seconds": time.perf_counter() - started}
