@@ -26,6 +26,7 @@ SEARCH_TARGETS: Mapping[str, type[SearchTarget]] = {
     "opensearch": OpenSearchTarget,
     "elasticsearch": ElasticsearchTarget,
 }
+KINDS = ("postgres", "opensearch", "elasticsearch", "lance")
 
 
 class Shown(NamedTuple):
@@ -79,6 +80,18 @@ class SearchedArticles(ElsewhereArticles):
     def documents(self) -> Mapping[str, Shown]:
         return {id: _shown_by_engine(source) for id, source in self.source().items()}
 
+    @contextmanager
+    def searching(self) -> Iterator[Callable[[], Seen]]:
+        # Elasticsearch leaves vectors out by default, from 9.2 on.
+        whole = {"_source": {"exclude_vectors": False}} if self.engine.name == "elasticsearch" else {}
+        body = {"size": 10_000, **whole}
+
+        def search() -> Seen:
+            hits = self.engine.call("POST", f"/{self.index}/_search", body)["hits"]["hits"]
+            return _seen([(hit["_source"], [p["vector"] for p in hit["_source"]["passages"]]) for hit in hits])
+
+        yield search
+
     def nearest(self, text: str) -> str:
         """The ``_id`` of the document with the passage that is nearest to the text."""
         vector = list(vector_of(text, self.model.identity.dimensions))
@@ -127,7 +140,7 @@ def articles_in(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Articles:
-    """:param kind: ``postgres``, ``lance``, ``opensearch`` or ``elasticsearch``."""
+    """:param kind: one of ``KINDS``."""
     if kind == "postgres":
         return Articles(database)
     if kind == "lance":

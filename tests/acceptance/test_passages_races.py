@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from passages_elsewhere import articles_in
+from passages_elsewhere import KINDS, articles_in
 from passages_under_test import Articles, CountingEmbedder, Seen, TurnedEmbedder
 from storms import tries
 
@@ -27,11 +27,11 @@ def articles(database: Database, monkeypatch: pytest.MonkeyPatch) -> Articles:
     return Articles(database)
 
 
-@pytest.fixture(params=["postgres", "lance"])
+@pytest.fixture(params=KINDS)
 def everywhere(
     request: pytest.FixtureRequest, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Articles:
-    """On targets that say ``versioned``; search engines write a document and its passages as one."""
+    """On every target that says ``versioned``."""
     found = articles_in(request.param, database, request=request, tmp_path=tmp_path, monkeypatch=monkeypatch)
     assert found.runner.target.guarantee is Guarantee.VERSIONED
     return found
