@@ -18,10 +18,12 @@ from airflow_reindex_provider.core.model import Batch, Format, Position, Window
 from airflow_reindex_provider.core.planning import Sizes
 from airflow_reindex_provider.sources.dbapi import SqlSource
 from airflow_reindex_provider.sources.postgres import PostgresSource
+from airflow_reindex_provider.targets.opensearch import OpenSearchTarget
 from airflow_reindex_provider.targets.postgres import PostgresTarget
 from airflow_reindex_provider.testing.mariadb import MariaDatabase
 from airflow_reindex_provider.testing.postgres import Database
 from airflow_reindex_provider.testing.runs import Runner
+from airflow_reindex_provider.testing.search_engine import SearchEngine
 from airflow_reindex_provider.testing.source_conformance import KeyConformance, Made, SourceConformance
 from airflow_reindex_provider.testing.source_suite.table import batch_of, documents_of, position_at
 from airflow_reindex_provider.testing.sweeps import Sweeper
@@ -357,6 +359,58 @@ def test_a_stream_from_sqlite_to_postgres(sqlite: sa.Engine, database: Database)
     with database.connect() as connection:
         found = dict(connection.execute("SELECT id, body FROM public.things_index").fetchall())
     assert found == {1: "changed", **{n: f"text {n - 1}" for n in range(5, 301)}}
+
+
+def test_a_stream_from_sqlite_to_a_search_engine(sqlite: sa.Engine, opensearch: SearchEngine) -> None:
+    """Values arrive as they are, in the types that the columns are declared as, and the whole life is that of any stream."""
+    with sqlite.begin() as connection:
+        connection.exec_driver_sql(
+            "CREATE TABLE things (id BIGINT PRIMARY KEY, seq BIGINT NOT NULL, gone BOOLEAN, price NUMERIC(12, 2), weight FLOAT,"
+            " day DATE, at DATETIME, bytes BLOB, told JSON, body TEXT)"
+        )
+        connection.exec_driver_sql("CREATE INDEX things_seq ON things (seq, id)")
+        connection.exec_driver_sql(
+            "INSERT INTO things VALUES (9007199254740993, 1, false, 12.30, 1e-7, '2026-02-28', '2026-02-28 23:59:59.123456',"
+            " x'00ff', '{\"a\": [1, null]}', 'it''s \"quoted\"\n\U0001f600'),"
+            " (2, 2, false, NULL, NULL, NULL, NULL, NULL, NULL, ''),"
+            " (3, 3, false, -0.05, 0, '0001-01-01', '1969-12-31 00:00:00', x'', '[]', 'three')"
+        )
+    source = SqlSource(
+        "shop_sqlite", table="things", primary_key="id", cursor_field="seq", lag=0, soft_delete_column="gone"
+    )
+    runner = Runner(source=source, target=OpenSearchTarget("opensearch", index="sql-source-things"), chunk_rows=2)
+
+    def found() -> dict[str, dict[str, Any]]:
+        return opensearch.documents("sql-source-things") or {}
+
+    assert runner.run().counts.created == 3
+    documents = found()
+    big = documents["9007199254740993"]
+    assert big == {
+        "id": 9007199254740993,
+        "seq": 1,
+        "gone": False,
+        "price": 12.3,
+        "weight": 1e-07,
+        "day": "2026-02-28",
+        "at": "2026-02-28T23:59:59.123456",
+        "bytes": "AP8=",
+        "told": {"a": [1, None]},
+        "body": 'it\'s "quoted"\n\U0001f600',
+    }
+    assert documents["2"] == {**dict.fromkeys(big), "id": 2, "seq": 2, "gone": False, "body": ""}
+    early = {"price": -0.05, "weight": 0, "day": "0001-01-01", "at": "1969-12-31T00:00:00", "bytes": "", "told": []}
+    assert documents["3"] == {"id": 3, "seq": 3, "gone": False, **early, "body": "three"}
+    with sqlite.begin() as connection:
+        connection.exec_driver_sql("UPDATE things SET body = 'new', seq = 4 WHERE id = 3")
+        connection.exec_driver_sql("UPDATE things SET gone = true, seq = 5 WHERE id = 2")
+    runner.run()
+    assert {key: document["body"] for key, document in found().items()} == {str(big["id"]): big["body"], "3": "new"}
+    with sqlite.begin() as connection:
+        connection.exec_driver_sql("DELETE FROM things WHERE id = 3")
+    _, repaired = Sweeper(run=runner, max_delete_fraction=1).sweep()
+    assert repaired.counts.deleted == 1
+    assert set(found()) == {"9007199254740993"}
 
 
 def table_of(source: Any) -> Any:
