@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import psycopg
 import pytest
 
+from airflow_reindex_provider.caches.postgres import PostgresVectorCache
 from airflow_reindex_provider.checkpoints.table import TableCheckpoint
 from airflow_reindex_provider.core.errors import ConfigurationError, ReindexError, TransientError
 from airflow_reindex_provider.databases.postgres.refusals import unopened
@@ -41,7 +43,8 @@ SPOILT = {
 USERS: dict[str, Callable[[str], Any]] = {
     "source": lambda conn_id: PostgresSource(conn_id, table="t", primary_key="id", cursor_field="at").open(),
     "target": lambda conn_id: PostgresTarget(conn_id, index="t_index").open("stream"),
-    "checkpoint": lambda conn_id: TableCheckpoint(conn_id)._cursor(),
+    "checkpoint": lambda conn_id: nullcontext(TableCheckpoint(conn_id).load("stream", "generation")),
+    "cache": lambda conn_id: PostgresVectorCache(conn_id).open(),
 }
 
 
