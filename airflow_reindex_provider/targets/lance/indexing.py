@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, cast
 from airflow_reindex_provider.core.errors import ConfigurationError, ReindexError
 from airflow_reindex_provider.targets.lance.definition import LanceDefinition
 from airflow_reindex_provider.targets.lance.layout import KEY
-from airflow_reindex_provider.targets.lance.passages import HASHES
 from airflow_reindex_provider.targets.lance.storage import latest
+from airflow_reindex_provider.targets.row_passages import HASHES
 
 if TYPE_CHECKING:
     from lancedb.table import Table

@@ -14,8 +14,9 @@ from airflow_reindex_provider.core.keys import KeyKind, key_kinds
 from airflow_reindex_provider.core.model import Schema
 from airflow_reindex_provider.targets.key_texts import KeyTexts
 from airflow_reindex_provider.targets.lance.definition import LanceDefinition
-from airflow_reindex_provider.targets.lance.passages import fields, require_room
+from airflow_reindex_provider.targets.lance.passages import COLUMNS, fields
 from airflow_reindex_provider.targets.lance.types import arrow_type, is_loose_vector
+from airflow_reindex_provider.targets.row_passages import require_room
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -85,7 +86,7 @@ def layout_for(target: LanceDefinition, schema: Schema) -> Layout:
                 f" of such a name for vectors of one length: columns={{{name!r}: 'vector(384)'}}, or 'text'."
             )
     if target.passages is not None:
-        require_room(target.passages, columns, target.label)
+        require_room(target.passages, columns, target.label, taken=COLUMNS)
     return Layout(columns, dict(zip(schema.primary_key, key_kinds(schema), strict=True)), target.passages)
 
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from airflow_reindex_provider.core.model import Document, Key, Rejection
 from airflow_reindex_provider.targets.lance.keys import one_of
 from airflow_reindex_provider.targets.lance.layout import DELETED, KEY, OWN, VERSION, Layout
-from airflow_reindex_provider.targets.lance.passages import COLUMNS, HASHES, PASSAGES, own
+from airflow_reindex_provider.targets.lance.passages import COLUMNS
 from airflow_reindex_provider.targets.lance.rows import Rows
+from airflow_reindex_provider.targets.row_passages import HASHES, PASSAGES, own
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -10,8 +10,9 @@ from airflow_reindex_provider.core.embedding.embedder import Vector
 from airflow_reindex_provider.core.model import Document, Recalled
 from airflow_reindex_provider.targets.key_texts import KeyTexts
 from airflow_reindex_provider.targets.lance.keys import quoted
-from airflow_reindex_provider.targets.lance.passages import HASHES, VECTORS
+from airflow_reindex_provider.targets.lance.passages import VECTORS
 from airflow_reindex_provider.targets.lance.writer import held_of
+from airflow_reindex_provider.targets.row_passages import HASHES
 
 if TYPE_CHECKING:
     from lancedb.table import Table

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 from airflow_reindex_provider.core.embedding.embedder import Vector
 from airflow_reindex_provider.core.model import Document, Rejection
 from airflow_reindex_provider.targets.lance.layout import DELETED, KEY, OWN, VERSION, Layout
-from airflow_reindex_provider.targets.lance.passages import COLUMNS, own, values
+from airflow_reindex_provider.targets.lance.passages import COLUMNS, values
 from airflow_reindex_provider.targets.lance.types import value_for
+from airflow_reindex_provider.targets.row_passages import own
 
 if TYPE_CHECKING:
     import pyarrow as pa

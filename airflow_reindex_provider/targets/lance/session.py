@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 from uuid import uuid4
 
-from airflow_reindex_provider.core.errors import ConfigurationError, GenerationGoneError, ReindexError
+from airflow_reindex_provider.core.errors import GenerationGoneError, ReindexError
 from airflow_reindex_provider.core.keys import Checksum, KeyRange, Listed
 from airflow_reindex_provider.core.model import (
     Document,
@@ -35,6 +35,7 @@ from airflow_reindex_provider.targets.lance.rows import Rows
 from airflow_reindex_provider.targets.lance.storage import Storage
 from airflow_reindex_provider.targets.lance.types import arrow_type
 from airflow_reindex_provider.targets.lance.writer import LanceWriter
+from airflow_reindex_provider.targets.refusing import gone, require_ours, still_live
 
 if TYPE_CHECKING:
     from lancedb.table import Table
@@ -144,10 +145,7 @@ class LanceTargetSession:
             if generation not in state.generations:
                 return None
             if state.live == generation:
-                raise ConfigurationError(
-                    f"{self._target.label}: generation {generation!r} is the live one and is not dropped. Promote another one"
-                    " first."
-                )
+                raise still_live(self._target.label, generation)
             dropped[:] = [state.generations[generation].table]
             return state.without(generation)
 
@@ -251,11 +249,7 @@ class LanceTargetSession:
         return state
 
     def _require_ours(self, state: State) -> None:
-        if state.stream not in (None, self._stream):
-            raise ConfigurationError(
-                f"{self._target.label}: it belongs to stream {state.stream!r}. It is left alone: give stream {self._stream!r}"
-                " another index name."
-            )
+        require_ours(self._target.label, self._stream, state.stream)
 
     def _made(self, generation: str) -> Made:
         made = self._state().generations.get(generation)
@@ -270,7 +264,4 @@ class LanceTargetSession:
         return table
 
     def _gone(self, generation: str) -> GenerationGoneError:
-        return GenerationGoneError(
-            f"{self._target.label}: generation {generation!r} is gone. Start the run anew, so that it plans for the live"
-            " generation."
-        )
+        return gone(self._target.label, generation)

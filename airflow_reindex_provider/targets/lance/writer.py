@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
-from airflow_reindex_provider.core.embedding.embedder import Vector
-from airflow_reindex_provider.core.errors import VectorsGoneError
-from airflow_reindex_provider.core.model import Chunk, Counts, Document, Key, Recalled, Rejection, WriteResult
+from airflow_reindex_provider.core.model import Chunk, Counts, Document, Rejection, WriteResult
 from airflow_reindex_provider.targets.lance.keys import one_of
 from airflow_reindex_provider.targets.lance.layout import DELETED, KEY, VERSION
+from airflow_reindex_provider.targets.whole_documents import Recalling, newest, with_vectors
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
 
     from airflow_reindex_provider.targets.lance.rows import Rows
 
-Recalling = Callable[[Sequence[Document], Collection[bytes]], Recalled]
 NOT_OLDER = f"source.{VERSION} >= target.{VERSION}"
 _LOOKED_UP_AT_ONCE = 2_000
 
@@ -52,8 +50,8 @@ class LanceWriter:
         self._explained = explained
 
     def write(self, chunk: Chunk) -> WriteResult:
-        documents, overtaken = _newest(cast("Sequence[Document]", chunk.payload))
-        documents, vectors, stale = self._whole(documents, chunk.vectors)
+        documents, overtaken = newest(cast("Sequence[Document]", chunk.payload))
+        documents, vectors, stale = with_vectors(documents, chunk.vectors, self._recalling)
         overtaken += stale
         rejected: list[Rejection] = []
         table = self._opened()
@@ -65,23 +63,6 @@ class LanceWriter:
             with self._explained():
                 counts += self._merged(table, taken, rows)
         return WriteResult(counts, tuple(rejected))
-
-    def _whole(
-        self, documents: list[Document], given: Mapping[bytes, Vector]
-    ) -> tuple[list[Document], Mapping[bytes, Vector] | None, int]:
-        """With the vectors of all their passages, and how many of them are overtaken already: there may be nothing to make these
-        whole with."""
-        if self._recalling is None:
-            return documents, None, 0
-        lacking = [d for d in documents if any(passage.hash not in given for passage in d.passages)]
-        if not lacking:
-            return documents, given, 0
-        found = self._recalling(lacking, given.keys())
-        vectors = {**given, **found.vectors}
-        left = [document for document in documents if document.key not in found.overtaken]
-        if gone := {p.hash for document in left for p in document.passages} - vectors.keys():
-            raise VectorsGoneError(frozenset(gone))
-        return left, vectors, len(documents) - len(left)
 
     def _merged(self, table: Table, documents: Sequence[Document], rows: pa.Table) -> Counts:
         try:
@@ -121,14 +102,3 @@ def fate(document: Document, held: Held | None) -> Counts:
     if document.fields is None:
         return Counts(deleted=1) if was_there else Counts(noops=1)
     return Counts(updated=1) if was_there else Counts(created=1)
-
-
-def _newest(documents: Sequence[Document]) -> tuple[list[Document], int]:
-    """One of each key, the last of those with its greatest version, since LanceDB would insert them all; and how many others
-    there were."""
-    found: dict[Key, Document] = {}
-    for document in documents:
-        other = found.get(document.key)
-        if other is None or other.version <= document.version:
-            found[document.key] = document
-    return list(found.values()), len(documents) - len(found)

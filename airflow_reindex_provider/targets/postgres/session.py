@@ -48,6 +48,7 @@ from airflow_reindex_provider.targets.postgres.tables import (
     primary_key_of,
 )
 from airflow_reindex_provider.targets.postgres.writer import PostgresWriter
+from airflow_reindex_provider.targets.refusing import gone, still_live
 
 if TYPE_CHECKING:
     import psycopg
@@ -155,10 +156,7 @@ class PostgresTargetSession:
             if found is None:
                 return
             if found.live:
-                raise ConfigurationError(
-                    f"{self._target.label}: generation {generation!r} is the live one and is not dropped. Promote another one"
-                    " first."
-                )
+                raise still_live(self._target.label, generation)
             with dependents_named(self._connection, self._identifier(generation), self._target.label):
                 self._connection.execute(sql.SQL("DROP TABLE {}").format(self._identifier(generation)))
             self._beside.drop(generation)
@@ -371,10 +369,7 @@ class PostgresTargetSession:
         )
 
     def _gone(self, generation: str) -> GenerationGoneError:
-        return GenerationGoneError(
-            f"{self._target.label}: generation {generation!r} is gone. Start the run anew, so that it plans for the live"
-            " generation."
-        )
+        return gone(self._target.label, generation)
 
     def _identifier(self, name: str) -> sql.Identifier:
         return sql.Identifier(self._schema, name)

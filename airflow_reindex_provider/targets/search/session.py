@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from airflow_reindex_provider.core.embedding.recipe import Recipe, require_recipe
-from airflow_reindex_provider.core.errors import ConfigurationError, GenerationGoneError
+from airflow_reindex_provider.core.errors import ConfigurationError
 from airflow_reindex_provider.core.findings import tried
 from airflow_reindex_provider.core.keys import Checksum, KeyRange, Listed
 from airflow_reindex_provider.core.model import (
@@ -26,6 +26,7 @@ from airflow_reindex_provider.core.model import (
     Size,
 )
 from airflow_reindex_provider.core.protocols import Writer
+from airflow_reindex_provider.targets.refusing import gone, still_live
 from airflow_reindex_provider.targets.search import belongings, checking
 from airflow_reindex_provider.targets.search.conditions import require_as_made, require_writable, warnings
 from airflow_reindex_provider.targets.search.copies import differing, lacking
@@ -99,7 +100,7 @@ class SearchTargetSession:
         def decide(found: Sequence[Index]) -> tuple[str, list[Action]] | None:
             index = next((i for i in found if i.name == generation), None)
             if index is None:
-                raise GenerationGoneError(self._gone(generation))
+                raise gone(self._target.label, generation)
             if index.live:
                 return None
             # Settings first, the alias last: wherever this breaks off, the next call does it all again, and no generation
@@ -137,10 +138,7 @@ class SearchTargetSession:
             if index is None:
                 return None
             if index.live:
-                raise ConfigurationError(
-                    f"{self._target.label}: generation {generation!r} is the live one and is not dropped. Promote another one"
-                    " first."
-                )
+                raise still_live(self._target.label, generation)
             live = next((i.name for i in found if i.live), None)
             return live, [{"remove_index": {"index": generation}}]
 
@@ -250,7 +248,7 @@ class SearchTargetSession:
             self._calls,
             f"/{quote(generation)}_write/_bulk",
             schema=schema,
-            gone=self._gone(generation),
+            gone=str(gone(self._target.label, generation)),
             compress=not engine.is_local if compress is None else compress,
             timeout_s=target.timeout_s,
         )
@@ -286,14 +284,8 @@ class SearchTargetSession:
     def _held(self, generation: str) -> Held:
         found = self._indexes.held(generation)
         if found is None:
-            raise GenerationGoneError(self._gone(generation))
+            raise gone(self._target.label, generation)
         return found
-
-    def _gone(self, generation: str) -> str:
-        return (
-            f"{self._target.label}: generation {generation!r} is gone. Start the run anew, so that it plans for the live"
-            " generation."
-        )
 
     def _make(self, name: str, schema: Schema, aliases: Mapping[str, Any]) -> None:
         target = self._target

@@ -13,8 +13,9 @@ from airflow_reindex_provider.core.errors import ConfigurationError
 from airflow_reindex_provider.core.keys import KeyKind, key_kinds
 from airflow_reindex_provider.core.model import Schema
 from airflow_reindex_provider.targets.key_texts import KeyTexts
+from airflow_reindex_provider.targets.row_passages import HASHES, PASSAGES, require_room
 from airflow_reindex_provider.targets.weaviate.definition import WeaviateDefinition
-from airflow_reindex_provider.targets.weaviate.passages import property_configs, require_room, vector_config
+from airflow_reindex_provider.targets.weaviate.passages import property_configs, vector_config
 from airflow_reindex_provider.targets.weaviate.register import MARK, mark_of
 from airflow_reindex_provider.targets.weaviate.types import is_vector, weaviate_type
 
@@ -98,5 +99,5 @@ def layout_for(target: WeaviateDefinition, schema: Schema) -> Layout:
             f"{target.label}: the column {_ID_PROPERTY!r} has the name of the property that {_ID!r} becomes. {remedy}"
         )
     if target.passages is not None:
-        require_room(target.passages, columns, target.label)
+        require_room(target.passages, columns, target.label, taken=(PASSAGES, HASHES))
     return Layout(columns, dict(zip(schema.primary_key, key_kinds(schema), strict=True)), target.passages)

@@ -1,8 +1,5 @@
-"""A document's passages: properties and a multivector of its own object, so that the write of the object writes them all.
-
-``passages`` says what they are, in their order, and the vector of the same name has one for each, of which a search takes the
-nearest; by ``passage_hashes`` a text is known again.
-"""
+"""A document's passages: properties and a multivector of its own object. The vector ``passages`` has one for each, of which a
+search takes the nearest."""
 
 from __future__ import annotations
 
@@ -11,12 +8,7 @@ from typing import Any
 
 from airflow_reindex_provider.core.embedding.embedder import Vector
 from airflow_reindex_provider.core.embedding.passages import Passage
-from airflow_reindex_provider.core.embedding.recipe import Recipe
-from airflow_reindex_provider.core.errors import ConfigurationError
-from airflow_reindex_provider.core.model import Document
-
-PASSAGES, HASHES = "passages", "passage_hashes"
-COLUMNS = (PASSAGES, HASHES)
+from airflow_reindex_provider.targets.row_passages import HASHES, PASSAGES
 
 
 def vector_config(*, several: bool = False) -> dict[str, Any]:
@@ -39,37 +31,6 @@ def property_configs() -> list[dict[str, Any]]:
         },
         {"name": HASHES, "dataType": ["text[]"], "tokenization": "field", "indexSearchable": False},
     ]
-
-
-def require_room(recipe: Recipe, columns: Mapping[str, str], label: str) -> None:
-    """:raises ConfigurationError: documents of these columns cannot have passages of this kind."""
-    for name in COLUMNS:
-        if name in columns:
-            raise ConfigurationError(
-                f"{label}: there is a column {name!r}, where embed= puts the passages of a document. Give it another name in a"
-                " query (AS), or leave it out with columns= of the source."
-            )
-    for name in recipe.fields:
-        if name not in columns:
-            raise ConfigurationError(
-                f"{label}: embed= names the field {name!r}, which is no column of the index. It has: {', '.join(columns)}. A"
-                f" field that a transform makes has to be declared: columns={{{name!r}: 'text'}}."
-            )
-
-
-def own(document: Document) -> list[Passage]:
-    """Its passages, an equal text once, at the first of its places."""
-    found: dict[bytes, Passage] = {}
-    for passage in document.passages:
-        found.setdefault(passage.hash, passage)
-    return list(found.values())
-
-
-def properties(passages: Sequence[Passage]) -> dict[str, Any]:
-    return {
-        PASSAGES: [{"field": p.field, "start": p.start, "end": p.end, "text": p.text} for p in passages],
-        HASHES: [p.hash.hex() for p in passages],
-    }
 
 
 def multivector(passages: Sequence[Passage], vectors: Mapping[bytes, Vector]) -> dict[str, Any]:

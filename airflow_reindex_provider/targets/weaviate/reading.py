@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 
 from airflow_reindex_provider.core.embedding.embedder import Vector
 from airflow_reindex_provider.core.model import Document, Key, Recalled, Rejection
+from airflow_reindex_provider.targets.row_passages import HASHES, PASSAGES, own
 from airflow_reindex_provider.targets.weaviate.layout import DELETED, VERSION, Layout
-from airflow_reindex_provider.targets.weaviate.passages import HASHES, PASSAGES, own
 from airflow_reindex_provider.targets.weaviate.rows import Row, Rows, version_of
 from airflow_reindex_provider.targets.weaviate.sending import held_of
 from airflow_reindex_provider.targets.weaviate.server import Server

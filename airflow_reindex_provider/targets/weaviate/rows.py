@@ -9,8 +9,9 @@ from uuid import UUID, uuid5
 
 from airflow_reindex_provider.core.embedding.embedder import Vector
 from airflow_reindex_provider.core.model import Document, Key, Rejection
+from airflow_reindex_provider.targets.row_passages import PASSAGES, own, told
 from airflow_reindex_provider.targets.weaviate.layout import DELETED, KEY, VERSION, Layout
-from airflow_reindex_provider.targets.weaviate.passages import PASSAGES, multivector, own, properties
+from airflow_reindex_provider.targets.weaviate.passages import multivector
 from airflow_reindex_provider.targets.weaviate.types import value_for
 
 NAMESPACE = UUID("6f1c2b0e-93a7-5d0a-8a55-0d2f6b8d7c11")
@@ -81,7 +82,7 @@ class Rows:
             return None
         if vectors is not None and document.passages:
             passages = own(document)
-            made |= properties(passages)
+            made |= told(passages)
             try:
                 made[PASSAGES][0]["text"].encode()
                 ",".join(p.text for p in passages).encode()

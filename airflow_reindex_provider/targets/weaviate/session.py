@@ -9,10 +9,11 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from airflow_reindex_provider.core.errors import ConfigurationError, GenerationGoneError
+from airflow_reindex_provider.core.errors import GenerationGoneError
 from airflow_reindex_provider.core.keys import Checksum, KeyRange, Listed
 from airflow_reindex_provider.core.model import Document, Finding, Format, Generation, Key, Recalled, Schema, Size
 from airflow_reindex_provider.targets.fitting import require_fit
+from airflow_reindex_provider.targets.refusing import gone, require_ours, still_live
 from airflow_reindex_provider.targets.weaviate import checking
 from airflow_reindex_provider.targets.weaviate.layout import DELETED, Layout, layout_for
 from airflow_reindex_provider.targets.weaviate.listing import pages
@@ -109,10 +110,7 @@ class WeaviateTargetSession:
             if generation not in state.generations:
                 return None
             if state.live == generation:
-                raise ConfigurationError(
-                    f"{self._target.label}: generation {generation!r} is the live one and is not dropped. Promote another one"
-                    " first."
-                )
+                raise still_live(self._target.label, generation)
             return state.without(generation)
 
         if self._register.change(decide, lambda: self._register.drop(generation)):
@@ -202,11 +200,7 @@ class WeaviateTargetSession:
         return state
 
     def _require_ours(self, state: State) -> None:
-        if state.stream not in (None, self._stream):
-            raise ConfigurationError(
-                f"{self._target.label}: it belongs to stream {state.stream!r}. It is left alone: give stream {self._stream!r}"
-                " another index name."
-            )
+        require_ours(self._target.label, self._stream, state.stream)
 
     def _layout(self, generation: str) -> Layout:
         if generation not in self._state().generations:
@@ -217,7 +211,4 @@ class WeaviateTargetSession:
         return Layout.of(description)
 
     def _gone(self, generation: str) -> GenerationGoneError:
-        return GenerationGoneError(
-            f"{self._target.label}: generation {generation!r} is gone. Start the run anew, so that it plans for the live"
-            " generation."
-        )
+        return gone(self._target.label, generation)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import cast
 
-from airflow_reindex_provider.core.embedding.embedder import Vector
-from airflow_reindex_provider.core.errors import ReindexError, VectorsGoneError
-from airflow_reindex_provider.core.model import Chunk, Counts, Document, Key, Recalled, Rejection, WriteResult
+from airflow_reindex_provider.core.errors import ReindexError
+from airflow_reindex_provider.core.model import Chunk, Counts, Document, Rejection, WriteResult
 from airflow_reindex_provider.targets.weaviate.rows import Rows
 from airflow_reindex_provider.targets.weaviate.sending import Sending
-
-Recalling = Callable[[Sequence[Document], Collection[bytes]], Recalled]
+from airflow_reindex_provider.targets.whole_documents import Recalling, newest, with_vectors
 
 
 class WeaviateWriter:
@@ -29,10 +27,10 @@ class WeaviateWriter:
         self._recalling = recalling
 
     def write(self, chunk: Chunk) -> WriteResult:
-        documents, overtaken = _newest(cast("Sequence[Document]", chunk.payload))
+        documents, overtaken = newest(cast("Sequence[Document]", chunk.payload))
         rejected: list[Rejection] = []
         try:
-            documents, vectors, stale = self._whole(documents, chunk.vectors)
+            documents, vectors, stale = with_vectors(documents, chunk.vectors, self._recalling)
             rows = self._rows.of(documents, rejected, vectors)
             counts = Counts(version_conflicts=overtaken + stale, failures=len(rejected))
             counts += self._sending.send(rows, rejected)
@@ -41,30 +39,3 @@ class WeaviateWriter:
             self._require_there()
             raise
         return WriteResult(counts, tuple(rejected))
-
-    def _whole(
-        self, documents: list[Document], given: Mapping[bytes, Vector]
-    ) -> tuple[list[Document], Mapping[bytes, Vector] | None, int]:
-        """With the vectors of all their passages, and how many of them are overtaken already: there may be nothing to make these
-        whole with."""
-        if self._recalling is None:
-            return documents, None, 0
-        lacking = [d for d in documents if any(passage.hash not in given for passage in d.passages)]
-        if not lacking:
-            return documents, given, 0
-        found = self._recalling(lacking, given.keys())
-        vectors = {**given, **found.vectors}
-        left = [document for document in documents if document.key not in found.overtaken]
-        if gone := {p.hash for document in left for p in document.passages} - vectors.keys():
-            raise VectorsGoneError(frozenset(gone))
-        return left, vectors, len(documents) - len(left)
-
-
-def _newest(documents: Sequence[Document]) -> tuple[list[Document], int]:
-    """One of each key, the last of those with its greatest version; and how many others there were."""
-    found: dict[Key, Document] = {}
-    for document in documents:
-        other = found.get(document.key)
-        if other is None or other.version <= document.version:
-            found[document.key] = document
-    return list(found.values()), len(documents) - len(found)
