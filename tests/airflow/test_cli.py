@@ -161,7 +161,9 @@ def watched(airflow: Airflow, stream: str, *, until: str) -> str:
     """What `status --watch` has drawn on a terminal when it has drawn this. It ends with Ctrl-C, with code 0."""
     ours, theirs = pty.openpty()
     environment = airflow.environment | {"TERM": "xterm-256color", "COLUMNS": "180", "LINES": "40"}
-    command = [sys.executable, "-m", "airflow", "reindex", "status", stream, "--watch", "--every", "0.5"]
+    # Whoever is started in the background of a shell ignores Ctrl-C, and so do all whom it starts.
+    command = ["env", "--default-signal=INT", sys.executable, "-m", "airflow"]
+    command += ["reindex", "status", stream, "--watch", "--every", "0.5"]
     process = subprocess.Popen(
         command, env=environment, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
     )
@@ -176,7 +178,8 @@ def watched(airflow: Airflow, stream: str, *, until: str) -> str:
         process.send_signal(signal.SIGINT)
         # A terminal that nobody reads is full at once, and who draws on it waits.
         with suppress(OSError):
-            while screen_left := os.read(ours, 65536):
+            while select.select([ours], [], [], TIMEOUT_S)[0] and (screen_left := os.read(ours, 65536)):
+                assert time.monotonic() < deadline, "Ctrl-C has not ended it"
                 screen += screen_left.decode(errors="replace")
         assert process.wait(TIMEOUT_S) == 0
     finally:
