@@ -345,6 +345,12 @@ CREATE OR REPLACE TRIGGER "tracks_album_id_tombstones_truncate" BEFORE TRUNCATE 
 ALTER TABLE "public"."tracks" ENABLE ALWAYS TRIGGER "tracks_album_id_tombstones_delete";
 ALTER TABLE "public"."tracks" ENABLE ALWAYS TRIGGER "tracks_album_id_tombstones_update";
 ALTER TABLE "public"."tracks" ENABLE ALWAYS TRIGGER "tracks_album_id_tombstones_truncate";
+DO $reindex$ BEGIN
+  IF '{"owner": ["public", "albums"], "columns": ["id"]}' <> ALL (string_to_array(coalesce(obj_description('"public"."tracks_album_id_tombstones"'::regclass), ''), E'\n')) THEN
+    EXECUTE format('COMMENT ON TABLE %s IS %L', '"public"."tracks_album_id_tombstones"'::regclass,
+      concat_ws(E'\n', obj_description('"public"."tracks_album_id_tombstones"'::regclass), '{"owner": ["public", "albums"], "columns": ["id"]}'));
+  END IF;
+END $reindex$;
 COMMIT;
 
 GRANT USAGE ON SCHEMA public TO shop_reader;

@@ -41,10 +41,11 @@ from airflow_reindex_provider.testing.runs import Runner
 ITEMS = """
 CREATE TABLE items (
     id int PRIMARY KEY, "Sku" text, nullable int UNIQUE, repeated int NOT NULL DEFAULT 1, price numeric,
-    updated_at timestamptz NOT NULL DEFAULT now() - interval '1 minute', local timestamp DEFAULT now(), day date DEFAULT now()
+    updated_at timestamptz NOT NULL DEFAULT now(), local timestamp DEFAULT now(), day date DEFAULT now()
 );
 CREATE INDEX ON items (updated_at, id);
-INSERT INTO items (id, "Sku", nullable) SELECT n, 'sku ' || n, n FROM generate_series(1, 10) n;
+INSERT INTO items (id, "Sku", nullable, updated_at)
+    SELECT n, 'sku ' || n, n, now() - interval '1 minute' FROM generate_series(1, 10) n;
 """
 
 
