@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import subprocess
 import time
 from collections.abc import Callable
+from typing import cast
 
 from airflow_reindex_provider.testing.mariadb import PASSWORD, InstalledMariaDB, MariaDatabase
 from airflow_reindex_provider.testing.postgres import Database
@@ -77,6 +79,6 @@ def _dump(maria: MariaDatabase) -> Answer:
         stdout=subprocess.PIPE,
         env={**os.environ, "MYSQL_PWD": PASSWORD},
     ) as dumping:
-        assert dumping.stdout is not None
-        rows = sum(piece.count(b"\n") for piece in iter(lambda: dumping.stdout.read1(1 << 20), b""))  # type: ignore[union-attr]
+        pipe = cast("io.BufferedReader", dumping.stdout)
+        rows = sum(piece.count(b"\n") for piece in iter(lambda: pipe.read1(1 << 20), b""))
     return {"rows": rows, "seconds": time.perf_counter() - started}

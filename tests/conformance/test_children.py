@@ -226,7 +226,8 @@ def test_purging_asks_every_owner(database: Database) -> None:
         connection.execute("DELETE FROM shops")
         assert purge_tombstones(stream(database, orders), older_than=timedelta(0)) == 1
         connection.execute("DROP TABLE shops CASCADE; COMMENT ON TABLE orders IS 'said by others'")
-        orders.source.install_tombstones()  # type: ignore[attr-defined]
+        assert isinstance(orders.source, PostgresSource)
+        orders.source.install_tombstones()
         assert purge_tombstones(stream(database, orders), older_than=timedelta(0)) == 0
         assert [id for (id,) in connection.execute(lost)] == [2]
         assert not Sweeper(run=orders, max_delete_fraction=1).sweep()[0].counts

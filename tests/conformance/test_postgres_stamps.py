@@ -291,7 +291,8 @@ def test_what_stands_for_no_in_other_types(database: Database, db: psycopg.Conne
         (warning,) = warnings(run)
         assert repr(condition) in warning
         if type != "text":
-            kept = replace(run.source, soft_delete_column=None, row_filter=condition)  # type: ignore[type-var]
+            assert isinstance(run.source, PostgresSource)
+            kept = replace(run.source, soft_delete_column=None, row_filter=condition)
             with kept.open() as source:
                 assert [f.level for f in source.check() if f.what == "rights"] == [Level.OK]
         db.execute("DELETE FROM items; ALTER TABLE items ALTER gone SET NOT NULL")

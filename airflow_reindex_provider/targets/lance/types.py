@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Callable, Mapping
 from datetime import date, datetime, time
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from airflow_reindex_provider.targets.lists import listed, numbers_of
 from airflow_reindex_provider.targets.texts import text_of
 
 if TYPE_CHECKING:
@@ -63,9 +63,9 @@ def value_for(kind: str) -> Callable[[Any], Any]:
     """What makes of a document's value, None apart, one that Arrow takes. It raises TypeError or ValueError for what is none."""
     if kind.endswith("[]"):
         inner = value_for(kind.removesuffix("[]"))
-        return lambda value: [None if part is None else inner(part) for part in _listed(value)]
+        return lambda value: [None if part is None else inner(part) for part in listed(value)]
     if vector := _VECTOR.fullmatch(kind):
-        return _vector(int(vector[1]) if vector[1] else None)
+        return numbers_of(int(vector[1]) if vector[1] else None)
     if kind in ("json", "jsonb"):
         return lambda value: json.dumps(value, default=text_of, ensure_ascii=False)
     return _BY_TYPE.get(kind.partition("(")[0] if _DECIMAL.fullmatch(kind) is None else kind, _as_is(kind))
@@ -75,24 +75,6 @@ def _as_is(kind: str) -> Callable[[Any], Any]:
     if _DECIMAL.fullmatch(kind):
         return lambda value: Decimal(str(value)) if isinstance(value, float) else value
     return (lambda value: value) if kind.partition("(")[0] in _SIMPLE else text_of
-
-
-def _listed(value: Any) -> Any:
-    if not isinstance(value, (list, tuple)):
-        raise TypeError(f"a {type(value).__name__} is no list")
-    return value
-
-
-def _vector(length: int | None) -> Callable[[Any], list[float]]:
-    def numbers(value: Any) -> list[float]:
-        found = [float(n) for n in (json.loads(value) if isinstance(value, str) else value)]
-        if length is not None and len(found) != length:
-            raise ValueError(f"a vector of {len(found)} numbers, and the column is for {length}")
-        if not all(map(math.isfinite, found)):
-            raise ValueError("a vector with NaN or infinity, which no search finds anything near to")
-        return found
-
-    return numbers
 
 
 def _moment(value: Any) -> Any:

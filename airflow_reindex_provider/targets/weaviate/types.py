@@ -11,6 +11,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 from uuid import UUID
 
+from airflow_reindex_provider.targets.lists import listed, numbers_of
 from airflow_reindex_provider.targets.texts import text_of
 
 _SIMPLE = {
@@ -55,7 +56,7 @@ def value_for(kind: str) -> Callable[[Any], Any]:
         if weaviate_type(kind) == "text":
             return _json
         inner = value_for(kind.removesuffix("[]"))
-        return lambda value: [_part(inner, part) for part in _listed(value)]
+        return lambda value: [_part(inner, part) for part in listed(value)]
     if kind in ("json", "jsonb"):
         return _json
     return _BY_TYPE.get(weaviate_type(kind), _text)
@@ -83,24 +84,16 @@ def _part(inner: Callable[[Any], Any], part: Any) -> Any:
     return inner(part)
 
 
-def _listed(value: Any) -> Any:
-    if not isinstance(value, (list, tuple)):
-        raise TypeError(f"a {type(value).__name__} is no list")
-    return value
-
-
 def _vector(length: int | None) -> Callable[[Any], list[float]]:
-    def numbers(value: Any) -> list[float]:
-        found = [float(n) for n in (json.loads(value) if isinstance(value, str) else value)]
-        if length is not None and len(found) != length:
-            raise ValueError(f"a vector of {len(found)} numbers, and the column is for {length}")
-        if not found or not all(map(math.isfinite, found)):
-            raise ValueError("a vector that is empty, or with NaN or infinity, which no search finds anything near to")
+    numbers = numbers_of(length)
+
+    def directed(value: Any) -> list[float]:
+        found = numbers(value)
         if not any(found):
-            raise ValueError("a vector of noughts alone, which has no direction for a cosine")
+            raise ValueError("a vector that is empty or of noughts alone, which has no direction for a cosine")
         return found
 
-    return numbers
+    return directed
 
 
 def _whole(value: Any) -> int:
