@@ -190,7 +190,7 @@ class Metadata:
             return str(run.run_id)
 
     def ask(self, dag_id: str, run_id: str, task_id: str, **columns: Any) -> None:
-        """What an approval task asks; its instance waits."""
+        """What an approval task asks, since a minute; its instance waits."""
         from airflow.models.hitl import HITLDetail
         from airflow.models.taskinstance import TaskInstance
         from sqlalchemy import select
@@ -203,6 +203,7 @@ class Metadata:
             )
             task.state = "deferred"
             values = {"subject": "Promote?", "options": ["Approve", "Reject"], "defaults": None, "multiple": False}
+            values["created_at"] = datetime.now(UTC) - timedelta(minutes=1)
             session.add(HITLDetail(ti_id=task.id, **(values | columns)))
             session.commit()
 

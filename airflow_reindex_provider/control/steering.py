@@ -5,6 +5,7 @@ Whatever needs the source, the target or a checkpoint store is a run of one of t
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
 _NAMES = {REINDEX: "ReindexDag", REBUILD: "RebuildDag", SWEEP: "SweepDag"}
 APPROVE, REJECT = "Approve", "Reject"
 """The answers that Airflow's approval operator takes."""
+SETTLED_S = 5.0
+"""Some loops of a scheduler. It fails a task that is answered before it has seen that the task waits ("finished with state
+success, but the task instance's state attribute is queued")."""
 _WAITING = (TaskInstanceState.AWAITING_INPUT, TaskInstanceState.DEFERRED)
 
 
@@ -207,13 +211,14 @@ def answer(
     by: By,
     may_answer: Callable[[Collection[str]], bool] = lambda assigned: True,
 ) -> str:
-    """Answer the question that a run asks; returns the task that asked. The caller commits.
+    """Answer the question that a run asks; returns the task that asked. The caller commits. A question that was put a moment ago
+    is answered when it is ``SETTLED_S`` old.
 
     :param may_answer: whether this person may, by the ids of those whom the task asks; none is everybody.
     :raises SteeringError: it asks nothing, or something else than whether to go on.
     :raises NotAskedError: others are asked."""
     asking = session.execute(
-        select(TaskInstance.id)
+        select(TaskInstance.id, HITLDetail.created_at)
         .join(HITLDetail, HITLDetail.ti_id == TaskInstance.id)
         .where(
             TaskInstance.dag_id == dag_id,
@@ -222,16 +227,18 @@ def answer(
             HITLDetail.responded_at.is_(None),
         )
         .order_by(TaskInstance.task_id, TaskInstance.map_index)
-    ).scalars()
+    )
     nobody = SteeringError(f"Run {run_id!r} of Dag {dag_id!r} waits for nobody's answer: it was answered, or is over.")
     first = next(iter(asking), None)
     if first is None:
         raise nobody
+    ti_id, asked_at = first
+    time.sleep(max(0.0, min(SETTLED_S, SETTLED_S - (utc_now() - asked_at).total_seconds())))
     # In the order in which Airflow takes them. Two may answer in the same moment, and the task may end meanwhile.
-    task = session.get(TaskInstance, first, with_for_update={"of": TaskInstance}, populate_existing=True)
+    task = session.get(TaskInstance, ti_id, with_for_update={"of": TaskInstance}, populate_existing=True)
     detail = session.scalar(
         select(HITLDetail)
-        .where(HITLDetail.ti_id == first)
+        .where(HITLDetail.ti_id == ti_id)
         .with_for_update(of=HITLDetail)
         .execution_options(populate_existing=True)
     )

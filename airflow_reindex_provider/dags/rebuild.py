@@ -136,8 +136,9 @@ class _Rebuild:
 
     @property
     def approving(self) -> dict[str, Any]:
-        # A person who has rejected is not asked again.
-        return {**self.of.plain, "retries": 0, "response_timeout": self.approval_timeout}
+        # One at least: see ApproveSwapOperator.
+        retries = max(1, self.of.plain["retries"] or 0)
+        return {**self.of.plain, "retries": retries, "response_timeout": self.approval_timeout}
 
 
 def _tasks(rebuild: _Rebuild) -> None:

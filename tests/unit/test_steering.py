@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from threading import Barrier
 from typing import Any
 
@@ -20,6 +21,7 @@ from sqlalchemy import create_engine, select
 from sqlalchemy.orm import Session, sessionmaker
 from streams_of_rest import dags, stream
 
+from airflow_reindex_provider.control import steering
 from airflow_reindex_provider.control.acts import ACTS
 from airflow_reindex_provider.control.status.catalogue import list_streams
 from airflow_reindex_provider.control.steering import (
@@ -215,6 +217,20 @@ def test_answer(metadata: Metadata, approve: bool, option: str) -> None:
         assert (detail.chosen_options, detail.responded_by["name"]) == ([option], "anna")
         with pytest.raises(SteeringError, match="waits for nobody's answer"):
             answer(session, "rebuild_items", run_id, approve=True, by=ANNA)
+
+
+def test_a_question_of_this_moment_is_answered_a_little_later(metadata: Metadata, monkeypatch) -> None:
+    """Before the scheduler has seen that the task waits, it would fail it."""
+    monkeypatch.setattr(steering, "SETTLED_S", 0.4)
+    metadata.parse(*dags(stream()))
+    run_id = metadata.run("rebuild_items", "running", tasks={("approve", -1): "deferred"})
+    asked = datetime.now(UTC)
+    metadata.ask("rebuild_items", run_id, "approve", created_at=asked)
+    with metadata.session() as session:
+        answer(session, "rebuild_items", run_id, approve=True, by=ANNA)
+        session.commit()
+        (detail,) = session.scalars(select(HITLDetail))
+        assert detail.responded_at - asked >= timedelta(seconds=0.4)
 
 
 def test_who_is_not_asked_does_not_answer(metadata: Metadata) -> None:
