@@ -16,6 +16,7 @@ from __future__ import annotations
 from airflow_reindex_provider.testing.target_suite.generations import GenerationsSuite
 from airflow_reindex_provider.testing.target_suite.index import STREAM, Index, text_schema
 from airflow_reindex_provider.testing.target_suite.listing import ListingSuite
+from airflow_reindex_provider.testing.target_suite.marking import MarkingSuite
 from airflow_reindex_provider.testing.target_suite.passages import PassageIndex, PassageSuite
 from airflow_reindex_provider.testing.target_suite.rebuilding import RebuildingSuite
 from airflow_reindex_provider.testing.target_suite.writing import WritingSuite
@@ -23,7 +24,7 @@ from airflow_reindex_provider.testing.target_suite.writing import WritingSuite
 __all__ = ["STREAM", "Index", "PassageConformance", "PassageIndex", "TargetConformance", "text_schema"]
 
 
-class TargetConformance(WritingSuite, GenerationsSuite, ListingSuite, RebuildingSuite):
+class TargetConformance(WritingSuite, GenerationsSuite, ListingSuite, RebuildingSuite, MarkingSuite):
     """The promises of ``core.protocols.TargetSession`` and ``Writer`` as tests. Each needs an index that does not exist."""
 
 

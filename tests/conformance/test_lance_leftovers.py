@@ -90,7 +90,7 @@ def test_what_a_kill_left_goes(folder: Path, session: LanceTargetSession) -> Non
 
     found = cleaned(session)
     assert {orphan.name for orphan in found} == left
-    assert all("the pointer does not name it" in orphan.reason for orphan in found)
+    assert all("neither pointer nor register names it" in orphan.reason for orphan in found)
     assert tables(folder) == before
     assert [g.live for g in session.generations()] == [True]
 

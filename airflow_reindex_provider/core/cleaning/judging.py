@@ -18,7 +18,7 @@ from airflow_reindex_provider.core.remembered import STREAM, Remembered
 
 STRAYS = {
     OrphanKind.ALIAS: "it stands on an index that is no generation, or on another one than it is named after",
-    OrphanKind.GENERATION: "the pointer does not name it: a task was killed while it made or dropped it",
+    OrphanKind.GENERATION: "neither pointer nor register names it: a task was killed while it made or dropped it",
 }
 """Why there is such a thing that nothing uses."""
 OWN_WORDS = (LEASE, GROUPS, STREAM)

@@ -16,7 +16,7 @@ from airflow_reindex_provider.targets.key_texts import KeyTexts
 from airflow_reindex_provider.targets.row_passages import HASHES, PASSAGES, require_room
 from airflow_reindex_provider.targets.weaviate.definition import WeaviateDefinition
 from airflow_reindex_provider.targets.weaviate.passages import property_configs, vector_config
-from airflow_reindex_provider.targets.weaviate.register import MARK, mark_of
+from airflow_reindex_provider.targets.weaviate.register import GENERATION, MARK, mark_of
 from airflow_reindex_provider.targets.weaviate.types import is_vector, weaviate_type
 
 KEY, VERSION, DELETED = "_reindex_key", "_reindex_version", "_reindex_deleted"
@@ -51,7 +51,7 @@ class Layout:
 
     def config(self, name: str) -> dict[str, Any]:
         """As Weaviate's REST interface takes it."""
-        mark = {"is": "generation", "columns": dict(self.columns), "key": list(self.key.items())}
+        mark = {"is": GENERATION, "columns": dict(self.columns), "key": list(self.key.items())}
         if self.recipe is not None:
             mark["recipe"] = self.recipe.to_json()
         own = [

@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 
 MARK = "airflow_reindex_provider"
 _IS_REGISTER = "register"
+GENERATION = "generation"
+"""What the collection of one says that it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +65,9 @@ class Register:
             raise self._not_ours(f"a collection {self._index}")
         live = self._server.alias(self._index)
         said = self._said()
-        generations = {name: Made(**made) for name, made in said.get("generations", {}).items()}
-        if live is not None and live not in generations:
+        if live is not None and live not in said.generations:
             raise self._not_ours(f"an alias {self._index} of the collection {live}")
-        return State(said.get("stream"), live, generations)
+        return replace(said, live=live)
 
     def change(self, decide: Callable[[State], State | None], first: Callable[[], None] | None = None) -> bool:
         """Put another state in the place of the present one.
@@ -120,14 +121,13 @@ class Register:
                     self._server.drop_alias(alias)
             self._server.drop(name)
 
-    def _said(self) -> dict[str, Any]:
+    def _said(self) -> State:
         text = self._server.description(self._name)
         if text is None:
-            return {}
-        mark = mark_of(text)
-        if mark.get("is") != _IS_REGISTER:
+            return State()
+        if (said := said_by(text)) is None:
             raise self._not_ours(f"a collection {self._name}")
-        return mark
+        return said
 
     def _make(self) -> None:
         config = {
@@ -147,6 +147,18 @@ class Register:
             f"{self._server.label}: there is {what}, which this package did not make. It is left alone: give the stream another"
             " index name, or remove it."
         )
+
+
+def said_by(description: str) -> State | None:
+    """What the description of a register says, which is all but the live one; None where it is of something else."""
+    mark = mark_of(description)
+    if mark.get("is") != _IS_REGISTER:
+        return None
+    return State(mark["stream"], None, {name: Made(**made) for name, made in mark["generations"].items()})
+
+
+def is_generation(description: str) -> bool:
+    return mark_of(description).get("is") == GENERATION
 
 
 def mark_of(description: str) -> dict[str, Any]:

@@ -100,6 +100,12 @@ class Server:
                 raise
         return (found.description or "") if found.name == name else None
 
+    def descriptions(self) -> dict[str, str]:
+        """Of all collections that the connection may see, by name."""
+        with self.explained():
+            found = self.client.collections.list_all(simple=True)
+        return {name: config.description or "" for name, config in found.items()}
+
     def describe(self, name: str, description: str) -> None:
         with self.explained():
             self.client.collections.use(name).config.update(description=description)

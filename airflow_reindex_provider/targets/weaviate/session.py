@@ -11,10 +11,20 @@ from typing import TYPE_CHECKING
 
 from airflow_reindex_provider.core.errors import GenerationGoneError
 from airflow_reindex_provider.core.keys import Checksum, KeyRange, Listed
-from airflow_reindex_provider.core.model import Document, Finding, Format, Generation, Key, Recalled, Schema, Size
+from airflow_reindex_provider.core.model import (
+    Document,
+    Finding,
+    Format,
+    Generation,
+    Key,
+    Marked,
+    Recalled,
+    Schema,
+    Size,
+)
 from airflow_reindex_provider.targets.fitting import require_fit
 from airflow_reindex_provider.targets.refusing import gone, require_ours, still_live
-from airflow_reindex_provider.targets.weaviate import checking
+from airflow_reindex_provider.targets.weaviate import belongings, checking
 from airflow_reindex_provider.targets.weaviate.layout import DELETED, Layout, layout_for
 from airflow_reindex_provider.targets.weaviate.listing import pages
 from airflow_reindex_provider.targets.weaviate.reading import carried, differing, recalled
@@ -32,7 +42,7 @@ log = logging.getLogger(__name__)
 
 
 class WeaviateTargetSession:
-    """See :class:`~airflow_reindex_provider.core.protocols.RebuildingTarget` and ``ListingTarget``."""
+    """See :class:`~airflow_reindex_provider.core.protocols.RebuildingTarget`, ``ListingTarget`` and ``MarkingTarget``."""
 
     def __init__(self, target: WeaviateDefinition, stream: str, server: Server) -> None:
         self._target = target
@@ -128,6 +138,12 @@ class WeaviateTargetSession:
         self._state()
         self._register.remove()
         log.info("Removed %s.", self._target.label)
+
+    def marked(self) -> Sequence[Marked]:
+        return belongings.listed(self._server)
+
+    def unmake(self, marked: Marked) -> bool:
+        return belongings.unmade(self._server, self._target, marked)
 
     def count(self, generation: str) -> int:
         from weaviate.classes.query import Filter
