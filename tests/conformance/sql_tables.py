@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
+from functools import cached_property
 from typing import Any
 
 import sqlalchemy as sa
 
-from airflow_reindex_provider.core.model import Chunk, Document, Key
+from airflow_reindex_provider.core.model import Chunk, Document, Format, Key, Schema
 from airflow_reindex_provider.core.protocols import Source
+from airflow_reindex_provider.databases.postgres.text_copy import cells_of
 from airflow_reindex_provider.testing.source_conformance import Made
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -92,7 +94,14 @@ class SqlTable:
         return str(self._moment(us))
 
     def documents(self, chunk: Chunk, fields: Sequence[str]) -> Sequence[Document]:
-        return chunk.payload  # type: ignore[return-value]
+        if chunk.format is Format.ROWS:
+            return chunk.payload  # type: ignore[return-value]
+        return copied(b"".join(chunk.payload), self._schema, fields)  # type: ignore[arg-type]
+
+    @cached_property
+    def _schema(self) -> Schema:
+        with self.source.open() as source:
+            return source.schema()
 
     def _moment(self, us: int) -> datetime:
         moment = START + timedelta(microseconds=us)
@@ -111,6 +120,24 @@ class SqlTable:
 
     def _values(self, key: Key) -> dict[str, Any]:
         return {n: _typed(self._table.c[n].type, part) for n, part in zip(self._key, key, strict=True)}
+
+
+def copied(lines: bytes, schema: Schema, fields: Sequence[str]) -> list[Document]:
+    """What lines of COPY's text form hold, in Python's values."""
+    documents = []
+    for line in lines.splitlines(keepends=True):
+        version, gone, *cells = (None if cell is None else cell.decode() for cell in cells_of(line))
+        texts = dict(zip(fields, cells, strict=True))
+        key = tuple(texts[name] or "" for name in schema.primary_key)
+        values = {n: None if text is None else _value_of(schema.field(n).type, text) for n, text in texts.items()}
+        documents.append(Document(key, int(version or ""), None if gone == "t" else values))
+    return documents
+
+
+def _value_of(kind: str, text: str) -> Any:
+    if kind.startswith("timestamp"):
+        return datetime.fromisoformat(text)
+    return int(text) if kind in ("smallint", "integer", "bigint", "numeric") else text
 
 
 def _typed(kind: sa.types.TypeEngine[Any], text: str) -> Any:

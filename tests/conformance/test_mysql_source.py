@@ -18,8 +18,9 @@ from sql_tables import WORDS, SqlTable
 
 from airflow_reindex_provider.core.errors import HorizonError, ReindexError, TransientError
 from airflow_reindex_provider.core.findings import statement_in
-from airflow_reindex_provider.core.model import Format, Horizon, Position, Window
+from airflow_reindex_provider.core.model import Format, Horizon, Position, Transform, Window
 from airflow_reindex_provider.sources.mysql import MySqlSource, connection
+from airflow_reindex_provider.sources.sql.forms import RowsForm
 from airflow_reindex_provider.targets.postgres import PostgresTarget
 from airflow_reindex_provider.testing.mariadb import InstalledMariaDB, MariaDatabase
 from airflow_reindex_provider.testing.mysql import InstalledMySQL
@@ -46,6 +47,8 @@ def made(engine: sa.Engine, keys: Any, make: Any, cursor: str, **options: Any) -
 
 
 class TestOnEither(SourceConformance):
+    formats = MySqlSource.formats
+
     @pytest.fixture
     def table(self, engine: sa.Engine) -> SqlTable:
         return made(engine, {"id": "BIGINT UNSIGNED"}, lambda n: (str(n + 1),), "TIMESTAMP(6) NULL")
@@ -53,6 +56,8 @@ class TestOnEither(SourceConformance):
 
 class TestTexts(KeyConformance):
     """Of a collation that orders in a way of its own, and local times."""
+
+    formats = MySqlSource.formats
 
     @pytest.fixture
     def table(self, engine: sa.Engine) -> SqlTable:
@@ -293,7 +298,7 @@ def test_pages_go_by_the_index(either_database: MariaDatabase) -> None:
     with items().open() as session:
         found = session.describe()
         window = Window(Position("2026-03-01 12:00:00+00", ("15000",)), Position("2026-03-02 00:00:00+00"))
-        page = found.relation.page(window, ("id", "n"), 100)
+        page = found.relation.page(window, RowsForm(found.relation, ("id", "n")).columns, 100)
         text = str(page.compile(dialect=session._asking.connection.dialect, compile_kwargs={"literal_binds": True}))
         ((plan,),) = either_database.execute(f"EXPLAIN FORMAT=JSON {text}")
         assert '"access_type": "range"' in plan or '"index_access_type": "index_range_scan"' in plan
@@ -342,6 +347,15 @@ NASTY = {
     "doc": ("JSON", '\'{"a": [1, null, "é😀"]}\'', {"a": [1, None, "é😀"]}),
     "raw": ("VARBINARY(9)", "x'00ff5c27'", b"\x00\xff\\'"),
     "words": ("TEXT CHARACTER SET utf8mb4", "'é 😀 ''\\\\ \\t %s'", "é 😀 '\\ \t %s"),
+    "lines": ("TEXT", "'\\\\N\\n\\r\\\\.\\n'", "\\N\n\r\\.\n"),
+    "empty": ("TEXT", "''", ""),
+    "nothing": ("TEXT", "NULL", None),
+    "largest": ("DOUBLE", "-1.7976931348623157e308", -1.7976931348623157e308),
+    "least": ("DOUBLE", "2.2250738585072014e-308", 2.2250738585072014e-308),
+    "quoted": ("SET('a \"b\"','c\\\\d','{','NULL')", "15", ['a "b"', "c\\d", "{", "NULL"]),
+    "no_day": ("DATE", "'2026-02-00'", None),
+    "no_month": ("DATETIME(6)", "'2026-00-11 10:00:00'", None),
+    "no_bytes": ("BLOB", "x''", b""),
     "old": ("VARCHAR(20) CHARACTER SET latin1", "'Ünï'", "Ünï"),
     "old3": ("VARCHAR(20) CHARACTER SET utf8mb3", "'鍵'", "鍵"),
     "at": ("DATETIME(6)", "'2026-03-29 02:30:00.000001'", datetime.fromisoformat("2026-03-29T02:30:00.000001")),
@@ -356,7 +370,10 @@ NASTY = {
 }
 
 
-def test_nasty_values_are_the_same_in_postgres(either_database: MariaDatabase, database: Database) -> None:
+@pytest.mark.parametrize("transform", [pytest.param(None, id="pg_text"), pytest.param(lambda d: d, id="rows")])
+def test_nasty_values_are_the_same_in_postgres(
+    either_database: MariaDatabase, database: Database, transform: Transform | None
+) -> None:
     """To the last digit and microsecond. A date that is none is NULL, which is the nearest that another database has."""
     columns = ", ".join(f"`{name}` {kind}" for name, (kind, _, _) in NASTY.items())
     given = {name: value for name, (_, value, _) in NASTY.items() if value is not None}
@@ -369,7 +386,10 @@ def test_nasty_values_are_the_same_in_postgres(either_database: MariaDatabase, d
         cursor.execute(
             f"INSERT INTO items (id, {', '.join(f'`{n}`' for n in given)}) VALUES (1, {', '.join(given.values())})"
         )
-    Runner(source=items(), target=PostgresTarget(database.conn_id, index="public.items_index")).run()
+    target = PostgresTarget(database.conn_id, index="public.items_index")
+    run = Runner(source=items(), target=target, transform=transform)
+    assert run.format is (Format.PG_TEXT if transform is None else Format.ROWS)
+    run.run()
     with database.connect() as connection:
         connection.execute("SET TIME ZONE 'UTC'")
         names = ", ".join(f'"{name}"' for name in NASTY)
@@ -386,6 +406,28 @@ def test_nasty_values_are_the_same_in_postgres(either_database: MariaDatabase, d
     assert {n: v for n, v in found.items() if n not in apart} == {
         n: v for n, (_, _, v) in NASTY.items() if n not in apart
     }
+
+
+def test_a_value_that_the_server_cannot_write_is_parked(
+    either_database: MariaDatabase, database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Bytes are written as twice as many letters: where they are more than a value may have, the row is not taken for one with a
+    NULL. A text that Postgres cannot hold is parked as well, and both by their keys; the row that is between them comes."""
+    ((allowed,),) = either_database.execute("SELECT @@GLOBAL.max_allowed_packet")
+    either_database.execute(
+        TABLE.replace("n INT", "b LONGBLOB, t TEXT"),
+        "INSERT INTO items (id, b, t) VALUES (1, REPEAT('x', 700000), ''), (2, REPEAT('x', 500000), ''), (3, '', CHAR(0))",
+    )
+    either_database.execute("SET GLOBAL max_allowed_packet = 1048576")
+    try:
+        outcome = Runner(source=items(), target=PostgresTarget(database.conn_id, index="public.items_index")).run()
+    finally:
+        either_database.execute(f"SET GLOBAL max_allowed_packet = {allowed}")
+    assert (outcome.counts.created, outcome.parked) == (1, 2)
+    assert "key 1: its text is longer than the 1,048,576 bytes that the server's max_allowed_packet" in caplog.text
+    assert "key 3: column 't': a text cannot hold the character NUL" in caplog.text
+    with database.connect() as connection:
+        assert connection.execute("SELECT id, length(b) FROM public.items_index").fetchall() == [(2, 500_000)]
 
 
 def test_a_zero_date_in_the_cursor_field_counts_as_no_value(either_database: MariaDatabase) -> None:

@@ -424,12 +424,11 @@ class PostgresIndex:
         for d in documents:
             values = (d.version, d.fields is None, d.key[0], (d.fields or {}).get("body"))
             rows.append(sql.SQL("({})").format(sql.SQL(", ").join(map(sql.Literal, values))))  # type: ignore[arg-type]
-        query = sql.SQL(
-            "COPY (SELECT * FROM (VALUES {}) AS v(a, b, c, d) WHERE b IS NOT NULL) TO STDOUT (FORMAT binary)"
-        )
+        query = sql.SQL("COPY (SELECT * FROM (VALUES {}) AS v(a, b, c, d) WHERE b IS NOT NULL) TO STDOUT (FORMAT {})")
+        form = sql.SQL("text" if format is Format.PG_TEXT else "binary")
         with (
             self._connection.cursor() as cursor,
-            cursor.copy(query.format(sql.SQL(", ").join(rows))) as copy,
+            cursor.copy(query.format(sql.SQL(", ").join(rows), form)) as copy,
         ):
             return Chunk(end, format, [bytes(piece) for piece in copy])
 
@@ -447,7 +446,7 @@ class PostgresIndex:
 
 @pytest.mark.versions
 class TestPostgresTarget(TargetConformance):
-    """Both formats."""
+    """All formats."""
 
     formats = PostgresTarget.formats
 

@@ -17,7 +17,7 @@ class Field:
     """A column of the source.
 
     ``type`` is what a target of the same kind should give it, ``wire_type`` what its values are cast to on the wire of
-    ``Format.PG_COPY``: the same for all built-in types, text for types that another server need not have.
+    ``Format.PG_COPY`` and ``Format.PG_TEXT``: the same for all built-in types, text for types that another server need not have.
     """
 
     name: str

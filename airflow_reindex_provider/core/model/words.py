@@ -36,6 +36,8 @@ class Format(StrEnum):
     """A list of :class:`Document`: works between every source and every target."""
     PG_COPY = "pg_copy"
     """Postgres' binary COPY stream: version bigint, deleted boolean, then the fields in the order asked for."""
+    PG_TEXT = "pg_text"
+    """The same as lines of Postgres' text COPY, for sources that cannot write the other: every piece holds whole rows."""
     BULK = "bulk"
     """Lines of the search engines' ``_bulk`` body (``core.bulk``) in UTF-8; every piece of bytes holds whole documents."""
 

@@ -43,7 +43,8 @@ FROM information_schema.referential_constraints WHERE constraint_schema = coales
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """:ivar user: of this session, as grants name it. :ivar precision: digits of a second in the cursor field.
+    """:ivar user: of this session, as grants name it. :ivar longest: how many bytes a value may have.
+    :ivar precision: digits of a second in the cursor field.
     :ivar cascades: foreign keys, each with whether it changes rows, and whether it deletes them."""
 
     source: MySqlDefinition
@@ -51,6 +52,7 @@ class Server:
     is_mariadb: bool
     version: str
     user: str
+    longest: int
     engine: str | None
     is_view: bool
     precision: int
@@ -141,7 +143,7 @@ def look_at(source: MySqlDefinition, asking: Asking) -> Server:
         wanted = {key: value for key, value in said.items() if f":{key}" in text}
         return asking.all(statement.bindparams(**wanted))
 
-    ((version, user),) = asking.all(sa.text("SELECT version(), current_user()"))
+    ((version, user, longest),) = asking.all(sa.text("SELECT version(), current_user(), @@max_allowed_packet"))
     engine, kind = next(iter(ask(_TABLE)), (None, "BASE TABLE"))
     precision, default, on_update = next(iter(ask(_COLUMN)), (6, "", ""))
     ((triggers,),) = ask(_TRIGGERS)
@@ -152,6 +154,7 @@ def look_at(source: MySqlDefinition, asking: Asking) -> Server:
         is_mariadb="mariadb" in str(version).lower(),
         version=str(version),
         user=f"`{account}`@`{host}`",
+        longest=int(longest),
         engine=engine,
         is_view="VIEW" in str(kind),
         precision=int(precision),

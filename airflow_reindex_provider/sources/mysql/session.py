@@ -11,8 +11,9 @@ import sqlalchemy as sa
 from airflow_reindex_provider.core.cursors import CursorType
 from airflow_reindex_provider.core.errors import HorizonError, ReindexError
 from airflow_reindex_provider.core.findings import ok, warning, wrong
-from airflow_reindex_provider.core.model import Finding, Horizon, Key
+from airflow_reindex_provider.core.model import Finding, Format, Horizon, Key
 from airflow_reindex_provider.sources.mysql import description
+from airflow_reindex_provider.sources.mysql.copying import CopyForm
 from airflow_reindex_provider.sources.mysql.definition import MySqlDefinition
 from airflow_reindex_provider.sources.mysql.server import Server, look_at
 from airflow_reindex_provider.sources.mysql.sessions import Watch
@@ -20,6 +21,7 @@ from airflow_reindex_provider.sources.mysql.tombstones import Tombstones
 from airflow_reindex_provider.sources.sql import clock
 from airflow_reindex_provider.sources.sql.asking import Asking
 from airflow_reindex_provider.sources.sql.described import Described
+from airflow_reindex_provider.sources.sql.forms import Form
 from airflow_reindex_provider.sources.sql.relation import Relation
 from airflow_reindex_provider.sources.sql.session import TableSession
 
@@ -92,6 +94,12 @@ class MySqlSourceSession(TableSession):
             return Horizon(None, f"sessions watched for {wait_s:g} s", watch.held_by)
         safe = clock.safe_text(schema.cursor_type, found.replace(tzinfo=UTC) - source.margin, schema.cursor_timezone)
         return self._floored(Horizon(safe, f"all sessions seen free, less {source.margin.total_seconds():g} s"))
+
+    def _form(self, format: Format, fields: Sequence[str]) -> Form:
+        if format is Format.ROWS:
+            return super()._form(format, fields)
+        found = self._described
+        return CopyForm(found.relation, found.schema, fields, longest=self._server.longest)
 
     def assumptions(self) -> Iterator[Finding]:
         doubts = list(self._server.doubts())

@@ -48,7 +48,7 @@ class MySqlSource(MySqlDefinition):
     :param cursor_timezone: the zone of the sessions that write a DATETIME or a DATE; must be stated for these.
     """
 
-    formats: ClassVar[tuple[Format, ...]] = (Format.ROWS,)
+    formats: ClassVar[tuple[Format, ...]] = (Format.PG_TEXT, Format.ROWS)
 
     def tombstone_ddl(self) -> str:
         """The statements of :meth:`install_tombstones`, to be run by hand by who may alter the table."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -12,6 +11,7 @@ from psycopg import sql
 from airflow_reindex_provider.core.bulk import key_of
 from airflow_reindex_provider.core.model import Chunk, Document, Format, Position, Rejection, Schema
 from airflow_reindex_provider.databases.postgres.binary_copy import HEADER, TRAILER
+from airflow_reindex_provider.databases.postgres.text_copy import cells_of
 from airflow_reindex_provider.sources.postgres.bulk import bulk_line
 from airflow_reindex_provider.sources.postgres.values import Values
 
@@ -141,14 +141,14 @@ class RowsForm(Form):
         return row.index(b"\t") + 1
 
     def place(self, row: bytes) -> Position:
-        (text,) = _cells(row[: row.index(b"\t")])
+        (text,) = cells_of(row[: row.index(b"\t")])
         return self._position((text or b"").decode())
 
     def take(self, rows: list[bytes]) -> None:
         # Each is let go of before the next one becomes Python's objects.
         rows.reverse()
         while rows:
-            cells = _cells(rows.pop())
+            cells = cells_of(rows.pop())
             key = tuple((part or b"").decode(errors="backslashreplace") for part in cells[: self._width])
             version, gone, *values = cells[self._width :]
             try:
@@ -161,29 +161,3 @@ class RowsForm(Form):
         documents, self._documents = self._documents, []
         rejected, self._rejected = self._rejected, []
         return Chunk(end, self.format, documents, tuple(rejected))
-
-
-_ESCAPE = re.compile(rb"\\(.)", re.DOTALL)
-_ESCAPED = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v"}
-
-
-def _cells(line: bytes) -> list[bytes | None]:
-    """The columns of a row of COPY's text form."""
-    cells = line.split(b"\t")
-    cells[-1] = cells[-1].removesuffix(b"\n")
-    if b"\\" not in line:
-        return [*cells]
-    return [None if cell == rb"\N" else _unescaped(cell) if b"\\" in cell else cell for cell in cells]
-
-
-def _unescaped(cell: bytes) -> bytes:
-    if b"\\\\" in cell:
-        return _ESCAPE.sub(_meant, cell)
-    # Each backslash begins an escape: most are the lines of a text.
-    for letter, meant in _ESCAPED.items():
-        cell = cell.replace(b"\\" + letter, meant)
-    return cell
-
-
-def _meant(match: re.Match[bytes]) -> bytes:
-    return _ESCAPED.get(match[1], match[1])

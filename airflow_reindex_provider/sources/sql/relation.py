@@ -146,6 +146,10 @@ class Part:
         return [(c, c.order) for c in self.key if c.order is not None]
 
 
+Own = Callable[[Part], Sequence[ColumnElement[Any]]]
+"""What is selected of a part."""
+
+
 @dataclass(frozen=True, slots=True)
 class Relation:
     """What a session reads: the table's rows, and beside them what other parts there are. Each statement asks every part for
@@ -173,20 +177,20 @@ class Relation:
         numbered = sa.select(*(inner.c[n] for n in names[0]), (number - 1).label("n")).subquery("s")
         return sa.select(*(numbered.c[n] for n in names[0])).where(numbered.c.n % step == 0).order_by(numbered.c.n)
 
-    def page(self, window: Window, fields: Sequence[str] | None, limit: int, keys: Sequence[Key] = ()) -> Select[Any]:
-        """The first ``limit`` rows of the window in order of change: cursor, key parts, gone, and the fields.
+    def page(self, window: Window, own: Own | None, limit: int, keys: Sequence[Key] = ()) -> Select[Any]:
+        """The first ``limit`` rows of the window in order of change: cursor, key parts, and ``own``.
 
-        :param fields: None for the places alone. :param keys: only the rows of these."""
+        :param own: what else is selected of each part, as many columns of each; None for the places alone.
+        :param keys: only the rows of these."""
         chosen = []
         for part in self.parts:
             where = [*part.within(window), *([part.of_keys(keys)] if keys else [])]
-            own = [part.columns[name].selected.label(f"v{n}") for n, name in enumerate(fields or ())]
+            further = [column.label(f"v{n}") for n, column in enumerate(own(part) if own else ())]
             place = self._place(part) if len(self.parts) > 1 else self._told(part)
-            statement = part.select(*place, part.gone.label("g"), *own, where=where)
-            chosen.append(statement.order_by(*part.order()).limit(limit))
+            chosen.append(part.select(*place, *further, where=where).order_by(*part.order()).limit(limit))
         if len(chosen) == 1:
             return chosen[0]
-        read = [*self._names()[0], "g", *(f"v{n}" for n in range(len(fields or ())))]
+        read = [*self._names()[0], *(f"v{n}" for n in range(len(further)))]
         union = self._union(chosen)
         return sa.select(*(union.c[n] for n in read)).order_by(*(union.c[n] for n in self._names()[1])).limit(limit)
 

@@ -33,6 +33,7 @@ from airflow_reindex_provider.sources.sql import clock, cutting, lagging
 from airflow_reindex_provider.sources.sql.asking import Asking
 from airflow_reindex_provider.sources.sql.definition import TableDefinition
 from airflow_reindex_provider.sources.sql.described import Described
+from airflow_reindex_provider.sources.sql.forms import Form, RowsForm
 from airflow_reindex_provider.sources.sql.listing import Listing
 from airflow_reindex_provider.sources.sql.reading import Reading
 
@@ -139,8 +140,12 @@ class TableSession(ABC):
         return replace(cut, null_cursors=self._nulls(), ahead_cursors=self._ahead(limit=MOST_COUNTED))
 
     def read(self, batch: Batch, *, format: Format, fields: Sequence[str], chunk_rows: int) -> Iterator[Chunk]:
-        reading = Reading(self._asking, self._described.relation, batch, fields, chunk_rows, self._source.label)
-        return reading.chunks()
+        form = self._form(format, fields)
+        return Reading(self._asking, self._described.relation, batch, form, chunk_rows).chunks()
+
+    def _form(self, format: Format, fields: Sequence[str]) -> Form:
+        """:param format: one of the source's."""
+        return RowsForm(self._described.relation, fields)
 
     def outliers(self) -> Outliers:
         return Outliers(nulls=self._nulls(), ahead=self._ahead(limit=None) or 0)

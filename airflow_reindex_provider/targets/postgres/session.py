@@ -271,7 +271,8 @@ class PostgresTargetSession:
         held = self._columns(generation)
         hidden = {VERSION, DELETED, *self._generated(generation)}
         columns = {n: kind for n, kind in held.items() if n not in hidden}
-        if format is Format.PG_COPY:
+        copied = format in (Format.PG_COPY, Format.PG_TEXT)
+        if copied:
             unfed = [n for n in columns if n not in fields]
             if unfed:
                 raise ConfigurationError(
@@ -285,15 +286,16 @@ class PostgresTargetSession:
             if self._target.passages:
                 # What it holds is asked in this session while chunks are written.
                 connections = [stack.enter_context(self._target.connect())]
-            elif format is Format.PG_COPY:
+            elif copied:
                 connections.append(stack.enter_context(self._target.connect()))
             try:
                 yield PostgresWriter(
                     connections,
                     table=self._identifier(generation),
                     columns=columns,
-                    staged={n: schema.field(n).wire_type if format is Format.PG_COPY else "text" for n in columns},
+                    staged={n: schema.field(n).wire_type if copied else "text" for n in columns},
                     primary_key=schema.primary_key,
+                    is_text=format is Format.PG_TEXT,
                     has_deletes=schema.has_deletes or format is Format.ROWS,
                     loose=loose_columns_of(self._connection, self._identifier(generation)),
                     passages=self._beside.writer(generation, self._live),

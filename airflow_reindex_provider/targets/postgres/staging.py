@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, AnyStr, TypeVar
 
 import psycopg
 from psycopg import errors, sql
@@ -16,6 +16,7 @@ from airflow_reindex_provider.core.model import Document, Key, Rejection
 from airflow_reindex_provider.core.observing import Meter
 from airflow_reindex_provider.databases.postgres import binary_copy
 from airflow_reindex_provider.databases.postgres.sqlstates import REFUSALS, remedy_of
+from airflow_reindex_provider.databases.postgres.text_copy import cells_of
 from airflow_reindex_provider.databases.postgres.transactions import transaction
 from airflow_reindex_provider.targets.postgres.statements import DELETED, VERSION
 
@@ -39,9 +40,12 @@ class Staged:
 
 class Staging:
     """:param columns: of the staging table, beside version and deletion, with their types on the way.
-    :param meter: counts what is sent."""
+    :param meter: counts what is sent. :param is_text: whether pieces are of COPY's text form."""
 
-    def __init__(self, columns: Mapping[str, str], primary_key: Sequence[str], meter: Meter) -> None:
+    def __init__(
+        self, columns: Mapping[str, str], primary_key: Sequence[str], meter: Meter, *, is_text: bool = False
+    ) -> None:
+        self._is_text = is_text
         self._meter = meter
         self._names = tuple(columns)
         self._key = primary_key
@@ -62,7 +66,17 @@ class Staging:
             connection.execute(self._make)
 
     def of_pieces(self, connection: Connection[Any], pieces: Sequence[bytes]) -> Staged:
-        """A binary COPY."""
+        """What a COPY takes."""
+        if self._is_text:
+            return self._fill(
+                connection,
+                lambda: copy_in(connection, _TEXT, pieces, meter=self._meter),
+                # A line break within a value is escaped.
+                lambda: b"".join(pieces).splitlines(keepends=True),
+                lambda part: copy_in(connection, _TEXT, part, meter=self._meter),
+                self._key_of,
+                lambda line, error: self._reason_of(cells_of(line)[2:], error, nul=b"\0"),
+            )
         return self._fill(
             connection,
             lambda: copy_in(connection, _BINARY, pieces, meter=self._meter),
@@ -83,9 +97,8 @@ class Staging:
             return len(documents)
 
         def why(document: Document, error: psycopg.Error) -> str:
-            values = zip(self._names, row_of(document)[2:], strict=True)
-            name = next((n for n, value in values if isinstance(value, str) and "\0" in value), None)
-            return _reason(error) if name is None else f"column {name!r}: a text cannot hold the character NUL (0x00)"
+            values = [value if isinstance(value, str) else None for value in row_of(document)[2:]]
+            return self._reason_of(values, error, nul="\0")
 
         return self._fill(
             connection, lambda: copy(documents), lambda: documents, copy, lambda document: document.key, why
@@ -126,6 +139,16 @@ class Staging:
             sql.SQL("SELECT {} FROM {} WHERE ctid = {}::tid").format(self._key_texts, TABLE, sql.Literal(place))
         ).fetchone()
         return tuple(row or ())
+
+    def _reason_of(self, texts: Sequence[AnyStr | None], error: psycopg.Error, *, nul: AnyStr) -> str:
+        """:param texts: of the columns, as far as they are some."""
+        named = zip(self._names, texts, strict=True)
+        name = next((n for n, text in named if text is not None and nul in text), None)
+        return _reason(error) if name is None else f"column {name!r}: a text cannot hold the character NUL (0x00)"
+
+    def _key_of(self, line: bytes) -> Key:
+        cells = dict(zip(self._names, cells_of(line)[2:], strict=True))
+        return tuple((cells[name] or b"").decode(errors="backslashreplace") for name in self._key)
 
     def _key_in(self, connection: Connection[Any], cells: binary_copy.Cells) -> Key:
         """The texts of a row's key, which Postgres alone knows to write."""

@@ -42,7 +42,7 @@ class PostgresTarget(PostgresIndexDefinition):
     """
 
     guarantee: ClassVar[Guarantee] = Guarantee.VERSIONED
-    formats: ClassVar[tuple[Format, ...]] = (Format.PG_COPY, Format.ROWS)
+    formats: ClassVar[tuple[Format, ...]] = (Format.PG_COPY, Format.PG_TEXT, Format.ROWS)
 
     @contextmanager
     def open(self, stream: str) -> Iterator[PostgresTargetSession]:

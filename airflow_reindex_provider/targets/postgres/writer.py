@@ -49,7 +49,8 @@ class PostgresWriter:
     """One transaction a chunk. Staged rows are written in key order, so two writers never wait for each other in a circle.
 
     :param connections: one for each chunk that may be on its way at the same time.
-    :param columns: the table's columns and their types. :param staged: their types on the way.
+    :param is_text: whether pieces are of COPY's text form. :param columns: the table's columns and their types.
+    :param staged: their types on the way.
     :param has_deletes: whether chunks can hold deletions, whose contents are then not kept. :param loose: see ``Statements``.
     :param passages: makes what writes the documents' passages; None where they have none.
     """
@@ -58,6 +59,7 @@ class PostgresWriter:
         self,
         connections: Sequence[Connection[Any]],
         *,
+        is_text: bool = False,
         table: sql.Identifier,
         columns: Mapping[str, str],
         staged: Mapping[str, str],
@@ -71,7 +73,7 @@ class PostgresWriter:
         self._columns = columns
         self._key = primary_key
         self._meter = Meter()
-        self._staging = Staging(staged, primary_key, self._meter)
+        self._staging = Staging(staged, primary_key, self._meter, is_text=is_text)
         self._order = tuple(columns)
         self._statements = Statements.of(
             table,
@@ -87,8 +89,10 @@ class PostgresWriter:
         self._all_new = False
         # A deletion must lose its contents on the way, and a cast needs a statement.
         self._straight = (
-            sql.SQL("COPY {} ({}) FROM STDIN (FORMAT binary)").format(
-                table, sql.SQL(", ").join(map(sql.Identifier, (VERSION, DELETED, *columns)))
+            sql.SQL("COPY {} ({}) FROM STDIN (FORMAT {})").format(
+                table,
+                sql.SQL(", ").join(map(sql.Identifier, (VERSION, DELETED, *columns))),
+                sql.SQL("text" if is_text else "binary"),
             )
             if not has_deletes and all(columns[n] == kind for n, kind in staged.items())
             else None
@@ -103,7 +107,7 @@ class PostgresWriter:
         return self._meter.traffic
 
     def write(self, chunk: Chunk) -> WriteResult:
-        if chunk.format is Format.PG_COPY:
+        if chunk.format is not Format.ROWS:
             return self.stage(chunk)()
         documents = cast("Sequence[Document]", chunk.payload)
         unwritable: list[Rejection] = []
