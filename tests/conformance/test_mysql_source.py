@@ -14,9 +14,10 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from sql_groups import lives_of_groups
 from sql_tables import WORDS, SqlTable
 
-from airflow_reindex_provider.core.errors import HorizonError, ReindexError, TransientError
+from airflow_reindex_provider.core.errors import ConfigurationError, HorizonError, ReindexError, TransientError
 from airflow_reindex_provider.core.findings import statement_in
 from airflow_reindex_provider.core.model import Format, Horizon, Position, Transform, Window
 from airflow_reindex_provider.sources.mysql import MySqlSource, connection
@@ -428,6 +429,34 @@ def test_a_value_that_the_server_cannot_write_is_parked(
     assert "key 3: column 't': a text cannot hold the character NUL" in caplog.text
     with database.connect() as connection:
         assert connection.execute("SELECT id, length(b) FROM public.items_index").fetchall() == [(2, 500_000)]
+
+
+def test_groups(either_database: MariaDatabase, database: Database) -> None:
+    """Of texts that the column's collation takes for equal, and with which it ends in blanks."""
+    either_database.execute(
+        "CREATE TABLE items (id INT PRIMARY KEY, tenant VARCHAR(40) COLLATE utf8mb4_unicode_ci, body TEXT, updated_at"
+        " TIMESTAMP(6) NULL, KEY (updated_at, id), KEY (tenant, updated_at, id))"
+    )
+    with closing(either_database.connect(charset="utf8mb4")) as connection, connection.cursor() as cursor:
+        cursor.execute("SET time_zone = '+00:00'")
+        lives_of_groups(
+            items(group_by="tenant"),
+            database,
+            lambda statement, values: cursor.execute(statement.replace("?", "%s"), values),
+        )
+
+
+def test_groups_want_an_index_and_one_text_a_value(either_database: MariaDatabase) -> None:
+    either_database.execute(TABLE.replace("n INT", "n INT, price DECIMAL(9,2), tags SET('a','b')"))
+    with items(group_by="n").open() as session:
+        (said,) = session.describe().warnings
+    assert "CREATE INDEX items_groups ON items (n, updated_at, id);" in said
+    for column in ("price", "tags"):
+        with (
+            items(group_by=column).open() as session,
+            pytest.raises(ConfigurationError, match=f"group_by column '{column}' is"),
+        ):
+            session.survey()
 
 
 def test_a_zero_date_in_the_cursor_field_counts_as_no_value(either_database: MariaDatabase) -> None:

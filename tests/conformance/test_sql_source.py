@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from sql_groups import lives_of_groups
 from sql_tables import WORDS, SqlTable
 
 from airflow_reindex_provider.core.errors import ConfigurationError
@@ -416,3 +417,24 @@ def test_a_stream_from_sqlite_to_a_search_engine(sqlite: sa.Engine, opensearch: 
 def table_of(source: Any) -> Any:
     """What the suite's helpers want of a table."""
     return SimpleNamespace(source=source, documents=lambda chunk, fields: chunk.payload)
+
+
+def test_groups_on_sqlite(sqlite: sa.Engine, database: Database) -> None:
+    source = SqlSource(
+        "shop_sqlite",
+        table="items",
+        primary_key="id",
+        cursor_field="updated_at",
+        cursor_timezone="UTC",
+        lag=timedelta(0),
+        group_by="tenant",
+    )
+    with sqlite.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.exec_driver_sql(
+            "CREATE TABLE items (id INTEGER PRIMARY KEY, tenant TEXT, body TEXT, updated_at DATETIME)"
+        )
+        lives_of_groups(
+            source,
+            database,
+            lambda statement, values: connection.exec_driver_sql(statement, tuple(values)),
+        )

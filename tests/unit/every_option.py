@@ -113,6 +113,7 @@ ANY = SqlSource(
     columns=("title",),
     soft_delete_column="deleted",
     row_filter="price > 0",
+    group_by="tenant",
     lag=timedelta(minutes=5),
     cursor_timezone="UTC",
 )
@@ -124,6 +125,7 @@ MARIA = MySqlSource(
     columns=("title",),
     soft_delete_column="deleted",
     row_filter="price > 0",
+    group_by="tenant",
     lag=timedelta(minutes=5),
     margin=timedelta(seconds=1),
     tombstones="gone_orders",
@@ -251,6 +253,7 @@ TARGETS = {
     ),
     "own": OwnTarget(),
 }
+GROUPED = PostgresTarget("search_db", index="public.products_{group}")
 MODELS = {
     "openai": OpenAIEmbedder(
         conn_id="models",
@@ -277,7 +280,7 @@ STREAMS = {
     "grouped": Stream(
         name="grouped",
         source=source(table="public.products", group_by="tenant"),
-        target=PostgresTarget("search_db", index="public.products_{group}"),
+        target=GROUPED,
         transform=Configured(),
     ),
     **{
@@ -290,8 +293,8 @@ STREAMS = {
         target=POSTGRES,
         embed=Embed(fields=("title",), model=OwnModel(), splitter=Maker().method, concurrency=2),
     ),
-    "of_any_database": Stream(name="of_any_database", source=ANY, target=POSTGRES),
-    "of_maria": Stream(name="of_maria", source=MARIA, target=POSTGRES),
+    "of_any_database": Stream(name="of_any_database", source=ANY, target=GROUPED),
+    "of_maria": Stream(name="of_maria", source=MARIA, target=GROUPED),
     "cached": Stream(
         name="cached",
         source=TABLE,

@@ -172,10 +172,11 @@ ANY_DATABASE = Stream(
         columns=("title",),
         soft_delete_column="deleted",
         row_filter="price > 0",
+        group_by="tenant",
         lag=timedelta(minutes=5),
         cursor_timezone="UTC",
     ),
-    target=PostgresTarget("search_db", index="public.products"),
+    target=PostgresTarget("search_db", index="public.products_{group}"),
 )
 MARIA = Stream(
     name="maria",
@@ -187,12 +188,13 @@ MARIA = Stream(
         columns=("title",),
         soft_delete_column="deleted",
         row_filter="price > 0",
+        group_by="tenant",
         lag=timedelta(minutes=5),
         margin=timedelta(seconds=1),
         tombstones="gone_orders",
         cursor_timezone="UTC",
     ),
-    target=PostgresTarget("search_db", index="public.products"),
+    target=PostgresTarget("search_db", index="public.products_{group}"),
 )
 GROUPED = Stream(
     name="grouped",

@@ -33,6 +33,9 @@ class SqlSource(TableDefinition):
     :param columns: what to index besides the key; default: all columns.
     :param soft_delete_column: true, a number but 0, or any other value but ``f`` and ``false`` takes the row out of the index.
     :param row_filter: SQL condition on the row, in the database's words; where it is not true, the row is taken out of the index.
+    :param group_by: a column of whole numbers, texts (told apart byte by byte), uuids or dates: a stream with groups has an index
+        for each of its values. Rows where it is NULL are in none, and counted.
+    :param group: the value of one group, as text: only its rows are in the index. ``Stream.of_group`` sets it.
     :param cursor_timezone: the zone of local times in the cursor field (a type without a zone, a date); must be stated for these.
     """
 

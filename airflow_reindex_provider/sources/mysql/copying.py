@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -15,9 +15,9 @@ from airflow_reindex_provider.sources.sql.forms import MB, Form
 from airflow_reindex_provider.sources.sql.relation import Part, Relation
 
 # Hexadecimal, so that no mode and no character set of a session has a say in it.
-_TAB = sa.literal_column("0x09")
-_NEWLINE = sa.literal_column("0x0A")
-_NULL = sa.literal_column("0x5C4E")
+_TAB: ColumnElement[Any] = sa.literal_column("0x09")
+_NEWLINE: ColumnElement[Any] = sa.literal_column("0x0A")
+_NULL: ColumnElement[Any] = sa.literal_column("0x5C4E")
 _ESCAPES = ((b"\\", b"\\\\"), (b"\t", b"\\t"), (b"\n", b"\\n"), (b"\r", b"\\r"))
 _AS_THEY_ARE = ("smallint", "integer", "bigint", "numeric", "double precision")
 _ZONE = "+00"
@@ -41,7 +41,7 @@ class CopyForm(Form):
         self._longest = longest
 
     def columns(self, part: Part) -> Sequence[ColumnElement[Any]]:
-        of_table: Mapping[str, ColumnElement[Any]] = part.body.c
+        of_table = part.body.c
         # Of a row that is to leave, all but the key is nobody's business: a value that is none does not keep it there.
         key_alone = [_cell(of_table[n], kind) if n in self._keys else _NULL for n, kind in self._kinds.items()]
         line = _line(_version(part), "t", key_alone)

@@ -26,8 +26,10 @@ def describe(source: MySqlDefinition, connection: sa.Connection) -> Described:
     found = inspected(source, connection)
     part = found.relation.rows
     cursor = cursor_of(source, part.cursor)
-    relation = Relation((replace(part, cursor=cursor),))
-    return replace(found, relation=relation, cursor_is_not_null=found.cursor_is_not_null and cursor.least is None)
+    relation, members = (Relation((replace(p.rows, cursor=cursor),)) for p in (found.relation, found.members))
+    return replace(
+        found, relation=relation, members=members, cursor_is_not_null=found.cursor_is_not_null and cursor.least is None
+    )
 
 
 def cursor_of(source: MySqlDefinition, cursor: CursorColumn) -> CursorColumn:

@@ -39,6 +39,9 @@ class MySqlSource(MySqlDefinition):
     :param columns: what to index besides the key; default: all columns.
     :param soft_delete_column: true, a number but 0, or any other value but ``f`` and ``false`` takes the row out of the index.
     :param row_filter: SQL condition on the row; where it is not true, the row is taken out of the index.
+    :param group_by: a column of whole numbers, texts (told apart byte by byte), uuids or dates: a stream with groups has an index
+        for each of its values. Rows where it is NULL are in none, and counted.
+    :param group: the value of one group, as text: only its rows are in the index. ``Stream.of_group`` sets it.
     :param lag: how long after its stamp a change may stay invisible at most; used instead of the open transactions. A timedelta;
         for an integer cursor a number of values.
     :param margin: distance kept below the moment that the horizon is of; default two seconds.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import KW_ONLY, dataclass, fields
+from dataclasses import KW_ONLY, dataclass, fields, replace
 from datetime import timedelta
 from typing import Any, Self, cast
 
@@ -22,6 +22,8 @@ class TableDefinition:
     columns: tuple[str, ...] | None = None
     soft_delete_column: str | None = None
     row_filter: str | None = None
+    group_by: str | None = None
+    group: str | None = None
     lag: timedelta | int | None = None
     cursor_timezone: str | None = None
 
@@ -32,6 +34,17 @@ class TableDefinition:
         if not all(self.split_table()[1:]) or len(self.split_table()) > 2:
             raise ConfigurationError(f"{self.label}: table is a name, or a schema's and a table's with a dot between.")
         require_lag(self.label, self.lag)
+        if self.group is not None and self.group_by is None:
+            raise ConfigurationError(
+                f"{self.label}: group={self.group!r} needs group_by, the column that it is a value of."
+            )
+
+    @property
+    def has_groups(self) -> bool:
+        return self.group_by is not None and self.group is None
+
+    def of_group(self, value: str) -> Self:
+        return replace(self, group=value)
 
     @property
     def key(self) -> tuple[str, ...]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import mysql
 
 from airflow_reindex_provider.core.cursors import CursorType
 from airflow_reindex_provider.core.errors import ConfigurationError
@@ -18,6 +20,7 @@ from airflow_reindex_provider.sources.sql.clock import require_zone
 from airflow_reindex_provider.sources.sql.definition import TableDefinition
 from airflow_reindex_provider.sources.sql.described import Described
 from airflow_reindex_provider.sources.sql.dialects import clock, clock_of, sqlite_moment, text_order
+from airflow_reindex_provider.sources.sql.grouping import is_member
 from airflow_reindex_provider.sources.sql.membership import gone
 from airflow_reindex_provider.sources.sql.mysql_values import is_mysql, json_columns, odd
 from airflow_reindex_provider.sources.sql.relation import CursorColumn, KeyColumn, Part, Relation, ValueColumn
@@ -54,6 +57,9 @@ def describe(source: TableDefinition, connection: sa.Connection) -> Described:
             f"{source.label}: cursor_field {source.cursor_field!r} is a {found[source.cursor_field]['type']}, which is no"
             " time, date or whole number."
         )
+    group = _group(source, table, found, dialect)
+    member = None if group is None or source.group is None else is_member(group, source.group)
+    left = gone(source, table, {n: field_type(c["type"], dialect) or "" for n, c in found.items()})
     part = Part(
         body=table,
         cursor=_cursor(
@@ -61,33 +67,38 @@ def describe(source: TableDefinition, connection: sa.Connection) -> Described:
         ),
         key=tuple(_key(source, table, n, kinds[n], dialect) for n in source.key),
         columns={n: special[n][1] if n in special else _value(table, n, kinds[n], dialect) for n in chosen},
-        gone=gone(source, table, {n: field_type(c["type"], dialect) or "" for n, c in found.items()}),
+        gone=left if member is None else sa.case((member, left), else_=sa.literal_column("1")),
     )
     # Rights, and the author's filter, are looked at where no row is asked for too.
     connection.execute(part.select(part.gone, *(c.selected for c in part.columns.values()), where=[sa.false()]))
-    keeps, index = _keys_and_index(source, inspector, found, name, schema)
+    keeps, indexes = _keys_and_indexes(source, inspector, found, name, schema)
     connection.rollback()
-    needs_index = not index and not (dialect.name == "sqlite" and kind is not CursorType.INTEGER)
+    wanted = [(source.cursor_field,), *([(source.group_by, source.cursor_field)] if source.group_by else [])]
+    missing = [columns for columns in wanted if not any(index[: len(columns)] == columns for index in indexes)]
+    needs_index = not (dialect.name == "sqlite" and kind is not CursorType.INTEGER)
     return Described(
         schema=Schema(
             fields=tuple(_field(n, kinds[n], source) for n in chosen),
             primary_key=source.key,
             cursor_type=kind,
             cursor_timezone=source.cursor_timezone,
-            has_deletes=bool(source.soft_delete_column or source.row_filter),
+            has_deletes=bool(source.soft_delete_column or source.row_filter or source.group_by),
         ),
         relation=Relation((part,)),
+        members=Relation((replace(part, always=member),)),
         keeps_keys=keeps,
         cursor_is_not_null=not found[source.cursor_field]["nullable"] and dialect.name != "sqlite",
         clock=clock(dialect),
         clock_of=clock_of,
-        warnings=tuple(_no_index(source)) if needs_index else (),
+        group=group,
+        warnings=tuple(_no_index(source, columns) for columns in missing) if needs_index else (),
     )
 
 
 def _chosen(source: TableDefinition, found: Columns) -> tuple[str, ...]:
     wanted = source.columns or tuple(found)
-    for name in (*source.key, source.cursor_field, *wanted, *filter(None, [source.soft_delete_column])):
+    further = filter(None, [source.soft_delete_column, source.group_by])
+    for name in (*source.key, source.cursor_field, *wanted, *further):
         if name not in found:
             raise ConfigurationError(f"{source.label} has no column {name!r}; it has {', '.join(found)}.")
     return tuple(dict.fromkeys((*source.key, *wanted)))
@@ -171,20 +182,47 @@ def _ordinal_day(value: date) -> int:
 
 def _key(source: TableDefinition, table: sa.FromClause, name: str, kind: str | None, dialect: sa.Dialect) -> KeyColumn:
     column = table.c[name]
+    if (made := _typed_key(column, kind, dialect)) is not None:
+        return made
+    if kind != "text":
+        raise ConfigurationError(
+            f"{source.label}: primary_key column {name!r} is a {column.type}. A key is made of whole numbers, texts, uuids or"
+            " dates, whose equal values have one text everywhere: give the table such a key, or a view that has one."
+        )
+    return _text_key(column, dialect)
+
+
+def _typed_key(column: sa.ColumnElement[Any], kind: str | None, dialect: sa.Dialect) -> KeyColumn | None:
+    """Of a type whose equal values have one text; None of others."""
     if kind in _INTEGERS:
         return _one_text(column, lambda text: sa.literal(int(text), sa.BigInteger()))
     if kind == "uuid":
         return _one_text(column, lambda text: sa.literal(UUID(text), column.type))
     if kind == "date" and dialect.name != "sqlite":
         return _one_text(column, lambda text: sa.literal(date.fromisoformat(text), sa.Date()))
-    if kind != "text":
-        raise ConfigurationError(
-            f"{source.label}: primary_key column {name!r} is a {column.type}. A key is made of whole numbers, texts, uuids or"
-            " dates, whose equal values have one text everywhere: give the table such a key, or a view that has one."
-        )
+    return None
+
+
+def _text_key(column: sa.ColumnElement[Any], dialect: sa.Dialect) -> KeyColumn:
     ordered = text_order(dialect, column)
     order, order_bind = ordered if ordered else (None, sa.literal)
     return KeyColumn(column, sa.literal, column, str, order, order_bind)
+
+
+def _group(source: TableDefinition, table: sa.FromClause, found: Columns, dialect: sa.Dialect) -> KeyColumn | None:
+    """:raises ConfigurationError: values of the column are not told apart by one text each."""
+    if source.group_by is None:
+        return None
+    column, kind = table.c[source.group_by], field_type(found[source.group_by]["type"], dialect)
+    made = _typed_key(column, kind, dialect)
+    if made is None and kind == "text" and not isinstance(column.type, mysql.SET):
+        made = _text_key(column, dialect)
+    if made is None or made.order is None:
+        raise ConfigurationError(
+            f"{source.label}: group_by column {source.group_by!r} is a {column.type}. Rows are grouped by a whole number, a uuid,"
+            " a date or, where this database can compare texts byte by byte, a text."
+        )
+    return made
 
 
 def _one_text(column: sa.ColumnElement[Any], bind: Callable[[str], sa.ColumnElement[Any]]) -> KeyColumn:
@@ -192,10 +230,10 @@ def _one_text(column: sa.ColumnElement[Any], bind: Callable[[str], sa.ColumnElem
     return KeyColumn(column, bind, column, str, column, bind)
 
 
-def _keys_and_index(
+def _keys_and_indexes(
     source: TableDefinition, inspector: sa.Inspector, found: Columns, name: str, schema: str | None
-) -> tuple[bool, bool]:
-    """Whether the key is unique and never NULL by the database's own word, and whether an index leads through changes."""
+) -> tuple[bool, list[tuple[str | None, ...]]]:
+    """Whether the key is unique and never NULL by the database's own word, and the columns of each index."""
     primary: set[str] = set()
     unique: list[set[str | None]] = []
     indexes: list[Any] = []
@@ -208,8 +246,8 @@ def _keys_and_index(
     key = set(source.key)
     unique += [set(primary), *(set(index["column_names"]) for index in indexes if index["unique"])]
     not_null = all(not found[n]["nullable"] or n in primary for n in key)
-    leads = any(index["column_names"][:1] == [source.cursor_field] for index in indexes)
-    return not_null and any(columns and columns <= key for columns in unique), leads
+    keeps = not_null and any(columns and columns <= key for columns in unique)
+    return keeps, [tuple(index["column_names"]) for index in indexes]
 
 
 def _as_known() -> AbstractContextManager[None]:
@@ -217,9 +255,10 @@ def _as_known() -> AbstractContextManager[None]:
     return suppress(sa.exc.NoSuchTableError, NotImplementedError)
 
 
-def _no_index(source: TableDefinition) -> Iterator[str]:
-    columns = ", ".join((source.cursor_field, *source.key))
-    yield (
-        f"{source.label} has no index that begins with {source.cursor_field!r}: every page of rows reads the whole table. CREATE"
-        f" INDEX {source.split_table()[-1]}_changes ON {source.table} ({columns});"
+def _no_index(source: TableDefinition, begin: tuple[str, ...]) -> str:
+    columns, name = ", ".join((*begin, *source.key)), source.split_table()[-1]
+    what, named = ("every page of rows", "changes") if len(begin) == 1 else ("a group's first load", "groups")
+    return (
+        f"{source.label} has no index that begins with {' and '.join(map(repr, begin))}: {what} reads the whole table. CREATE"
+        f" INDEX {name}_{named} ON {source.table} ({columns});"
     )

@@ -17,6 +17,7 @@ from airflow_reindex_provider.core.model import (
     Counter,
     Finding,
     Format,
+    Groups,
     Horizon,
     Key,
     Look,
@@ -29,7 +30,7 @@ from airflow_reindex_provider.core.model import (
 )
 from airflow_reindex_provider.core.model.surveys import MOST_COUNTED
 from airflow_reindex_provider.core.progress import utc_now
-from airflow_reindex_provider.sources.sql import clock, cutting, lagging
+from airflow_reindex_provider.sources.sql import clock, cutting, grouping, lagging
 from airflow_reindex_provider.sources.sql.asking import Asking
 from airflow_reindex_provider.sources.sql.definition import TableDefinition
 from airflow_reindex_provider.sources.sql.described import Described
@@ -133,15 +134,29 @@ class TableSession(ABC):
     def has_changes(self, window: Window) -> bool:
         return self._asking.first(self._described.relation.exists(window)) is not None
 
+    def groups(self, window: Window, *, limit: int) -> Groups:
+        """See ``GroupedSession.groups``. Of a source without ``group_by`` there are none."""
+        found = self._described
+        if found.group is None:
+            return Groups()
+        return grouping.groups(self._asking, found.relation.rows, found.group, window, limit=limit)
+
     def slices(self, window: Window, *, batch_rows: int, max_slices: int, fresh: bool = False) -> Slices:
         found = self._described
         self._refuse_repeated_keys(window)
-        cut = cutting.slices(found.relation, self._asking, window, batch_rows=batch_rows, max_slices=max_slices)
+        cut = cutting.slices(
+            found.members if fresh else found.relation,
+            self._asking,
+            window,
+            batch_rows=batch_rows,
+            max_slices=max_slices,
+        )
         return replace(cut, null_cursors=self._nulls(), ahead_cursors=self._ahead(limit=MOST_COUNTED))
 
     def read(self, batch: Batch, *, format: Format, fields: Sequence[str], chunk_rows: int) -> Iterator[Chunk]:
         form = self._form(format, fields)
-        return Reading(self._asking, self._described.relation, batch, form, chunk_rows).chunks()
+        found = self._described
+        return Reading(self._asking, found.members if batch.fresh else found.relation, batch, form, chunk_rows).chunks()
 
     def _form(self, format: Format, fields: Sequence[str]) -> Form:
         """:param format: one of the source's."""
@@ -176,7 +191,8 @@ class TableSession(ABC):
     # -- keys
 
     def keys_from(self, cursor: str) -> Iterator[Sequence[Key]]:
-        return self._listing().keys_from(cursor)
+        found = self._described
+        return Listing(found.relation, self._asking, self._source.label).keys_from(cursor)
 
     def key_ranges(self, within: KeyRange, *, rows: int, max_ranges: int) -> Sequence[tuple[KeyRange, int]]:
         return self._listing().ranges(within, rows=rows, max_ranges=max_ranges)
@@ -210,7 +226,7 @@ class TableSession(ABC):
         return self._found
 
     def _listing(self) -> Listing:
-        return Listing(self._described.relation, self._asking, self._source.label)
+        return Listing(self._described.members, self._asking, self._source.label)
 
     def _greatest(self) -> int | None:
         row = self._asking.first(self._described.relation.greatest_cursor())
