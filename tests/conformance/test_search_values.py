@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import sys
+import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -17,10 +18,12 @@ import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from nasty_mysql import NASTY, in_json, make_items
 from nasty_values import TYPES, VALUES
 
 from airflow_reindex_provider.core.errors import ConfigurationError
 from airflow_reindex_provider.core.model import Batch, Document, Format, Position, Rejection, Window
+from airflow_reindex_provider.sources.mysql import MySqlSource
 from airflow_reindex_provider.sources.postgres import PostgresSource
 from airflow_reindex_provider.targets.elasticsearch import ElasticsearchTarget
 from airflow_reindex_provider.targets.opensearch import OpenSearchTarget
@@ -28,6 +31,7 @@ from airflow_reindex_provider.targets.search.answers import documents as split
 from airflow_reindex_provider.targets.search.documents import bulk_lines
 from airflow_reindex_provider.targets.search.mapping import vector_fields
 from airflow_reindex_provider.targets.search.session import SearchTargetSession
+from airflow_reindex_provider.testing.mariadb import MariaDatabase
 from airflow_reindex_provider.testing.postgres import Database, EmbeddedPostgres
 from airflow_reindex_provider.testing.runs import Runner
 from airflow_reindex_provider.testing.search_engine import SearchEngine
@@ -238,6 +242,21 @@ def test_an_engine_takes_every_type(engine: SearchEngine, database: Database) ->
     assert (bulk.counts.failures, made.counts.failures) == (1, 1)
     assert engine.documents("every") == engine.documents("every-row")
     assert bulk.counts.created == sum(map(len, values.values())) - 1
+
+
+def test_an_engine_takes_what_mariadb_holds(engine: SearchEngine, maria_database: MariaDatabase) -> None:
+    """To the last digit and microsecond, in what the engine keeps of the document."""
+    make_items(maria_database)
+    held = MySqlSource(
+        maria_database.conn_id, table="items", primary_key="id", cursor_field="updated_at", margin=timedelta(0)
+    )
+    outcome = Runner(source=held, target=TARGETS[engine.name](engine.name, index="nasty-maria")).run()
+    assert (outcome.counts.created, outcome.parked) == (1, 0)
+    engine.call("POST", "/nasty-maria/_refresh")
+    with urllib.request.urlopen(f"{engine.url}/nasty-maria/_search") as answer:
+        (hit,) = json.load(answer, parse_float=Decimal)["hits"]["hits"]
+    found = hit["_source"]
+    assert {name: found[name] for name in NASTY} == {name: in_json(value) for name, (_, _, value) in NASTY.items()}
 
 
 VECTORS = {
