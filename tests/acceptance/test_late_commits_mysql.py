@@ -36,12 +36,14 @@ WORK_S = (0.05, 0.4)
 WAIT_S = 1.0
 """How long a run watches sessions here, so that a long transaction outlasts it."""
 TABLE = """CREATE TABLE items (id BIGINT AUTO_INCREMENT PRIMARY KEY, n INT NOT NULL DEFAULT 0, gone TINYINT NOT NULL DEFAULT 0,
+ tenant VARCHAR(9) NOT NULL DEFAULT 'a',
  updated_at TIMESTAMP(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6) ON UPDATE CURRENT_TIMESTAMP(6), KEY (updated_at, id))"""
 # The row that is late by construction has id 1, and nobody changes it.
 CHANGES = (
     "INSERT INTO items (n) VALUES (1), (2)",
     "UPDATE items SET n = n + 1 WHERE id > %s ORDER BY id LIMIT 1",
     "UPDATE items SET gone = 1 WHERE id > %s ORDER BY id LIMIT 1",
+    "UPDATE items SET tenant = IF(BINARY tenant = 'a', 'A', 'a') WHERE id > %s ORDER BY id LIMIT 1",
     "DELETE FROM items WHERE id > %s ORDER BY id LIMIT 1",
     "UPDATE IGNORE items SET id = -id WHERE id > %s ORDER BY id LIMIT 1",
     "INSERT INTO items (id, n) VALUES (1 + %s, 1) ON DUPLICATE KEY UPDATE n = n + 1",
@@ -86,9 +88,12 @@ def change(cursor: Any, chance: random.Random) -> None:
     cursor.execute(statement, [chance.randint(1, 500)] if "%s" in statement else None)
 
 
-def runner(conn_id: str) -> Runner:
+def runner(conn_id: str, group: str | None = None) -> Runner:
+    """Of all rows, as lines that the server writes, or of a group, as Python's values."""
     session.WAIT_S = WAIT_S
     return Runner(
+        stream="items" if group is None else "items.of_group",
+        transform=None if group is None else dict,
         source=MySqlSource(
             "shop_mysql",
             table="items",
@@ -96,9 +101,11 @@ def runner(conn_id: str) -> Runner:
             cursor_field="updated_at",
             soft_delete_column="gone",
             tombstones=True,
+            group_by=None if group is None else "tenant",
+            group=group,
             margin=timedelta(milliseconds=20),
         ),
-        target=PostgresTarget(conn_id, index="public.items_index"),
+        target=PostgresTarget(conn_id, index="public.items_index" if group is None else "public.items_of_group"),
         store=TableCheckpoint(conn_id),
         sizes=Sizes(batch_rows=50, max_batches=5),
         chunk_rows=20,
@@ -116,6 +123,7 @@ def run_on(conn_id: str, env: Mapping[str, str], work_s: float, wait_s: float) -
     while True:
         try:
             runner(conn_id).run()
+            runner(conn_id, "a").run()
         except ReindexError:
             # A run that was killed may still have a statement under way.
             time.sleep(0.05)
@@ -186,11 +194,15 @@ def test_nothing_is_lost_under_writers(
     naive.run()
     time.sleep(0.1)
     run.run()
+    runner(database.conn_id, "a").run()
 
-    there = {key: (n, gone) for key, n, gone in either_database.execute("SELECT id, n, gone FROM items")}
+    found = either_database.execute("SELECT id, n, gone, tenant FROM items")
+    there = {key: (n, gone) for key, n, gone, _ in found}
     with database.connect() as connection:
         indexed = dict(connection.execute("SELECT id, n FROM public.items_index").fetchall())
+        of_group = dict(connection.execute("SELECT id, n FROM public.items_of_group").fetchall())
     lost = sum(naive.rows.get(key) != row for key, row in there.items())
     print(f"naive cursor: {lost} of {len(there)} rows lost or out of date; runs killed: {killed}")
     assert indexed == {key: n for key, (n, gone) in there.items() if not gone}
+    assert of_group == {key: n for key, n, gone, tenant in found if not gone and tenant == "a"}
     assert lost > 0

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from sqlalchemy import ColumnElement
 
 from airflow_reindex_provider.core.errors import ConfigurationError
 from airflow_reindex_provider.core.model import Chunk, Document, Format, Key, Position, Rejection
-from airflow_reindex_provider.sources.sql.relation import Part, Relation, ValueColumn, texts
+from airflow_reindex_provider.sources.sql.relation import Part, Relation, texts
 
 MB = 1024 * 1024
 _VALUE_BYTES = 16
+Value = Callable[[Any], Any]
+"""See ``ValueColumn.value``."""
 
 
 class Form(ABC):
@@ -65,7 +67,7 @@ class RowsForm(Form):
         return sum(len(v) if isinstance(v, (str, bytes, bytearray)) else _VALUE_BYTES for v in row)
 
     def chunk(self, rows: list[Sequence[Any]], end: Position) -> Chunk:
-        columns = [(name, self._rows.columns[name]) for name in self._fields]
+        columns = [(name, self._rows.columns[name].value) for name in self._fields]
         documents: list[Document] = []
         rejected: list[Rejection] = []
         # Each is let go of before the next one becomes Python's objects.
@@ -82,14 +84,12 @@ class RowsForm(Form):
         return Chunk(end, self.format, documents, tuple(rejected))
 
 
-def _content(columns: Sequence[tuple[str, ValueColumn]], values: Sequence[Any]) -> Mapping[str, Any]:
-    content = {}
-    for (name, column), value in zip(columns, values, strict=True):
-        if value is None or column.value is None:
-            content[name] = value
-            continue
-        try:
-            content[name] = column.value(value)
-        except Exception as error:
-            raise ConfigurationError(f"column {name!r} has no value in Python: {error}") from error
+def _content(columns: Sequence[tuple[str, Value | None]], values: Sequence[Any]) -> Mapping[str, Any]:
+    name = ""
+    try:
+        content = {}
+        for (name, make), value in zip(columns, values, strict=True):
+            content[name] = value if value is None or make is None else make(value)
+    except Exception as error:
+        raise ConfigurationError(f"column {name!r} has no value in Python: {error}") from error
     return content

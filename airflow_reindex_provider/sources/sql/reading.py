@@ -33,7 +33,7 @@ class Reading:
         window, most = self.batch.window, min(self.chunk_rows, _FIRST_PAGE_ROWS)
         while True:
             try:
-                rows, end = self._page(window, most)
+                rows, size, end = self._page(window, most)
             except _NotOfTheServerError as error:
                 if most == 1:
                     chunk = self._without(window, error.__cause__ or error)
@@ -44,15 +44,15 @@ class Reading:
                     most = 1
                     continue
             else:
-                width = sum(map(self.form.width, rows)) / len(rows) if rows else 0
+                fit = len(rows) * self.form.chunk_bytes // max(1, size)
                 yield self.form.chunk(rows, end or window.end)
-                most = max(1, min(self.chunk_rows, 2 * most, int(self.form.chunk_bytes / (width or 1))))
+                most = max(1, min(self.chunk_rows, 2 * most, fit or 2 * most))
             if end is None or end == window.end:
                 return
             window = Window(end, window.end)
 
-    def _page(self, window: Window, most: int) -> tuple[list[Sequence[Any]], Position | None]:
-        """The rows, and the place of the one after them."""
+    def _page(self, window: Window, most: int) -> tuple[list[Sequence[Any]], int, Position | None]:
+        """The rows, how many bytes they have, and the place of the one after them."""
         statement = self.relation.page(window, self.form.columns, most + 1, self.batch.keys)
         rows: list[Sequence[Any]] = []
         size = 0
@@ -60,10 +60,11 @@ class Reading:
         try:
             for piece in pieces:
                 for row in piece:
-                    size += self.form.width(row)
-                    if rows and (len(rows) == most or size > self.form.chunk_bytes):
-                        return rows, self.form.place(row)
+                    width = self.form.width(row)
+                    if rows and (len(rows) == most or size + width > self.form.chunk_bytes):
+                        return rows, size, self.form.place(row)
                     rows.append(row)
+                    size += width
         except ReindexError:
             raise
         except Exception as error:
@@ -71,7 +72,7 @@ class Reading:
             raise _NotOfTheServerError from error
         finally:
             pieces.close()
-        return rows, None
+        return rows, size, None
 
     def _without(self, window: Window, error: BaseException) -> Chunk:
         """In place of the first row of the window, why it cannot be read."""
