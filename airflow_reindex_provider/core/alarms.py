@@ -165,6 +165,10 @@ class Ledger:
                 if not entry["told"]:
                     del self.known[identity]
 
+    def forget(self, stream: str) -> None:
+        """One that is not watched any more: nobody is to hear of it."""
+        self.known = {i: entry for i, entry in self.known.items() if entry["alarm"]["stream"] != stream}
+
     def news(self, notifier: int) -> tuple[list[Alarm], list[Alarm]]:
         """What this one has to hear: what is broken and it does not know, and what is well again and it does not know."""
         broken_, well = [], []

@@ -97,7 +97,7 @@ class CheckpointOperator(StreamOperator):
         mode = Mode(report["mode"])
         plans = outcome.plans.plans if isinstance(outcome, GroupOutcomes) else (outcome.plan,)
         standing = publish_standing(context, stream, plans[0].cursor_type if plans else None, mode)
-        Measured(stream, mode).run(context, report)
+        Measured(stream, mode).run(context, report, results)
         if isinstance(outcome, GroupOutcomes):
             require_all(outcome)
         else:

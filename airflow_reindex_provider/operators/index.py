@@ -12,6 +12,7 @@ from airflow_reindex_provider.core.running.indexing import index_batch
 from airflow_reindex_provider.operators import tracing
 from airflow_reindex_provider.operators.base import StreamOperator, name_instance, skipped_if_superseded
 from airflow_reindex_provider.operators.measuring import Measured
+from airflow_reindex_provider.operators.notes import KEEP_JOBS
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -34,7 +35,7 @@ class _TaskStateResumeLog:
         return value if isinstance(value, dict) else None
 
     def save(self, value: dict[str, Any]) -> None:
-        self._store.set(_RESUME_KEY, value)
+        self._store.set(_RESUME_KEY, value, retention=KEEP_JOBS)
 
     def clear(self) -> None:
         self._store.delete(_RESUME_KEY)
@@ -130,7 +131,6 @@ class IndexBatchOperator(StreamOperator):
                 measured=measured,
                 planned=self.batch,
             )
-        measured.batch(result.elapsed_s)
         self.log.info(
             "Batch %d/%d of stream %r: %s in %d chunks, %.1f s.",
             batch.number + 1,

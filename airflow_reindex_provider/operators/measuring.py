@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -29,11 +29,12 @@ from airflow_reindex_provider.core.metrics import (
     Kind,
     Metric,
 )
-from airflow_reindex_provider.core.model import Counts, Plan
+from airflow_reindex_provider.core.model import BatchResult, Counts, Plan
 from airflow_reindex_provider.core.observing import Side, Traffic
 from airflow_reindex_provider.core.progress import utc_now
 from airflow_reindex_provider.core.sweeping.records import Difference
 from airflow_reindex_provider.operators import tracing
+from airflow_reindex_provider.operators.notes import KEEP_JOBS
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -55,8 +56,10 @@ class Measured:
         kind = type(stream.target).__name__.removesuffix("Target").lower()
         self._tags = {"stream": stream.name, "mode": mode, "target": kind}
 
-    def run(self, context: Context, report: Mapping[str, Any]) -> None:
-        """A run is closed, with the sums of its report; a closing task that is tried again does not count it twice."""
+    def run(self, context: Context, report: Mapping[str, Any], batches: Iterable[BatchResult] = ()) -> None:
+        """A run is closed, or a group's part of a rebuild, with the sums of its report; a closing task that is tried again does
+        not count it twice. :param batches: those of it that are complete. They do not count themselves: one whose worker dies
+        after its last chunk is done twice, and is one batch."""
         try:
             first = _first_time(context)
         except Exception as error:
@@ -68,6 +71,8 @@ class Measured:
         for outcome in Counts().to_json():
             if number := report.get(outcome):
                 self._emit(DOCUMENTS, int(number), outcome=outcome)
+        for batch in batches:
+            self._emit(BATCH_DURATION, batch.elapsed_s * 1000)
         for difference in Difference:
             if difference in report:
                 self._emit(DIFFERENCES, int(report[difference]), difference=str(difference))
@@ -75,9 +80,6 @@ class Measured:
         tracing.run(self._stream.name, self._tags["mode"], report, run.start_date)
         if run.start_date is not None:
             self._emit(RUN_DURATION, (utc_now() - run.start_date).total_seconds() * 1000)
-
-    def batch(self, elapsed_s: float) -> None:
-        self._emit(BATCH_DURATION, elapsed_s * 1000)
 
     def traffic(self, side: Side, grown: Traffic) -> None:
         if side is Side.TARGET and grown.bytes:
@@ -127,5 +129,5 @@ def _first_time(context: Context) -> bool:
     kept = context["task_state_store"]
     if kept.get(_MEASURED_KEY):
         return False
-    kept.set(_MEASURED_KEY, True)
+    kept.set(_MEASURED_KEY, True, retention=KEEP_JOBS)
     return True

@@ -36,6 +36,7 @@ from airflow_reindex_provider.operators.groups import OfGroupOperator
 from airflow_reindex_provider.operators.index import IndexBatchOperator, index_into
 from airflow_reindex_provider.operators.leases import LeasingOperator, skip_if_busy
 from airflow_reindex_provider.operators.measuring import Measured
+from airflow_reindex_provider.operators.notes import KEEP_JOBS
 from airflow_reindex_provider.operators.publishing import publish_standing
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ def _stamp(context: Context) -> str:
     were waited for."""
     kept = context["task_state_store"]
     stamp = kept.get(_STAMP_KEY) or utc_now().strftime("%Y%m%dt%H%M%S")
-    kept.set(_STAMP_KEY, stamp)
+    kept.set(_STAMP_KEY, stamp, retention=KEEP_JOBS)
     return str(stamp)
 
 
@@ -363,8 +364,7 @@ class RetireOperator(RebuildOperator):
             kept = [g.name for g in target.generations()]
         keeper.release()
         publish_standing(context, stream, plan.cursor_type if plan else None, Mode.REBUILD, group=self.group)
-        if self.group is None:
-            self._measure(context, served=served)
+        self._measure(context, served=served)
         if not served:
             raise AirflowFailException(
                 f"Stream {stream.name!r}: nothing was promoted, and the live generation is as it was; the failed task's log says"
@@ -378,10 +378,10 @@ class RetireOperator(RebuildOperator):
         return {"generation": generation, "generations": kept, "dropped": list(dropped)}
 
     def _measure(self, context: Context, *, served: bool) -> None:
-        copied = results_of(self.pull(context, self.copy_task_id))
-        counts = sum((BatchResult.from_json(result).counts for result in copied), Counts())
+        copied = [BatchResult.from_json(result) for result in results_of(self.pull(context, self.copy_task_id))]
+        counts = sum((result.counts for result in copied), Counts())
         report = {"status": "completed" if served else "failed", **counts.to_json()}
-        Measured(self.stream, Mode.REBUILD).run(context, report)
+        Measured(self.stream, Mode.REBUILD).run(context, report, copied)
 
     def _close_progress(self, context: Context) -> None:
         here = -1 if self.group is None else int(context["ti"].map_index or 0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, fields
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, cast
@@ -17,6 +17,7 @@ from airflow_reindex_provider.core.progress import utc_now
 from airflow_reindex_provider.core.published import FAILURE_KEY, PROGRESS_KEY
 from airflow_reindex_provider.events import Event, event_asset, events_alias, stream_asset, tell_event
 from airflow_reindex_provider.operators.base import results_of
+from airflow_reindex_provider.operators.notes import KEEP_JOBS
 
 if TYPE_CHECKING:
     from airflow.sdk import Asset, Context
@@ -82,6 +83,7 @@ class WatchOperator(BaseOperator):
         now, key = utc_now(), f"reindex_watch.{context['ti'].dag_id}"
         kept: dict[str, Any] = json.loads(Variable.get(key, default="{}") or "{}")
         since, ledger = kept.get("since", {}), Ledger.from_json(kept.get("known", {}))
+        _forget(since, ledger, {one.stream.name for one in self.watched}, now)
         alarms: list[Alarm] = []
         looked_at: list[str] = []
         troubles: list[str] = []
@@ -192,6 +194,17 @@ class WatchOperator(BaseOperator):
     def _swept(self, context: Context, name: str) -> datetime | None:
         found = context["inlet_events"][event_asset(Event.SWEEP_COMPLETED, name)].ascending(False).limit(20)
         return next((_time(e.extra["at"]) for e in found if e.extra and not e.extra.get("dry_run")), None)
+
+
+def _forget(since: dict[str, dict[str, str]], ledger: Ledger, watched: Collection[str], now: datetime) -> None:
+    """Streams that nobody has watched for a day. Not at once: a file of streams may fail to parse, and nobody is to hear anew of
+    what they know when it is mended."""
+    for name in list(since):
+        if name in watched:
+            since[name]["last"] = now.isoformat()
+        elif datetime.fromisoformat(since[name].setdefault("last", now.isoformat())) < now - KEEP_JOBS:
+            del since[name]
+            ledger.forget(name)
 
 
 def _time(text: Any) -> datetime | None:

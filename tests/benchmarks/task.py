@@ -50,7 +50,7 @@ class RunningTask:
         path = self._folder / key
         return json.loads(path.read_text()) if path.exists() else default
 
-    def set(self, key: str, value: Any) -> None:
+    def set(self, key: str, value: Any, **_: Any) -> None:
         over = time.perf_counter() + ROUND_TRIP_S
         with (self._folder / key).open("w") as file:
             json.dump(value, file)

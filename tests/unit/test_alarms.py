@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_reindex_provider.core.alarms import Alarm, Ledger, Promises, Seen, broken, message
+from airflow_reindex_provider.operators.watch import _forget
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 AGO = {minutes: NOW - timedelta(minutes=minutes) for minutes in (0, 1, 5, 20, 30, 60, 600)}
@@ -117,6 +118,17 @@ def test_a_stream_that_is_not_looked_at_stays_as_it_was_told() -> None:
     assert ledger.news(0) == ([], [])
     ledger.open([], watched=["a"])
     assert [a.stream for a in ledger.news(0)[1]] == ["a"]
+
+
+def test_a_stream_that_nobody_watches_any_more_is_forgotten() -> None:
+    """A day later, so that a file that fails to parse today makes nobody hear anew of what they know."""
+    ledger, since = Ledger(), {name: {"first": AGO[600].isoformat()} for name in "ab"}
+    ledger.open([alarm("a"), alarm("b")], watched="ab")
+    ledger.told(0, *ledger.news(0))
+    for hours, known in ((0, "ab"), (20, "ab"), (25, "b")):
+        _forget(since, ledger, {"b"}, NOW + timedelta(hours=hours))
+        assert "".join(since) == known
+        assert [entry["alarm"]["stream"] for entry in ledger.known.values()] == list(known)
 
 
 @given(st.lists(st.tuples(st.sets(st.sampled_from("abc")), st.sets(st.integers(0, 1))), max_size=12))
