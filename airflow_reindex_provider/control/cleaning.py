@@ -16,7 +16,7 @@ from airflow_reindex_provider.core.cleaning.of_stream import StreamCleaning
 from airflow_reindex_provider.core.cleaning.parts import ListingStore, MarkingTarget
 from airflow_reindex_provider.core.cleaning.records import Orphan, OrphanKind, Rules
 from airflow_reindex_provider.core.cleaning.unseen import judged, things_of
-from airflow_reindex_provider.core.errors import ConfigurationError, NotPassedYetError, ReindexError
+from airflow_reindex_provider.core.errors import ConfigurationError, NotPassedYetError, ReindexError, StreamBusyError
 from airflow_reindex_provider.core.leases import Keeper
 from airflow_reindex_provider.core.model import Checkpoint, Marked
 from airflow_reindex_provider.core.progress import utc_now
@@ -70,10 +70,12 @@ class Found:
 @dataclass(slots=True)
 class Dropped:
     """:ivar dropped: what has gone. :ivar spared: what is needed by now, or was gone already.
-    :ivar troubles: as in ``Found``; that another run holds a stream's lease is one."""
+    :ivar busy: streams whose lease another run holds, and which: what is of them waits for the next clean-up.
+    :ivar troubles: as in ``Found``."""
 
     dropped: list[Orphan] = field(default_factory=list)
     spared: list[Orphan] = field(default_factory=list)
+    busy: dict[str, str] = field(default_factory=dict)
     troubles: dict[str, str] = field(default_factory=dict)
 
 
@@ -119,7 +121,7 @@ def drop_orphans(cleaning: Cleaning, orphans: Sequence[Orphan], *, holder: str, 
             for own in _with_indexes(stream):
                 wanted = [o for o in by_stream.pop(own.name, ()) if o.kind is not OrphanKind.TOMBSTONES]
                 if wanted:
-                    with _troubles_of(own.name, done.troubles), ExitStack() as opened:
+                    with _troubles_of(own.name, done.troubles, done.busy), ExitStack() as opened:
                         keep = opened.enter_context(_held(own.checkpoint, own.name, holder))
                         one = _open(own, cleaning.rules, now, opened, None)
                         done.dropped += one.drop(wanted, keep=keep, troubles=done.troubles)
@@ -128,7 +130,12 @@ def drop_orphans(cleaning: Cleaning, orphans: Sequence[Orphan], *, holder: str, 
         label = _tombstones_label(readers[0])
         for orphan in (o for o in orphans if o.kind is OrphanKind.TOMBSTONES and f"{o.name} on {o.where}" == label):
             with _troubles_of(label, done.troubles):
-                done.dropped.append(replace(orphan, count=_purge(cleaning, readers)))
+                try:
+                    if purged := _purge(cleaning, readers):
+                        done.dropped.append(replace(orphan, count=purged))
+                except NotPassedYetError as error:
+                    # A rebuild has begun meanwhile, and reads them.
+                    log.info("Spared: %s: %s", orphan, error)
     gone = {orphan.identity for orphan in done.dropped}
     done.spared = [orphan for orphan in orphans if orphan.identity not in gone]
     return done
@@ -146,7 +153,7 @@ def _drop_gone(
     again = {orphan.identity for orphan in find_orphans(cleaning, now=now).orphans}
     for name in names:
         things = [o for o in by_stream[name] if o.identity in again and o.kind is not OrphanKind.TOMBSTONES]
-        with _troubles_of(name, done.troubles), ExitStack() as held:
+        with _troubles_of(name, done.troubles, done.busy), ExitStack() as held:
             for where in dict.fromkeys(o.where for o in things if o.where in stores):
                 held.enter_context(_held(stores[where], name, holder))
             for orphan in things:
@@ -270,10 +277,13 @@ def _connection(stream: Stream) -> str:
 
 
 @contextmanager
-def _troubles_of(name: str, troubles: dict[str, str]) -> Iterator[None]:
-    """Notes what goes wrong with one thing, so that the others go on."""
+def _troubles_of(name: str, troubles: dict[str, str], busy: dict[str, str] | None = None) -> Iterator[None]:
+    """Notes what goes wrong with one thing, so that the others go on. :param busy: takes that somebody else is at work on it."""
     try:
         yield
+    except StreamBusyError as error:
+        log.info("%s", error)
+        (troubles if busy is None else busy)[name] = str(error)
     except Exception as error:
         # A client's own error too: whatever it is, it is no reason to leave the other streams as they are.
         said = str(error) if isinstance(error, ReindexError) else f"{type(error).__name__}: {error}"

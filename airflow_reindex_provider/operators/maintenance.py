@@ -120,7 +120,9 @@ class DropOrphansOperator(MaintenanceOperator):
     """Drops what was found, as far as nothing needs it now either, under each stream's lease: no rebuild, rollback, sweep or
     other clean-up of it runs beside this. What it has freed is the event ``gc.completed``.
 
-    In a dry run it ends as skipped. Fails at the end where something could not be looked at or dropped; the rest is done then.
+    In a dry run it ends as skipped. What is of a stream that another run works on waits for the next clean-up: it is told, in
+    the XCom's ``busy`` too, and no failure. Fails at the end where something could not be looked at or dropped; the rest is done
+    then.
 
     :param find_task_id: the task before it.
     :param report_only: drop nothing; a template. Empty: nothing, as long as no run of the Dag has succeeded.
@@ -142,8 +144,11 @@ class DropOrphansOperator(MaintenanceOperator):
         troubles: dict[str, str] = dict((before or {}).get("troubles") or {})
         if self._is_dry(context):
             self._require_none(troubles)
+            more = (
+                "" if self._is_asked else " The next run drops what it finds, unless it is triggered with dry_run=true."
+            )
             raise AirflowSkipException(
-                f"Dry run: {len(orphans)} things would go; the log of task {self.find_task_id!r} has each with its reason."
+                f"Dry run: {len(orphans)} things would go; the log of task {self.find_task_id!r} has each with its reason.{more}"
             )
         done = drop_orphans(self.cleaning, orphans, holder=f"{ti.dag_id} {ti.run_id}")
         self.dropped = done.dropped
@@ -157,20 +162,28 @@ class DropOrphansOperator(MaintenanceOperator):
             "kinds": kinds,
             "things": [orphan.to_json() for orphan in done.dropped[:MOST_TOLD]],
             "spared": len(done.spared),
+            "busy": done.busy,
             "troubles": troubles,
         }
         ti.xcom_push(key=ORPHANS_KEY, value=report)
         self.log.info(
             "Dropped %d things, %s bytes; %d spared.", len(done.dropped), f"{report['bytes']:,}", len(done.spared)
         )
+        for name, why in done.busy.items():
+            self.log.warning("What is of stream %r waits for the next clean-up: %s", name, why)
         self._require_none(troubles)
         tell_event(
             context, Event.GC_COMPLETED, **{name: report[name] for name in ("dropped", "bytes", "kinds", "spared")}
         )
         return report
 
+    @property
+    def _is_asked(self) -> bool:
+        """Whether somebody has said if it is to be a dry run."""
+        return str(self.report_only or "").strip().lower() not in ("", "none")
+
     def _is_dry(self, context: Context) -> bool:
-        if str(self.report_only or "").strip().lower() not in ("", "none"):
+        if self._is_asked:
             return is_true("dry_run", self.report_only)
         ti: Any = context["ti"]
         return not ti.get_dr_count(dag_id=ti.dag_id, states=["success"])

@@ -1,4 +1,4 @@
-"""What goes on beside a rebuild in the tests: writers, incremental runs, clean-ups, and a reader that never sees a gap.
+"""What goes on beside a rebuild in the tests: writers, incremental runs, and a reader that never sees a gap.
 
 They pause, since what is to be seen is the rebuild: without pauses they would take most of the machine from it.
 """
@@ -7,20 +7,13 @@ from __future__ import annotations
 
 import random
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import Any
 
 import psycopg
 
-from airflow_reindex_provider.control.cleaning import Cleaning, drop_orphans, find_orphans
-from airflow_reindex_provider.core.cleaning.records import Rules
-from airflow_reindex_provider.core.errors import GenerationGoneError, StreamBusyError
-from airflow_reindex_provider.core.leases import Keeper
-from airflow_reindex_provider.stream import Stream
+from airflow_reindex_provider.core.errors import GenerationGoneError
 from airflow_reindex_provider.testing.postgres import Database
 from airflow_reindex_provider.testing.rebuilds import Rebuilder
 
@@ -89,53 +82,6 @@ def runs(shop: Rebuilder, over: threading.Event) -> None:
         # Planned for a generation that was retired before the run was over.
         with suppress(GenerationGoneError):
             shop.run.run()
-
-
-@dataclass
-class CleanUps:
-    """One after the other; all that nothing needs is old enough. :ivar dropped: names of what has gone. :ivar done: how many."""
-
-    shop: Rebuilder
-    dropped: list[str] = field(default_factory=list)
-    done: int = 0
-
-    def run(self, over: threading.Event) -> None:
-        run = self.shop.run
-        stream = Stream(name=run.stream, source=run.source, target=run.target, checkpoint=run.store)
-        rules = Rules(self.shop.retain, timedelta(0))
-        cleaning = Cleaning(streams=[stream], rules=rules, tombstones_older_than=None)
-        while not over.wait(0.1):
-            found = find_orphans(cleaning)
-            done = drop_orphans(cleaning, found.orphans, holder="a clean-up")
-            self.dropped += [orphan.name for orphan in done.dropped]
-            wrong = [why for why in (found.troubles | done.troubles).values() if "is busy" not in why]
-            assert not wrong
-            self.done += 1
-
-    def wait_for_a_whole_one(self) -> None:
-        """That has begun after this."""
-        enough, deadline = self.done + 2, time.monotonic() + 60
-        while self.done < enough:
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-
-
-@contextmanager
-def leased(shop: Rebuilder) -> Iterator[None]:
-    """Under the stream's lease, as the tasks of a rebuild and a rollback work; a clean-up that has it is waited for."""
-    keeper = Keeper(shop.run.store, shop.run.stream, holder="a rebuild", purpose="rebuild")
-    deadline = time.monotonic() + 60
-    while True:
-        try:
-            keeper.keep()
-            break
-        except StreamBusyError:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-    try:
-        yield
-    finally:
-        keeper.release()
 
 
 @contextmanager

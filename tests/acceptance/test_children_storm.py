@@ -1,5 +1,5 @@
-"""Writers change, delete and move products, reviews, comments, brands and links, some with long transactions, beside purges and
-runs that are killed at random: in the end each document is what one SQL statement says."""
+"""Writers change, delete and move products, reviews, comments, brands and links, some with long transactions, beside purges,
+clean-ups and runs that are killed at random: in the end each document is what one SQL statement says."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from typing import Any
 
 import psycopg
 import pytest
+from clean_ups import CleanUps, stream_of
+from rebuilding_load import beside
 from storms import tries
 
 from airflow_reindex_provider.checkpoints.table import TableCheckpoint
@@ -22,7 +24,6 @@ from airflow_reindex_provider.control.tombstones import purge_tombstones
 from airflow_reindex_provider.core.errors import ConfigurationError, ReindexError
 from airflow_reindex_provider.core.planning import Sizes
 from airflow_reindex_provider.core.sweeping.records import Compare
-from airflow_reindex_provider.stream import Stream
 from airflow_reindex_provider.targets.opensearch import OpenSearchTarget
 from airflow_reindex_provider.targets.postgres import PostgresTarget
 from airflow_reindex_provider.testing.postgres import Database
@@ -174,7 +175,8 @@ def test_each_document_is_what_one_statement_says(
 ) -> None:
     """Nothing is lost, nothing stays that has left, and a sweep finds every version as it should be."""
     engine: SearchEngine | None = request.getfixturevalue("opensearch") if target == "opensearch" else None
-    chance, stop, errors = random.Random(seed), threading.Event(), list[BaseException]()
+    chance, errors = random.Random(seed), list[BaseException]()
+    stop, over = threading.Event(), threading.Event()
     env = {name: value for name, value in os.environ.items() if name.startswith("AIRFLOW")}
     with database.connect() as connection:
         connection.execute(SHOP + ROWS)
@@ -187,19 +189,23 @@ def test_each_document_is_what_one_statement_says(
         for writer in writers:
             writer.start()
         killed, purged = 0, 0
-        while killed < KILLS or not purged:
-            moment = chance.uniform(*WORK_S), chance.uniform(0.0001, 0.02)
-            process = _CONTEXT.Process(target=run_on, args=(target, database, env, *moment))
-            process.start()
-            process.join()
-            assert process.exitcode == -signal.SIGALRM
-            killed += 1
-            try:
-                stream = Stream(name=run.stream, source=run.source, target=run.target, checkpoint=run.store)
-                purged += purge_tombstones(stream, older_than=timedelta(0))
-            except ConfigurationError:
-                # No run has come to its end yet.
-                continue
+        stream = stream_of(run)
+        cleaning = CleanUps(stream)
+        with beside(over, lambda: cleaning.run(over, pause_s=0.3)):
+            while killed < KILLS or not purged:
+                moment = chance.uniform(*WORK_S), chance.uniform(0.0001, 0.02)
+                process = _CONTEXT.Process(target=run_on, args=(target, database, env, *moment))
+                process.start()
+                process.join()
+                assert process.exitcode == -signal.SIGALRM
+                killed += 1
+                try:
+                    purged += purge_tombstones(stream, older_than=timedelta(0))
+                except ConfigurationError:
+                    # No run has come to its end yet.
+                    continue
+            cleaning.wait_for_a_whole_one()
+        assert cleaning.dropped == []
         stop.set()
         for writer in writers:
             writer.join()

