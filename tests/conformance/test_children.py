@@ -13,7 +13,7 @@ import pytest
 
 from airflow_reindex_provider.control.tombstones import purge_tombstones
 from airflow_reindex_provider.core.errors import ConfigurationError
-from airflow_reindex_provider.core.model import Finding, Level, Mode, Transform
+from airflow_reindex_provider.core.model import Batch, Finding, Format, Level, Mode, Position, Transform, Window
 from airflow_reindex_provider.core.planning import Sizes
 from airflow_reindex_provider.core.sweeping.records import Compare
 from airflow_reindex_provider.core.windows import Request
@@ -319,6 +319,8 @@ def test_a_backfill_reads_what_was_touched_in_its_range(shop: psycopg.Connection
     start = datetime.now(UTC)
     shop.execute("UPDATE reviews SET body = 'new' WHERE id IN (1, 2)")
     shop.execute("DELETE FROM reviews WHERE id = 3")
+    # Of no document.
+    shop.execute("INSERT INTO reviews VALUES (200, NULL, 1, 'of nothing'), (201, 999, 1, 'of what is gone')")
     middle = datetime.now(UTC)
     shop.execute("UPDATE products SET title = 'new' WHERE id = 2")
     run.run()
@@ -376,6 +378,59 @@ def test_a_child_that_is_no_json(shop: psycopg.Connection[Any], database: Databa
     shop.execute("UPDATE brands SET extra = '[1]' WHERE id = 3")
     run.run()
     assert shop.execute("SELECT brand->'extra' FROM products_index WHERE id = 7").fetchone() == ([1],)
+
+
+NASTY = {
+    "json": """'{"a": 1, "a": 2,\n "b": [1.50, "x\\ny"]}'""",
+    "json[]": """ARRAY['{"a":\n1}', NULL]::json[]""",
+    "jsonb": """'{"b": 1, "a": null}'""",
+    "numeric": "'-1234567.1250'",
+    "double precision": "'-0.0000001'",
+    "real": "'NaN'",
+    "bytea": "'\\x00ff'",
+    "timestamptz": "'infinity'",
+    "timestamp": "'2026-03-01 12:00:00.000001'",
+    "interval": "'1 mon 2 days'",
+    "text[]": """ARRAY['a"\n', NULL, '{']""",
+    "int[]": "'{{1,2},{3,4}}'",
+    "int4range": "'[1,3)'",
+    "boolean": "true",
+    "text": "E'\\\\u0000 \\x01 \\t\\r\\n\u2028 \U0001f600'",
+    "varchar(3)": "''",
+}
+
+
+def test_values_of_objects(shop: psycopg.Connection[Any], database: Database) -> None:
+    """Are what Postgres makes of them in a jsonb, in every format, whatever JSON they hold themselves."""
+    names = [f"v{n}" for n in range(len(NASTY))]
+    columns = ", ".join(f"ADD {name} {kind}" for name, kind in zip(names, NASTY, strict=True))
+    shop.execute(f"ALTER TABLE brands {columns}".encode())
+    values = ", ".join(f"{name} = {value}" for name, value in zip(names, NASTY.values(), strict=True))
+    shop.execute(f"UPDATE brands SET {values} WHERE id = 3".encode())
+    source = shop_source(database, children=(replace(CHILDREN[0], columns=("id", *names), children=()), *CHILDREN[1:]))
+    with source.open() as session:
+        plan = Window(None, Position("infinity"))
+        batch = Batch("products", "g", 0, 1, plan, 10)
+        (chunk,) = session.read(batch, format=Format.BULK, fields=["brand", "reviews"], chunk_rows=99)
+    lines = b"".join(chunk.payload).decode().split("\n")  # type: ignore[arg-type]
+    bulk = {
+        json.loads(head)["index"]["_id"]: json.loads(body) for head, body in zip(lines[::2], lines[1::2], strict=False)
+    }
+    (made,) = shop.execute(
+        "SELECT to_jsonb(b) - 'updated_at' - 'country_id' - 'name' FROM brands b WHERE id = 3"
+    ).fetchone() or ({},)
+    made["v6"] = "AP8="
+    made["v12"] = "[1,3)"
+    reviews = {str(document[0]): document[3] for document in said(shop)}
+    for transform in (None, lambda row: row):
+        run = runner(database, transform)
+        run.source, run.target = source, PostgresTarget(database.conn_id, index=f"by_{transform is None}".lower())
+        run.run()
+        query = f"SELECT id::text, brand, reviews FROM {run.target.index}"
+        found = {key: {"brand": brand, "reviews": listed} for key, brand, listed in shop.execute(query.encode())}
+        assert found["3"]["brand"] == bulk["3"]["brand"] == made
+        assert found == bulk
+        assert {key: document["reviews"] for key, document in found.items()} == reviews
 
 
 def test_groups(shop: psycopg.Connection[Any], database: Database) -> None:

@@ -38,3 +38,10 @@ def quoted(names: Iterable[str]) -> str:
     from psycopg import sql
 
     return ", ".join(render(sql.Identifier(name)) for name in names)
+
+
+def comma(parts: Iterable[sql.Composable]) -> sql.Composed:
+    """A list for a statement."""
+    from psycopg import sql
+
+    return sql.SQL(", ").join(list(parts))

@@ -23,10 +23,12 @@ def bulk_line(relation: Relation, schema: Schema, fields: Sequence[str]) -> sql.
         relation.version,
         sql.Literal(f',"version_type":"{VERSION_TYPE}"}}}}\n'),
     )
-    values = sql.SQL(", ").join(
-        sql.SQL("{} AS {}").format(json_value(sql.Identifier("r", name), relation.wire_types[name], schema, name), n)
-        for name, n in ((name, sql.Identifier(name)) for name in fields)
-    )
+
+    def value(name: str) -> sql.Composable:
+        column = sql.Identifier("r", name)
+        return column if name in relation.composed else json_value(column, relation.wire_types[name], schema, name)
+
+    values = sql.SQL(", ").join(sql.SQL("{} AS {}").format(value(name), sql.Identifier(name)) for name in fields)
     # A column of this name would be taken for the row.
     row = sql.Identifier(next(name for name in map("d{}".format, range(len(fields) + 1)) if name not in fields))
     document = sql.SQL("row_to_json((SELECT {row} FROM (SELECT {}) AS {row}))").format(values, row=row)
@@ -56,3 +58,10 @@ def json_value(column: sql.Composable, wire_type: str, schema: Schema, name: str
     if is_vector(schema.field(name).type):
         return sql.SQL("{}::text::json").format(column)
     return sql.SQL("{}::{}").format(column, sql.SQL(wire_type))
+
+
+def object_value(column: sql.Composable, wire_type: str, schema: Schema, name: str) -> sql.Composed:
+    """The same in an object of a document. What this becomes is a jsonb somewhere, which takes not every json."""
+    if wire_type in ("json", "json[]"):
+        return sql.SQL("to_jsonb({})").format(column)
+    return json_value(column, wire_type, schema, name)

@@ -76,7 +76,8 @@ class CopyForm(Form):
 
     def columns(self) -> Sequence[sql.Composable]:
         gone = sql.SQL("({})::boolean").format(self.relation.deleted)
-        return (self.relation.version, gone, *map(self.relation.on_wire, self._fields))
+        fields = (self.relation.on_wire(name, binary=True) for name in self._fields)
+        return (self.relation.version, gone, *fields)
 
     def take(self, rows: list[bytes]) -> None:
         # A row begins with the number of its columns, of which the place was one.
@@ -134,7 +135,7 @@ class RowsForm(Form):
 
     def columns(self) -> Sequence[sql.Composable]:
         gone = sql.SQL("({})::boolean").format(self.relation.deleted)
-        fields = map(self.relation.on_wire, self._fields)
+        fields = (self.relation.on_wire(name, binary=False) for name in self._fields)
         return (*self.relation.key_texts(), self.relation.version, gone, *fields)
 
     def begin(self, row: bytes) -> int:

@@ -7,7 +7,7 @@ import re
 import psycopg
 
 from airflow_reindex_provider.databases.postgres.sqlstates import Verdict, remedy_of, verdict_of
-from airflow_reindex_provider.sources.postgres.composing import LIMIT_MARK
+from airflow_reindex_provider.sources.postgres.joining import LIMIT_MARK
 
 _OF_A_ROW_TOO = ("21", "38", "39", "54", "XX")
 """SQLSTATE classes that say little to whoever writes, and here lead to a row: a subquery with two rows, what functions in other
@@ -20,7 +20,7 @@ _TOO_LARGE = "invalid memory alloc request size"
 _TOO_LONG = re.compile(rf"{LIMIT_MARK}\((.*)\)\d+")
 
 _ESCAPED = "unsupported Unicode escape sequence"
-"""Of a json column, which keeps what it was given, as text; what is made of several tables is jsonb, which cannot."""
+"""Of a json column, which keeps what it was given, as text; what is made of several tables becomes jsonb, which cannot."""
 
 
 def is_of_a_row(error: psycopg.Error) -> bool:

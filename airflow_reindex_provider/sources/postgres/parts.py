@@ -17,11 +17,11 @@ from airflow_reindex_provider.core.model import Field
 from airflow_reindex_provider.databases.postgres.names import identifier, quoted, split_name
 from airflow_reindex_provider.databases.postgres.transactions import at_server
 from airflow_reindex_provider.sources.postgres.assumptions import examine
-from airflow_reindex_provider.sources.postgres.bulk import json_value
+from airflow_reindex_provider.sources.postgres.bulk import object_value
 from airflow_reindex_provider.sources.postgres.catalog import Catalogue
-from airflow_reindex_provider.sources.postgres.composing import ALL, Node
 from airflow_reindex_provider.sources.postgres.definition import PostgresDefinition
 from airflow_reindex_provider.sources.postgres.description import Description, describe
+from airflow_reindex_provider.sources.postgres.joining import ALL, Node
 from airflow_reindex_provider.sources.postgres.losses import Losses
 from airflow_reindex_provider.sources.postgres.sql import Relation, is_soft_deleted
 from airflow_reindex_provider.sources.sql.parts import Part
@@ -229,7 +229,7 @@ def _node(described: DescribedPart, number: int, inner: tuple[Node, ...]) -> Nod
         table=table,
         losses=None if described.losses is None else described.losses.table,
         values=tuple(
-            (name, json_value(sql.Identifier(row, name), schema.field(name).wire_type, schema, name))
+            (name, object_value(sql.Identifier(row, name), schema.field(name).wire_type, schema, name))
             for name in described.names
         ),
         nodes=inner,

@@ -41,6 +41,8 @@ class Relation:
     """The column that groups are made by."""
     latest: sql.Composable
     """What the version is made of: the cursor, or of a composed document the greatest one in it."""
+    composed: frozenset[str] = frozenset()
+    """Columns of type json here and jsonb on the wire: what other tables make of them."""
 
     @classmethod
     def of(
@@ -319,8 +321,13 @@ class Relation:
 
     # -- pieces
 
-    def on_wire(self, name: str) -> sql.Composed:
-        return sql.SQL("{}::{}").format(sql.Identifier("r", name), sql.SQL(self.wire_types[name]))
+    def on_wire(self, name: str, *, binary: bool) -> sql.Composed:
+        """:param binary: as COPY sends it in binary, and not as text."""
+        column = sql.Identifier("r", name)
+        if name in self.composed:
+            # A jsonb on the wire is the number of its form and then its text. To make one here would be to take it apart again.
+            return sql.SQL("{}::text").format(column) if not binary else sql.SQL(r"E'\x01' || {}::text").format(column)
+        return sql.SQL("{}::{}").format(column, sql.SQL(self.wire_types[name]))
 
     def key_texts(self) -> list[sql.Composed]:
         # A collation that takes different texts for equal cannot search in them.

@@ -116,7 +116,9 @@ def _joined(label: str, part: Part, *, on: tuple[str, ...], to: tuple[str, ...],
             f"{label}: {part.path} joins ({', '.join(on)}) of {part.table} to ({', '.join(to)}), which are not as many columns:"
             " name all columns of the key, in its order."
         )
-    losses = f"{part.table}_{'_'.join(on)}_tombstones" if tombstones is True else tombstones or None
+    # A dot in a column's name would end a schema's.
+    columns = "_".join(on).replace(".", "_")
+    losses = f"{part.table}_{columns}_tombstones" if tombstones is True else tombstones or None
     return replace(part, on=on, to=to, losses=losses)
 
 
