@@ -7,7 +7,7 @@ from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from zlib import crc32
+from itertools import cycle, islice
 
 from airflow_reindex_provider.core.embedding.embed import Embed
 from airflow_reindex_provider.core.embedding.embedder import Answer, Identity, Limits, Vector
@@ -45,11 +45,13 @@ def paragraphs(text: str) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Stub:
-    """Answers from a pool of vectors. :ivar seconds: what a request takes. :ivar texts: at most in one."""
+    """Answers from a pool of vectors, without a look at the texts. :ivar seconds: what a request takes. :ivar texts: at most in
+    one. :ivar fresh: whether each vector takes memory of its own, as those that come over a wire do."""
 
     dimensions: int
     seconds: float = 0.0
     texts: int = 512
+    fresh: bool = False
 
     @property
     def identity(self) -> Identity:
@@ -71,16 +73,17 @@ class Stub:
 class _Session:
     def __init__(self, stub: Stub) -> None:
         self._stub = stub
-        self._pool = [
-            array("f", [((n * 31 + d * 17) % 101 + 1) / 101 for d in range(stub.dimensions)])
-            for n in range(_POOL if stub.dimensions < 1000 else 16)
-        ]
+        self._vectors = cycle(
+            [
+                array("f", [((n * 31 + d * 17) % 101 + 1) / 101 for d in range(stub.dimensions)])
+                for n in range(_POOL if stub.dimensions < 1000 else 16)
+            ]
+        )
 
     def embed(self, texts: Sequence[str]) -> Answer:
         time.sleep(self._stub.seconds)
-        pool = self._pool
-        # A copy, as an answer over the wire would be.
-        return Answer([pool[crc32(text.encode()) % len(pool)][:] for text in texts])
+        vectors = list(islice(self._vectors, len(texts)))
+        return Answer([vector[:] for vector in vectors] if self._stub.fresh else vectors)
 
     def embed_query(self, text: str) -> Vector:
         return self.embed([text]).vectors[0]

@@ -1,5 +1,5 @@
-"""The model that comes in a package, into pgvector: ours, and what people write by hand.
-``vectors_model ours|by_hand table dsn``.
+"""The model that comes in a package: ours and what people write by hand, into pgvector; LangChain's own indexing function, into
+the store in memory that comes with it. ``vectors_model ours|by_hand|langchain table dsn``.
 
 Four runs: first load; another column of 1% of the rows; one word in 1% of the rows; nothing changed. Answers with the texts that
 were embedded in each, and of the first with its seconds and the part of them that was the model's own."""
@@ -13,6 +13,10 @@ from contextlib import contextmanager
 from typing import Any
 
 import psycopg
+from langchain_core.documents import Document
+from langchain_core.embeddings import Embeddings
+from langchain_core.indexing import InMemoryRecordManager, index
+from langchain_core.vectorstores import InMemoryVectorStore
 
 from airflow_reindex_provider.core.embedding.embed import Embed
 from airflow_reindex_provider.core.embedding.embedder import Answer
@@ -92,12 +96,49 @@ def by_hand(table: str, model: Measured, dsn: str) -> Callable[[], object]:
     return run
 
 
+def langchain(table: str, model: Measured, dsn: str) -> Callable[[], object]:
+    """As its documentation tells: a record of what was indexed, cleaned up by the row that a chunk is of; given the rows that
+    have changed since the last run. It writes to no database."""
+    connection = psycopg.connect(dsn, autocommit=True)
+    store, records = InMemoryVectorStore(_Embeddings(model)), InMemoryRecordManager(table)
+    records.create_schema()
+    since = ["-infinity"]
+
+    def run() -> None:
+        row = connection.execute("SELECT now()::text").fetchone()
+        rows = connection.execute(f"SELECT id, body FROM public.{table} WHERE updated_at > %s", since).fetchall()
+        documents = [
+            Document(page_content=text, metadata={"source": str(key)})
+            for key, body in rows
+            for text in paragraphs(body)
+        ]
+        with model.open():
+            index(documents, records, store, cleanup="incremental", source_id_key="source", key_encoder="sha256")
+        since[0] = str(row[0]) if row else since[0]
+
+    return run
+
+
+class _Embeddings(Embeddings):
+    def __init__(self, model: Measured) -> None:
+        self._model = model
+
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        return [vector.tolist() for vector in self._model.embed(texts).vectors]
+
+    def embed_query(self, text: str) -> list[float]:
+        raise NotImplementedError
+
+
+CONTESTANTS = {"ours": ours, "by_hand": by_hand, "langchain": langchain}
+
+
 def main(contestant: str, table: str, dsn: str) -> None:
     model = Measured()
     with model.open() as session:
         # Its loading is no part of what is measured.
         session.embed(["warm"])
-    run = {"ours": ours, "by_hand": by_hand}[contestant](table, model, dsn)
+    run = CONTESTANTS[contestant](table, model, dsn)
     found: dict[str, float] = {}
     for name in RUNS:
         if change := _CHANGES.get(name):

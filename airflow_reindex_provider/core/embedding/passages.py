@@ -11,8 +11,9 @@ from airflow_reindex_provider.core.errors import TextRefusedError
 Splitter = Callable[[str], Sequence[str]]
 """Cuts a text into pieces, in their order. Whatever it gives for a text, it gives for an equal one."""
 
-
 _SPACE = re.compile(r"\s*")
+_NEAR = 2
+"""Characters between most pieces."""
 
 
 class Passage(NamedTuple):
@@ -88,8 +89,9 @@ def _placed(field: str, text: str, pieces: Sequence[str]) -> Iterator[tuple[int 
 
 def _begin(text: str, piece: str, after_start: int, at_end: int) -> int | None:
     """Where a piece stands: right behind the one before, but for whitespace, or the next place after that one's beginning."""
-    if text.startswith(piece, at_end):
-        return at_end
+    found = text.find(piece, at_end, at_end + len(piece) + _NEAR)
+    if found == at_end or (found > 0 and text[at_end:found].isspace()):
+        return found
     space = _SPACE.match(text, at_end)
     if space and text.startswith(piece, space.end()):
         return space.end()

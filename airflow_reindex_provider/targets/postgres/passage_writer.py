@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from psycopg import sql
@@ -27,9 +28,8 @@ Written = list[tuple[int, str]]
 
 _PIECE_BYTES = 256 * 1024
 _GREATEST_HALF = 65_504
-_BEGIN = struct.Struct(">hiqi")
-"""Of a row of four columns: its document, and how long the hash is."""
-_LENGTH = struct.Struct(">i")
+_BEGIN = struct.Struct(f">hiqi{HASH_BYTES}si")
+"""Of a row of four columns: its document, its hash, and how long its text is."""
 _Wanted = list[tuple[int, bytes]]
 """Numbers of documents, and hashes of passages."""
 
@@ -108,22 +108,23 @@ class PassageWriter:
     def _stream(self, rows: _Wanted, texts: Mapping[bytes, str], vectors: Mapping[bytes, Vector]) -> Iterator[bytes]:
         """A binary COPY."""
         encoded = self._half if self._halves else _single
-        pieces, size = [HEADER], 0
+        begin = _BEGIN.pack
+        pieces: list[bytes | Vector] = [HEADER]
+        size = 0
         for number, hash in rows:
-            text = texts[hash].encode()
-            vector = encoded(vectors[hash])
-            pieces += (_BEGIN.pack(4, 8, number, HASH_BYTES), hash, _LENGTH.pack(len(text)), text, vector)
-            size += len(text) + len(vector)
+            text, vector = texts[hash].encode(), vectors[hash]
+            pieces += (begin(4, 8, number, HASH_BYTES, hash, len(text)), text, *encoded(vector))
+            size += len(text) + 4 * len(vector)
             if size >= _PIECE_BYTES:
                 yield b"".join(pieces)
                 pieces, size = [], 0
         pieces.append(TRAILER)
         yield b"".join(pieces)
 
-    def _half(self, vector: Vector) -> bytes:
+    def _half(self, vector: Vector) -> tuple[bytes, bytes]:
         dimensions = len(vector)
         try:
-            return struct.pack(f">ihh{dimensions}e", 4 + 2 * dimensions, dimensions, 0, *vector)
+            return _head(dimensions, 2), struct.pack(f">{dimensions}e", *vector)
         except OverflowError:
             raise ConfigurationError(
                 f"The model gives vectors of {dimensions:,} dimensions, which are kept as halfvec, with numbers beyond the"
@@ -131,12 +132,18 @@ class PassageWriter:
             ) from None
 
 
-def _single(vector: Vector) -> bytes:
+def _single(vector: Vector) -> tuple[bytes, Vector]:
     """As pgvector takes it: the dimensions, two bytes of nothing, and the numbers, the greater byte first."""
     numbers = vector[:]
     if sys.byteorder == "little":
         numbers.byteswap()
-    return struct.pack(">ihh", 4 + 4 * len(vector), len(vector), 0) + numbers.tobytes()
+    return _head(len(vector), 4), numbers
+
+
+@cache
+def _head(dimensions: int, width: int) -> bytes:
+    """:param width: of a number, in bytes."""
+    return struct.pack(">ihh", 4 + width * dimensions, dimensions, 0)
 
 
 def _passages_of(rows: Sequence[tuple[int, str]]) -> _Wanted:
