@@ -23,11 +23,14 @@ SCHEMA = replace(text_schema(), has_deletes=False)
 
 
 @contextmanager
-def writing(database: Database, *, indexes: tuple[str, ...] = ()) -> Iterator[tuple[str, PostgresWriter]]:
+def writing(
+    database: Database, *, indexes: tuple[str, ...] = (), served: bool = True
+) -> Iterator[tuple[str, PostgresWriter]]:
     target = PostgresTarget(database.conn_id, index="things", indexes=indexes)
     with target.open("stream") as session:
         name = session.create_first(target.generation_name("20260101t000000"), SCHEMA)
-        session.promote(name)
+        if served:
+            session.promote(name)
         with session.writer(name, SCHEMA, Format.PG_COPY) as writer:
             yield name, writer
 
@@ -63,6 +66,19 @@ def test_all_new(database: Database, mocker: MockerFixture) -> None:
         result = writer.write(chunk(database, [(1, "b", "B"), (1, "c", "C")]))
     assert result == WriteResult(Counts(created=2))
     assert not store.called
+    assert held(database, table) == {"a": (1, "A"), "b": (1, "B"), "c": (1, "C")}
+
+
+@pytest.mark.usefixtures("straight")
+def test_a_generation_that_is_being_loaded(database: Database, mocker: MockerFixture) -> None:
+    """From the first chunk on; of a try after one that was killed, the documents that are there already stay as they are."""
+    store = mocker.spy(PostgresWriter, "_store")
+    with writing(database, served=False) as (table, writer):
+        result = writer.write(chunk(database, [(1, "a", "A"), (1, "b", "B")]))
+        assert (result.counts, store.called) == (Counts(created=2), False)
+    with writing(database, served=False) as (table, writer):
+        result = writer.write(chunk(database, [(1, "b", "B"), (1, "c", "C")]))
+    assert (result.counts.created, result.counts.processed) == (1, 2)
     assert held(database, table) == {"a": (1, "A"), "b": (1, "B"), "c": (1, "C")}
 
 

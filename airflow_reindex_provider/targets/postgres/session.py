@@ -282,6 +282,7 @@ class PostgresTargetSession:
                 )
             columns = {n: columns[n] for n in fields}
         with self._explained(), ExitStack() as stack:
+            loading = copied and not any(g.served for g in self.generations() if g.name == generation)
             connections = [self._connection]
             if self._target.passages:
                 # What it holds is asked in this session while chunks are written.
@@ -298,6 +299,7 @@ class PostgresTargetSession:
                     is_text=format is Format.PG_TEXT,
                     has_deletes=schema.has_deletes or format is Format.ROWS,
                     loose=loose_columns_of(self._connection, self._identifier(generation)),
+                    all_new=loading,
                     passages=self._beside.writer(generation, self._live),
                 )
             except errors.UndefinedTable as error:

@@ -3,8 +3,8 @@
 chunk --COPY--> temporary table --INSERT .. ON CONFLICT DO UPDATE WHERE version <= --> physical table
                                    \\-- a document that is refused: halve, until it stands alone --> rejected
 
-After a chunk of new documents alone, as in a first load, the next one goes straight into the physical table, and the way
-above only when that is refused.
+Into a generation that was never served, and after a chunk of new documents alone, a chunk goes straight into the physical table,
+and the way above only when that is refused.
 """
 
 from __future__ import annotations
@@ -52,6 +52,7 @@ class PostgresWriter:
     :param is_text: whether pieces are of COPY's text form. :param columns: the table's columns and their types.
     :param staged: their types on the way.
     :param has_deletes: whether chunks can hold deletions, whose contents are then not kept. :param loose: see ``Statements``.
+    :param all_new: whether the first chunk will likely be new to the table, every document of it.
     :param passages: makes what writes the documents' passages; None where they have none.
     """
 
@@ -66,6 +67,7 @@ class PostgresWriter:
         primary_key: Sequence[str],
         has_deletes: bool,
         loose: Collection[str] = (),
+        all_new: bool = False,
         passages: Callable[[Meter], PassageWriter] | None = None,
     ) -> None:
         self._connections = connections
@@ -86,7 +88,7 @@ class PostgresWriter:
         )
         self._passages = passages(self._meter) if passages is not None else None
         self._new_rows = NewRows(table, self._order, self._meter) if passages and NewRows.fit(columns) else None
-        self._all_new = False
+        self._all_new = all_new
         # A deletion must lose its contents on the way, and a cast needs a statement.
         self._straight = (
             sql.SQL("COPY {} ({}) FROM STDIN (FORMAT {})").format(
