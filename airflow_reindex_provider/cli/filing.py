@@ -46,16 +46,24 @@ class UnaskedAssets(AssetCheckpoint):
         yield ok("store", f"The state of asset {self.name!r}, which was not asked for.")
 
 
-def streams_of_file(path: Path, overlays: Sequence[Path]) -> Iterator[tuple[str, Stream | None, tuple[Problem, ...]]]:
-    """Each stream with its name, or with what is wrong with it, and what is wrong with the Dags of all; streams that are not
-    enabled are left out.
+@dataclass(frozen=True)
+class OfFile:
+    """A stream of a file, or what is wrong with it. :ivar enabled: whether it has Dags."""
+
+    name: str
+    stream: Stream | None
+    problems: tuple[Problem, ...]
+    enabled: bool = True
+
+
+def streams_of_file(path: Path, overlays: Sequence[Path]) -> Iterator[OfFile]:
+    """Each stream, and what is wrong with the Dags of all.
 
     :raises StreamFileError: something is wrong that no stream has caused alone."""
     file = read_file(path, overlays)
     for entry in file.entries:
-        if entry.problems or entry.stream is not None:
-            yield entry.name, entry.stream and _unasked(entry.stream), entry.problems
-    yield from ((entry.name, None, entry.problems) for entry in file.of_all if entry.problems)
+        yield OfFile(entry.name, entry.stream and _unasked(entry.stream), entry.problems, entry.enabled)
+    yield from (OfFile(entry.name, None, entry.problems) for entry in file.of_all if entry.problems)
 
 
 def _unasked(stream: Stream) -> Stream:

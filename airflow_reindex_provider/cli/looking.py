@@ -76,17 +76,18 @@ def _of_file(args: Namespace) -> Iterator[Checked]:
 
 
 def _of_streams_file(args: Namespace) -> Iterator[Checked]:
-    found = {
-        name: (stream, problems) for name, stream, problems in streams_of_file(Path(args.file), args.overlay or ())
-    }
-    for name in args.streams or found:
+    """Of those that are not enabled only what is named: `init` writes them for a person to finish."""
+    found = {one.name: one for one in streams_of_file(Path(args.file), args.overlay or ())}
+    rest = [name for name, one in found.items() if not one.enabled]
+    if rest and not args.streams:
+        tell(f"Not enabled, and not looked at: {', '.join(rest)}. Name one of them to have it checked.")
+    for name in args.streams or (name for name in found if name not in rest):
         if name not in found:
             raise Ending(MISTAKEN, f"No stream {name!r} is in {args.file}: it has {', '.join(found) or 'none'}.")
-        stream, problems = found[name]
-        if stream is not None:
+        if (stream := found[name].stream) is not None:
             yield _checked(stream)
         else:
-            told = [wrong("file", str(problem)) for problem in problems]
+            told = [wrong("file", str(problem)) for problem in found[name].problems]
             yield {"stream": name, "worst": str(worst(told)), "findings": [finding.to_json() for finding in told]}
 
 

@@ -27,7 +27,7 @@ _TOP = ("version", "defaults", *OF_ALL, "streams")
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One stream of a file. :ivar stream: None where there are problems, and of one that is not enabled.
+    """One stream of a file. :ivar stream: None where there are problems. :ivar enabled: whether it has Dags.
     :ivar jobs: its Dags, each with the place where the file asks for it. :ivar watch: what is promised of it."""
 
     name: str
@@ -36,6 +36,7 @@ class Entry:
     jobs: tuple[tuple[Job, Place], ...] = ()
     watch: Watch | None = None
     problems: tuple[Problem, ...] = ()
+    enabled: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +122,7 @@ class _Reader:
         problems += self._twice(f"that of stream {name!r}", jobs)
         if problems:
             return Entry(name=name, place=item.place, problems=tuple(problem.of(name) for problem in problems))
-        return Entry(name=name, place=item.place, stream=stream, jobs=jobs, watch=watch)
+        return Entry(name=name, place=item.place, stream=stream, jobs=jobs, watch=watch, enabled=made.enabled)
 
     def of_all(self, job: str, item: Item, entries: Sequence[Entry]) -> Entry:
         """A Dag of all streams."""
@@ -160,7 +161,7 @@ class _Made:
         self.problems: list[Problem] = []
 
     @property
-    def _enabled(self) -> bool:
+    def enabled(self) -> bool:
         enabled = self._item.value.get("enabled")
         if enabled is None or isinstance(enabled.value, bool):
             return enabled is None or enabled.value
@@ -191,14 +192,14 @@ class _Made:
             self.problems.append(Problem(item.place, says))
             return None
         said = self._checked(watch_model(), item, (WATCH,))
-        if said is None or stream is None or not self._enabled:
+        if said is None or stream is None or not self.enabled:
             return None
         watched: Watch = said.makes(stream, **said.arguments())
         return watched
 
     def jobs(self, stream: str | None, of: Iterable[str] = JOBS) -> Iterator[tuple[Job, Place]]:
         """:param stream: its name; None of Dags of all streams."""
-        enabled = self._enabled
+        enabled = self.enabled
         for job in of:
             if (item := self._item.value.get(job)) is None:
                 continue

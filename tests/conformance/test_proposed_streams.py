@@ -145,7 +145,8 @@ def test_nothing_is_written_over(init: Init, database: Database) -> None:
 
 
 def test_a_file_is_checked_without_airflow_s_database(database: Database, init: Init) -> None:
-    """The doctor over a file, in a process whose metadata database is nowhere: good streams are looked at, a bad one is told."""
+    """The doctor over a file, in a process whose metadata database is nowhere: good streams are looked at, a bad one is told, and
+    what is for a person to finish is left alone."""
     load(database, "django-app.sql")
     path = init()
     path.write_text(path.read_text() + "  misspelt:\n    source: {tabel: public.misspelt}\n")
@@ -163,3 +164,21 @@ def test_a_file_is_checked_without_airflow_s_database(database: Database, init: 
     assert any(finding["what"] == "target: index" for finding in found["shop_article"]["findings"])
     says = [finding["says"] for finding in found["misspelt"]["findings"]]
     assert any("source.tabel is not known. Did you mean table?" in told for told in says)
+    assert set(found) == {"shop_article", "misspelt"}
+    assert "Not enabled, and not looked at: auth_user, " in done.stderr
+
+
+def test_what_init_proposes_passes_the_doctor(
+    database: Database, init: Init, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As it is: what is for a person to finish is not enabled, and is looked at where it is named."""
+    load(database, "django-app.sql")
+    words = ["reindex", "check", "--file", str(init())]
+    args = get_parser().parse_args(words)
+    args.func(args)
+    assert "shop_article" in capsys.readouterr().out
+    args = get_parser().parse_args([*words[:2], "shop_log", *words[2:]])
+    with pytest.raises(SystemExit) as ended:
+        args.func(args)
+    assert ended.value.code == 1
+    assert "primary_key names 'id', which is not a column of it" in " ".join(capsys.readouterr().out.split())
