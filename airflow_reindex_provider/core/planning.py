@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -11,6 +11,7 @@ from airflow_reindex_provider.core import parking
 from airflow_reindex_provider.core.model import (
     Batch,
     Checkpoint,
+    Generation,
     Guarantee,
     Key,
     Mode,
@@ -40,15 +41,18 @@ class Sizes:
 
 def current_generation(target: TargetSession) -> str | None:
     """The generation that runs write to: the live one, else the newest that was, else the first load's that is not public."""
-    generations = target.generations()
+    return current_of(target.generations())
+
+
+def current_of(generations: Sequence[Generation]) -> str | None:
+    """The same, of all that a target has."""
     # Where somebody has dropped the public name alone, the newest that had it is the nearest to what the source says.
     found = next((g for g in generations if g.live), None) or next((g for g in reversed(generations) if g.served), None)
     return found.name if found else (generations[0].name if generations else None)
 
 
-def _out_of_step(target: TargetSession, generation: str, checkpoint: Checkpoint) -> Iterator[str]:
+def _out_of_step(generations: Sequence[Generation], generation: str, checkpoint: Checkpoint) -> Iterator[str]:
     """An index that is served and has no checkpoint, or was served and is not any more: somebody has had a hand in it."""
-    generations = target.generations()
     found = next((g for g in generations if g.name == generation), None)
     if found is not None and found.live and not checkpoint.version:
         yield (
@@ -85,7 +89,11 @@ def is_superseded(target: TargetSession, generation: str) -> bool:
 
     A run that was planned for it has nothing left to do, and nothing is lost with it: the live one holds all rows below its
     own checkpoint, and the next run brings the others."""
-    generations = target.generations()
+    return superseded(target.generations(), generation)
+
+
+def superseded(generations: Sequence[Generation], generation: str) -> bool:
+    """The same, of all that a target has."""
     return any(g.live for g in generations) and all(g.name != generation for g in generations)
 
 
@@ -119,7 +127,8 @@ def make_plan(
     :raises ConfigurationError: the stream's definition, the checkpoint or the window is wrong.
     :raises CheckpointInvalidError: another stream of this name is remembered, or another source that counts anew.
     """
-    generation = into or current_generation(target)
+    generations = () if into else target.generations()
+    generation = into or current_of(generations)
     # Before the survey, or another run's save between the two would look like one ahead of the source's clock; and also
     # without a generation, since a store that cannot be reached must show before anything is made.
     checkpoint = store.load(stream, generation or new_generation)
@@ -133,7 +142,7 @@ def make_plan(
     window = _window(request, survey, checkpoint, initial_value, store)
     remembered = tuple(memory.warnings(generation, survey, read=read)) if memory is not None else ()
     if into is None and generation is not None:
-        remembered += tuple(_out_of_step(target, generation, checkpoint))
+        remembered += tuple(_out_of_step(generations, generation, checkpoint))
     fresh = group is not None and request.mode.moves_checkpoint and (fresh or generation is None)
     slices = _slices(source, window, sizes, fresh)
     if generation is None and not request.dry_run:

@@ -56,7 +56,7 @@ class SourceSession(PlanningSource, Protocol):
     """An open source. It only ever reads."""
 
     def schema(self) -> Schema:
-        """The columns alone, for a task whose window is settled already."""
+        """The columns alone, for a task whose window is settled already; as this session has found them, if it has before."""
 
     def has_changes(self, window: Window) -> bool:
         """Whether a row lies in the window; must not scan the table where an index helps."""

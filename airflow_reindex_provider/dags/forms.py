@@ -5,8 +5,7 @@ from __future__ import annotations
 from airflow.sdk import Param
 
 from airflow_reindex_provider.control.acts import ACTION, ACTS, ARGUMENTS
-from airflow_reindex_provider.operators.approving import WAIT
-from airflow_reindex_provider.operators.rebuild import ALL, PER_GROUP
+from airflow_reindex_provider.core.rebuilding.promoting import ALL, PER_GROUP, WAIT
 
 WINDOW_PARAMS: dict[str, Param] = {
     "window_start": Param(

@@ -9,6 +9,7 @@ from typing import Any
 from airflow.sdk import TriggerRule, task_group
 
 from airflow_reindex_provider.core.leases import DEFAULT_LEASE
+from airflow_reindex_provider.core.rebuilding.promoting import PER_GROUP
 from airflow_reindex_provider.dags.common import MAX_ACTIVE_BATCHES, WAIT_FOR_LEASE, StreamDag, Tasks
 from airflow_reindex_provider.dags.forms import GROUP_REBUILD_PARAMS, REBUILD_PARAMS
 from airflow_reindex_provider.operators.approving import ApproveSwapOperator
@@ -16,7 +17,6 @@ from airflow_reindex_provider.operators.groups import ListGroupsOperator
 from airflow_reindex_provider.operators.index import MAP_INDEX_TEMPLATE
 from airflow_reindex_provider.operators.leases import DEFAULT_MAX_WAIT
 from airflow_reindex_provider.operators.rebuild import (
-    PER_GROUP,
     CatchUpOperator,
     CopyBatchOperator,
     PrepareRebuildOperator,

@@ -9,12 +9,11 @@ from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_reindex_provider.core.published import BUSY_KEY
+from airflow_reindex_provider.core.rebuilding.promoting import WAIT
 from airflow_reindex_provider.operators.leases import skip_if_busy
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
-
-WAIT = "wait"
 
 
 class ApproveSwapOperator(ApprovalOperator):

@@ -79,7 +79,6 @@ class ExtractChangesOperator(StreamOperator):
         stamp = pendulum.now("UTC").format("YYYYMMDD[t]HHmmss")
         plan: Plan | GroupPlans
         with tracing.planning(stream.name, request.mode) as span, stream.source.open() as source:
-            self.touched.schema = source.schema()
             if stream.has_groups:
                 plan = self._plan_groups(request, source, stamp, run=str(context["run_id"]))
             else:
@@ -88,6 +87,8 @@ class ExtractChangesOperator(StreamOperator):
                 self._tell_embedding(plan)
                 Measured(stream, plan.mode).plan(plan)
             tracing.planned(span, plan)
+            # Not before: planning looks at the source anew.
+            self.touched.schema = source.schema()
         self.touched.rows = plan.rows
         context["ti"].xcom_push(key=PLAN_KEY, value=plan.to_json())
         if plan.batches and not plan.dry_run:

@@ -15,6 +15,7 @@ from airflow_reindex_provider.core.model import Batch, BatchResult, Counts, Mode
 from airflow_reindex_provider.core.planning import Sizes
 from airflow_reindex_provider.core.progress import utc_now
 from airflow_reindex_provider.core.published import BUSY_KEY, GENERATION_KEY, PLAN_KEY
+from airflow_reindex_provider.core.rebuilding.promoting import ALL, WAIT
 from airflow_reindex_provider.core.rebuilding.steps import (
     CaughtUp,
     begin_rebuild,
@@ -28,7 +29,6 @@ from airflow_reindex_provider.core.running.settling import require_complete
 from airflow_reindex_provider.core.running.throttle import Throttle
 from airflow_reindex_provider.events import Event
 from airflow_reindex_provider.operators import tracing
-from airflow_reindex_provider.operators.approving import WAIT
 from airflow_reindex_provider.operators.base import close_progress, lease_of, results_of, tell
 from airflow_reindex_provider.operators.checkpoint import settled
 from airflow_reindex_provider.operators.conf import require_known
@@ -45,8 +45,6 @@ if TYPE_CHECKING:
     from airflow_reindex_provider.stream import Stream
 
 _STAMP_KEY = "reindex_stamp"
-PER_GROUP = "per_group"
-ALL = "all"
 ONE_BATCH = Sizes(batch_rows=2**31, max_batches=1)
 """Airflow maps no task within a mapped task group, so one task copies all of a group, chunk by chunk."""
 

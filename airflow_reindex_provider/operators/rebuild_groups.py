@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from airflow_reindex_provider.core.model import Batch, Mode
+from airflow_reindex_provider.core.rebuilding.promoting import PER_GROUP
 from airflow_reindex_provider.operators.base import lease_of
 from airflow_reindex_provider.operators.groups import AllGroupsOperator
 from airflow_reindex_provider.operators.rebuild import (
-    PER_GROUP,
     CopyBatchOperator,
     PromoteOperator,
     RetireOperator,

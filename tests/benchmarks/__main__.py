@@ -32,6 +32,7 @@ GROUPS = (
     "splitting",
     "observed",
     "runs",
+    "airflow",
 )
 
 
@@ -60,6 +61,7 @@ def main() -> int:
 
 def _measure(groups: Sequence[str]) -> list[Figure]:
     from tests.benchmarks import (
+        airflow_runs,
         children,
         cli,
         freshness,
@@ -109,6 +111,8 @@ def _measure(groups: Sequence[str]) -> list[Figure]:
     if "runs" in groups:
         with data.server(runs.ROWS) as database:
             figures += runs.figures(database)
+    if "airflow" in groups:
+        figures += airflow_runs.figures()
     return figures
 
 

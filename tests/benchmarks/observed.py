@@ -1,4 +1,5 @@
-"""What it costs to tell of a task: metrics to StatsD, spans over OTLP, events of OpenLineage, all on, against all off."""
+"""What it costs to tell of a task: metrics to StatsD, spans over OTLP, events of OpenLineage, all on, against all off; in a small
+task, where what Airflow and OpenLineage do for a task of any operator counts, against all on without what is ours."""
 
 from __future__ import annotations
 
@@ -17,15 +18,19 @@ def figures(database: Database) -> list[Figure]:
         # Nobody reads it: the kernel drops what has no room, as it does where StatsD is slow.
         statsd.bind(("127.0.0.1", 0))
 
-        def milliseconds(form: str, rows: int) -> tuple[float, float]:
+        def milliseconds(form: str, rows: int, against: str) -> tuple[float, float]:
             before = len(receiver.spans)
-            answer = process("observed_ours", form, rows, receiver.endpoint, statsd.getsockname()[1])
-            spans = (len(receiver.spans) - before) / answer["tasks"]
-            say(f"observed, {form}: {rows:,} rows, {spans:.0f} spans a task")
-            return answer["observed"] * 1000, answer["alone"] * 1000
+            took = process("observed_ours", form, rows, receiver.endpoint, statsd.getsockname()[1])
+            # Any task tells two more: its own, by turns without ours and with them.
+            spans = (len(receiver.spans) - before) / took["tasks"] - 2
+            say(
+                f"observed, {form}, {rows:,} rows, {spans:.0f} spans: {took['ours'] * 1000:.1f} ms; as any task"
+                f" {took['any_task'] * 1000:.1f}, nothing told {took['alone'] * 1000:.1f}"
+            )
+            return took["ours"] * 1000, took[against] * 1000
 
         return [
-            Figure.compared("observed_copy", *milliseconds("copy", ROWS), "ms", at_most=1.02),
-            Figure.compared("observed_rows", *milliseconds("rows", ROWS // 5), "ms", at_most=1.02),
-            Figure.compared("observed_few", *milliseconds("copy", 100), "ms", at_most=1.02),
+            Figure.compared("observed_copy", *milliseconds("copy", ROWS, "alone"), "ms", at_most=1.02),
+            Figure.compared("observed_rows", *milliseconds("rows", ROWS // 10, "alone"), "ms", at_most=1.02),
+            Figure.compared("observed_few", *milliseconds("copy", 100, "any_task"), "ms", at_most=1.02),
         ]

@@ -38,6 +38,7 @@ class RunningTask:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self.calls = 0
 
     def xcom_push(self, key: str, value: Any) -> None:
         self.set(key, value)
@@ -46,11 +47,13 @@ class RunningTask:
         return self.get(key)
 
     def get(self, key: str, default: Any = None) -> Any:
+        self.calls += 1
         time.sleep(ROUND_TRIP_S)
         path = self._folder / key
         return json.loads(path.read_text()) if path.exists() else default
 
     def set(self, key: str, value: Any, **_: Any) -> None:
+        self.calls += 1
         over = time.perf_counter() + ROUND_TRIP_S
         with (self._folder / key).open("w") as file:
             json.dump(value, file)
@@ -59,6 +62,7 @@ class RunningTask:
         time.sleep(max(0.0, over - time.perf_counter()))
 
     def delete(self, key: str) -> None:
+        self.calls += 1
         time.sleep(ROUND_TRIP_S)
         (self._folder / key).unlink(missing_ok=True)
 

@@ -14,7 +14,7 @@ from psycopg import sql
 
 from airflow_reindex_provider.core.errors import ConfigurationError
 from airflow_reindex_provider.core.model import Batch, Document, Format, Position, Transform, Window
-from airflow_reindex_provider.databases.postgres import settings
+from airflow_reindex_provider.databases.postgres import settings, transactions
 from airflow_reindex_provider.databases.postgres.connection import connect
 from airflow_reindex_provider.databases.postgres.transactions import transaction
 from airflow_reindex_provider.sources.postgres import PostgresSource
@@ -232,6 +232,31 @@ def test_a_session_that_would_hide_damage_is_refused(database: Database, name: s
     for opened in (run.source.open(), run.target.open("stream")):
         with pytest.raises(ConfigurationError, match=rf"{database.conn_id}.*{name} = on.*RESET {name}"), opened:
             pass
+
+
+def test_a_run_without_changes_takes_eight_transactions(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is three round trips, and the server may lie far away. Three sessions begin with one that looks at the server; the
+    plan adds two of the source and two of the target, and closing the run one."""
+    with database.connect() as db:
+        db.execute("CREATE TABLE idle (id int PRIMARY KEY, updated_at timestamptz NOT NULL DEFAULT now())")
+        db.execute("CREATE INDEX ON idle (updated_at, id)")
+    source = PostgresSource(database.conn_id, table="idle", primary_key="id", cursor_field="updated_at")
+    run = Runner(source=source, target=PostgresTarget(database.conn_id, index="public.idle_index"))
+    run.run()
+    begun = 0
+    begin = transactions.begin
+
+    def counted(connection: psycopg.Connection[Any]) -> None:
+        nonlocal begun
+        begun += 1
+        begin(connection)
+
+    monkeypatch.setattr(transactions, "begin", counted)
+    plan = run.plan()
+    assert not plan.batches
+    assert plan.window is not None
+    run.settle(plan, [])
+    assert begun == 8
 
 
 def test_a_strangers_temporary_table_is_not_read(database: Database, db: psycopg.Connection[Any]) -> None:

@@ -24,19 +24,48 @@ before = set(sys.modules)
 plugins, errors = manager._get_plugins()
 assert not errors, errors
 loaded = [plugin.name for plugin in plugins]
-print(json.dumps({"plugins": loaded, "added": sorted(set(sys.modules) - before)}))
+there = set(sys.modules)
+from airflow_reindex_provider import PostgresSource, PostgresTarget, ReindexDag, Stream
+source = PostgresSource("shop", table="public.products", primary_key="id", cursor_field="updated_at")
+ReindexDag(Stream(name="products", source=source, target=PostgresTarget("search", index="products")), schedule=None)
+told = {"plugins": loaded, "added": sorted(there - before), "by_a_dag": sorted(set(sys.modules) - there)}
+print(json.dumps(told))
 """
-"""What Airflow's task process does before it runs a task, and which modules come with it."""
+"""What Airflow's task process does before it runs a task, and which modules come with it; and with the file of a Dag."""
 
 
-def test_a_task_process_gets_nothing_but_the_entry() -> None:
-    """No web framework, no database's models, nothing else of this package."""
+@pytest.fixture(scope="module")
+def found() -> Any:
     env = {**os.environ, "AIRFLOW__CORE__LOAD_EXAMPLES": "False"}
     done = subprocess.run(
         [sys.executable, "-c", _LOADED_IN_A_TASK], env=env, capture_output=True, text=True, timeout=120
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    found = json.loads(done.stdout.splitlines()[-1])
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_the_file_of_a_dag_brings_no_other_dags_parts_and_no_clients(found: Any) -> None:
+    """Each task imports it: rebuilds, sweeps, sessions and whatever they need wait until somebody asks for them."""
+    brought = set(found["by_a_dag"])
+    assert "airflow_reindex_provider.dags.reindex" in brought
+    package = "airflow_reindex_provider"
+    others = [f"{package}.operators.{name}" for name in ("rebuild", "approving", "sweep", "maintenance", "watch")]
+    sessions = [f"{package}.{side}.postgres.session" for side in ("sources", "targets")]
+    theirs = ["airflow.providers.standard.operators.hitl", "airflow.providers.postgres.hooks.postgres"]
+    clients = [
+        "psycopg",
+        "opensearchpy",
+        "elasticsearch",
+        "lancedb",
+        "weaviate",
+        "openlineage.client",
+        "opentelemetry.sdk",
+    ]
+    assert not brought & {*others, *sessions, *theirs, *clients}
+
+
+def test_a_task_process_gets_nothing_but_the_entry(found: Any) -> None:
+    """No web framework, no database's models, nothing else of this package."""
     assert "reindex" in found["plugins"]
     own = [module for module in found["added"] if module.startswith("airflow_reindex_provider")]
     assert [module for module in own if module != "airflow_reindex_provider"] == [

@@ -16,12 +16,12 @@ from airflow_reindex_provider.core.errors import ConfigurationError, StreamBusyE
 from airflow_reindex_provider.core.leases import acquire, current, release
 from airflow_reindex_provider.core.model import Mode
 from airflow_reindex_provider.core.published import BUSY_KEY
+from airflow_reindex_provider.core.rebuilding.promoting import PER_GROUP
 from airflow_reindex_provider.operators.approving import ApproveSwapOperator
 from airflow_reindex_provider.operators.base import lease_of
 from airflow_reindex_provider.operators.leases import LeasingOperator, skip_if_busy
 from airflow_reindex_provider.operators.rebuild import (
     ALL,
-    PER_GROUP,
     CatchUpOperator,
     RetireOperator,
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -15,8 +15,17 @@ from airflow_reindex_provider.core.errors import (
     GenerationGoneError,
     TooManyFailuresError,
 )
-from airflow_reindex_provider.core.model import BatchResult, Checkpoint, Counts, Mode, PassageCounts, Plan, Position
-from airflow_reindex_provider.core.planning import is_superseded
+from airflow_reindex_provider.core.model import (
+    BatchResult,
+    Checkpoint,
+    Counts,
+    Generation,
+    Mode,
+    PassageCounts,
+    Plan,
+    Position,
+)
+from airflow_reindex_provider.core.planning import superseded
 from airflow_reindex_provider.core.progress import utc_now
 from airflow_reindex_provider.core.protocols import SAVE_TRIES, CheckpointStore, TargetSession
 from airflow_reindex_provider.core.windows import is_forward
@@ -103,33 +112,29 @@ def settle(
     :raises CheckpointConflictError: the stored checkpoint was set back behind where this run started.
     :raises TooManyFailuresError: with these, more documents would be parked than ``max_failures``; nothing is saved.
     """
-    _require_generation(plan, target)
+    generations = target.generations()
+    _require_generation(plan, generations)
     # By batch, not by number: after a plan was made anew, what an older one's batches returned says nothing.
     planned = set(plan.batches)
     done = {result.batch.number: result for result in results if result.batch in planned}
     counts = sum((r.counts for r in done.values()), Counts())
     complete = len(done) == len(plan.batches)
     # A run that could read nothing (the horizon was held) is no first load, however complete.
-    if (
-        complete
-        and plan.window is not None
-        and plan.mode is not Mode.REBUILD
-        and not any(g.live for g in target.generations())
-    ):
+    if complete and plan.window is not None and plan.mode is not Mode.REBUILD and not any(g.live for g in generations):
         target.promote(plan.generation)
     reached = reached_position(plan, done) if plan.mode.moves_checkpoint else None
     try:
         before, after = _save(plan, done, reached, store=store, run=run, max_failures=max_failures, wall=wall)
     except CheckpointConflictError:
         # Dropped since the look above, and its checkpoint forgotten: that is not one that a person has set back.
-        _require_generation(plan, target)
+        _require_generation(plan, target.generations())
         raise
     passages = sum((r.passages for r in done.values()), PassageCounts())
     return Outcome(plan, counts, len(done), before.position, after.position, len(after.parked), passages)
 
 
-def _require_generation(plan: Plan, target: TargetSession) -> None:
-    if is_superseded(target, plan.generation):
+def _require_generation(plan: Plan, generations: Sequence[Generation]) -> None:
+    if superseded(generations, plan.generation):
         raise GenerationGoneError(
             f"Stream {plan.stream!r}: generation {plan.generation!r} was dropped while this run was on its way; no checkpoint is"
             " saved for it."

@@ -58,9 +58,10 @@ def connect(conn_id: str, *, owner: str, tag: str, read_only: bool = False) -> I
 
 def _refuse_settings(connection: psycopg.Connection[Any], owner: str) -> None:
     """:raises ConfigurationError: the session has a setting with which rows would be missing, and which we cannot change."""
-    with connection.cursor() as cursor:
-        calls = ", ".join(f"current_setting('{name}', true)" for name in REFUSED)
-        found = cursor.execute(f"SELECT {calls}".encode()).fetchone() or ()
+    from airflow_reindex_provider.databases.postgres.transactions import at_server, transaction
+
+    with transaction(connection):
+        found = at_server(connection).refusable
     for (name, wrong), value in zip(REFUSED.items(), found, strict=True):
         if value == wrong:
             raise ConfigurationError(

@@ -52,7 +52,11 @@ _SEARCH_PATH = """SELECT pg_catalog.set_config('search_path', coalesce((
 _SYNCHRONOUS_COMMIT = "CASE current_setting('synchronous_commit') WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END"
 
 
-_FACTS = "current_user, current_database(), current_schema(), pg_is_in_recovery(), pg_postmaster_start_time()::text"
+_REFUSABLE = ", ".join(f"current_setting('{name}', true)" for name in REFUSED)
+_FACTS = (
+    "current_user, current_database(), current_schema(), pg_is_in_recovery(), pg_postmaster_start_time()::text,"
+    f" ARRAY[{_REFUSABLE}]"
+)
 """The fields of :class:`~airflow_reindex_provider.databases.postgres.transactions.AtServer`."""
 
 

@@ -31,6 +31,7 @@ class AtServer:
     call a database otherwise, and a role may be set to become another one.
 
     :ivar schema: where names without a schema are made; None where the search path has none.
+    :ivar refusable: the values of ``settings.REFUSED``, in its order.
     """
 
     role: str
@@ -38,6 +39,7 @@ class AtServer:
     schema: str | None
     standby: bool
     started: str
+    refusable: list[str | None]
 
 
 class SettledCursor(psycopg.Cursor[Row]):

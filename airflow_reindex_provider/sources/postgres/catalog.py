@@ -34,6 +34,7 @@ _SAME_EQUALITY = """NOT EXISTS (
                   AND (c.collisdeterministic IS FALSE AND k.coll <> a.attcollation
                        OR NOT (o.opcdefault OR o.opcname LIKE '%%pattern_ops')))"""
 
+# Of ``r``, a relation.
 _INDEXES = f"""(SELECT json_agg(json_build_object(
                 'unique', i.indisunique AND i.indimmediate, 'as_columns', {_SAME_EQUALITY},
                 'method', m.amname, 'plain', i.indoption::text !~ '[^0 ]',
@@ -42,7 +43,7 @@ _INDEXES = f"""(SELECT json_agg(json_build_object(
                             LEFT JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
                             WHERE k.place <= i.indnkeyatts)))
               FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am m ON m.oid = c.relam
-              WHERE i.indrelid = {{of}} AND i.indisvalid AND i.indpred IS NULL)"""
+              WHERE i.indrelid = r.oid AND i.indisvalid AND i.indpred IS NULL)"""
 
 _TREE = TREE.format(roots="SELECT to_regclass(asked.relation)::oid, asked.cursor::name")
 
@@ -62,10 +63,27 @@ BASE_TYPE = """(
                 WHERE t.typtype <> 'd')"""
 """What a domain is in the end, through all domains that it is of."""
 
+_TOMBSTONES = """
+  CASE WHEN asked.tombstones IS NOT NULL THEN json_build_object(
+    'columns', (SELECT json_object_agg(a.attname, format_type(a.atttypid, a.atttypmod)) FROM pg_attribute a
+                WHERE a.attrelid = to_regclass(asked.tombstones) AND a.attnum > 0 AND NOT a.attisdropped),
+    'indexes', (SELECT indexes FROM indexed WHERE oid = to_regclass(asked.tombstones)),
+    'owners', (SELECT json_agg(o.told) FROM (
+                 SELECT CASE WHEN line LIKE '{"owner": %%' THEN line::json END AS told
+                 FROM regexp_split_to_table(obj_description(to_regclass(asked.tombstones), 'pg_class'), E'\\n') AS line) AS o
+               WHERE to_regclass(format('%%I.%%I', o.told #>> '{owner,0}', o.told #>> '{owner,1}')) IS NOT NULL),
+    'triggers', (SELECT json_agg(json_build_object(
+                   'name', t.tgname, 'own', t.tgrelid = to_regclass(asked.relation), 'table', t.tgrelid::regclass::text,
+                   'enabled', t.tgenabled, 'function', p.prosrc))
+                 FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
+                 WHERE t.tgrelid IN (SELECT to_regclass(asked.relation) UNION
+                                     SELECT relid FROM pg_partition_tree(to_regclass(asked.relation))))) END"""
+
 # now() is taken before the view is scanned, so a transaction that begins meanwhile begins after it. The margin covers
 # the instant between a backend's taking its timestamp and publishing it. Times without a zone go back when a clock does:
 # the least local time of the next three hours, in steps that every zone's changes fall on, is a bound in any zone.
-# To plan it takes a server longer than to execute it, so all tables of a source are asked about at once.
+# To plan it takes a server longer than to execute it, so all tables of a source are asked about at once, and not about what
+# none of them has.
 SURVEY = f"""
 SELECT told.facts FROM unnest(%(relations)s::text[], %(cursors)s::text[], %(tombstones)s::text[])
 WITH ORDINALITY AS asked (relation, cursor, tombstones, place), LATERAL (
@@ -75,6 +93,11 @@ children AS (
   SELECT c.oid, n.nspname || '.' || c.relname AS name, ARRAY[n.nspname, c.relname] AS path, c.relkind
   FROM tree JOIN pg_class c USING (oid) JOIN pg_namespace n ON n.oid = c.relnamespace
   WHERE c.oid <> to_regclass(asked.relation) AND (NOT c.relispartition OR c.relkind NOT IN ('r', 'p'))
+),
+indexed AS (
+  SELECT oid, {_INDEXES} AS indexes
+  FROM (SELECT to_regclass(asked.relation)::oid UNION SELECT oid FROM children
+        UNION SELECT to_regclass(asked.tombstones)::oid) AS r (oid)
 ),
 instants AS (
   SELECT now() AS now_at,
@@ -104,7 +127,7 @@ SELECT json_build_object(
   'origins', {ORIGINS},
   'children', (SELECT json_agg(json_build_object(
                  'name', child.name, 'path', child.path, 'kind', child.relkind,
-                 'indexes', {_INDEXES.format(of="child.oid")}) ORDER BY child.name)
+                 'indexes', (SELECT indexes FROM indexed WHERE oid = child.oid)) ORDER BY child.name)
                FROM children AS child),
   'columns', (SELECT json_agg(json_build_object(
                 'name', a.attname, 'not_null', {_NOT_NULL}, 'kind', t.typtype, 'builtin', n.nspname = 'pg_catalog',
@@ -114,21 +137,8 @@ SELECT json_build_object(
               FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid JOIN pg_namespace n ON n.oid = t.typnamespace
               LEFT JOIN LATERAL {BASE_TYPE.format(of="t")} AS b ON true
               WHERE a.attrelid = to_regclass(asked.relation) AND a.attnum > 0 AND NOT a.attisdropped),
-  'indexes', {_INDEXES.format(of="to_regclass(asked.relation)")},
-  'tombstones', CASE WHEN asked.tombstones IS NOT NULL THEN json_build_object(
-    'columns', (SELECT json_object_agg(a.attname, format_type(a.atttypid, a.atttypmod)) FROM pg_attribute a
-                WHERE a.attrelid = to_regclass(asked.tombstones) AND a.attnum > 0 AND NOT a.attisdropped),
-    'indexes', {_INDEXES.format(of="to_regclass(asked.tombstones)")},
-    'owners', (SELECT json_agg(o.told) FROM (
-                 SELECT CASE WHEN line LIKE '{{"owner": %%' THEN line::json END AS told
-                 FROM regexp_split_to_table(obj_description(to_regclass(asked.tombstones), 'pg_class'), E'\\n') AS line) AS o
-               WHERE to_regclass(format('%%I.%%I', o.told #>> '{{owner,0}}', o.told #>> '{{owner,1}}')) IS NOT NULL),
-    'triggers', (SELECT json_agg(json_build_object(
-                   'name', t.tgname, 'own', t.tgrelid = to_regclass(asked.relation), 'table', t.tgrelid::regclass::text,
-                   'enabled', t.tgenabled, 'function', p.prosrc))
-                 FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
-                 WHERE t.tgrelid IN (SELECT to_regclass(asked.relation) UNION
-                                     SELECT relid FROM pg_partition_tree(to_regclass(asked.relation))))) END,
+  'indexes', (SELECT indexes FROM indexed WHERE oid = to_regclass(asked.relation)),
+  'tombstones', {_TOMBSTONES},
   'identity', {IDENTITY},
   'role', current_user,
   'sees_all', pg_has_role(current_user, 'pg_read_all_stats', 'USAGE'),
@@ -309,10 +319,11 @@ def read_catalogues(
         "margin": margin,
         "zone": zone,
     }
+    survey = SURVEY if any(tombstones) else SURVEY.replace(_TOMBSTONES, "NULL")
     try:
-        rows = connection.execute(SURVEY, named).fetchall()
+        rows = connection.execute(survey, named).fetchall()
     except UNTOLD:
-        rows = connection.execute(SURVEY.replace(IDENTITY, "NULL"), named).fetchall()
+        rows = connection.execute(survey.replace(IDENTITY, "NULL"), named).fetchall()
     return [_catalogue(facts) for (facts,) in rows]
 
 

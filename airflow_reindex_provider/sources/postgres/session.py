@@ -61,7 +61,7 @@ class PostgresSourceSession:
         return replace(survey, warnings=(*survey.warnings, *told)) if told else survey
 
     def schema(self) -> Schema:
-        return self._describe().description.schema
+        return self._relations.description.schema
 
     def tombstones(self) -> list[Tombstones]:
         """Of all tables that have some, whether they are installed or not.

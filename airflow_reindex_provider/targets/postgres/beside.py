@@ -29,8 +29,7 @@ from airflow_reindex_provider.targets.postgres.passages import (
 from airflow_reindex_provider.targets.postgres.statements import VERSION
 from airflow_reindex_provider.targets.postgres.swap import dependents_named, point_view
 from airflow_reindex_provider.targets.postgres.tables import (
-    columns_of,
-    ordered_key_of,
+    held_by,
     passage_index_definitions,
 )
 
@@ -101,7 +100,7 @@ class Beside:
             return
         self.require_name()
         table = sql.Identifier(self._schema, generation)
-        key = ordered_key_of(self._connection, table)
+        key = held_by(self._connection, table).key
         point_view(
             self._connection,
             self._view,
@@ -157,7 +156,7 @@ class Beside:
 
     def _overtaken(self, generation: str, documents: Sequence[Document], schema: Schema) -> frozenset[Any]:
         table = sql.Identifier(self._schema, generation)
-        types = columns_of(self._connection, table)
+        types = held_by(self._connection, table).columns
         names = [sql.Identifier(f"k{n}") for n in range(len(schema.primary_key))]
         equal = sql.SQL(" AND ").join(
             sql.SQL("t.{} = w.{}::{}").format(sql.Identifier(column), name, sql.SQL(types[column]))

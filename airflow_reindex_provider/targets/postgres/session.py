@@ -40,12 +40,10 @@ from airflow_reindex_provider.targets.postgres.sizes import sizes_of
 from airflow_reindex_provider.targets.postgres.statements import DELETED, VERSION
 from airflow_reindex_provider.targets.postgres.swap import dependents_named, swap_view
 from airflow_reindex_provider.targets.postgres.tables import (
-    columns_of,
+    Held,
     create_table,
-    generated_columns_of,
+    held_by,
     index_definitions,
-    loose_columns_of,
-    primary_key_of,
 )
 from airflow_reindex_provider.targets.postgres.writer import PostgresWriter
 from airflow_reindex_provider.targets.refusing import gone, still_live
@@ -78,7 +76,7 @@ class PostgresTargetSession:
         self._connection = connection
         schema, self._name = split_name(target.index)
         self._schema = schema or self._current_schema()
-        self._held: dict[str, dict[str, str]] = {}
+        self._held: dict[str, Mapping[str, str]] = {}
         self._beside = Beside(target, stream, connection, self._schema, self._name)
 
     # -- generations
@@ -130,7 +128,7 @@ class PostgresTargetSession:
                 alone=self._alone,
                 view=self._identifier(self._name),
                 table=self._identifier(generation),
-                columns=[n for n in self._columns(generation) if n not in OWN],
+                columns=[n for n in self._holds(generation).columns if n not in OWN],
                 claim=lambda: self._claim(generation, carry),
                 beside=lambda: self._beside.show(generation),
                 mark=lambda: self._mark("VIEW", self._name),
@@ -255,22 +253,15 @@ class PostgresTargetSession:
     # -- writing
 
     def fields(self, generation: str, schema: Schema) -> Sequence[str]:
-        held = self._columns(generation)
-        if not held:
-            raise self._gone(generation)
-        with self._explained():
-            self._beside.require_recipe(generation)
-            key = primary_key_of(self._connection, self._identifier(generation))
-        ours = {*OWN, *self._generated(generation)}
-        require_fit(self._target, generation, {n: kind for n, kind in held.items() if n not in ours}, key, schema)
-        return [field.name for field in schema.fields if field.name in held]
+        held = self._fitting(generation, schema)
+        return [field.name for field in schema.fields if field.name in held.columns]
 
     @contextmanager
     def writer(self, generation: str, schema: Schema, format: Format) -> Iterator[PostgresWriter]:
-        fields = self.fields(generation, schema)
-        held = self._columns(generation)
-        hidden = {VERSION, DELETED, *self._generated(generation)}
-        columns = {n: kind for n, kind in held.items() if n not in hidden}
+        held = self._fitting(generation, schema)
+        fields = [field.name for field in schema.fields if field.name in held.columns]
+        hidden = {VERSION, DELETED, *held.generated}
+        columns = {n: kind for n, kind in held.columns.items() if n not in hidden}
         copied = format in (Format.PG_COPY, Format.PG_TEXT)
         if copied:
             unfed = [n for n in columns if n not in fields]
@@ -298,7 +289,7 @@ class PostgresTargetSession:
                     primary_key=schema.primary_key,
                     is_text=format is Format.PG_TEXT,
                     has_deletes=schema.has_deletes or format is Format.ROWS,
-                    loose=loose_columns_of(self._connection, self._identifier(generation)),
+                    loose=held.loose,
                     all_new=loading,
                     passages=self._beside.writer(generation, self._live),
                 )
@@ -335,8 +326,7 @@ class PostgresTargetSession:
     def _keys(self, generation: str, schema: Schema, below: int | None = None) -> KeyList:
         if generation not in self._held:
             # Whoever has dropped it or changed its key meanwhile shows here.
-            self.fields(generation, schema)
-            self._held[generation] = self._columns(generation)
+            self._held[generation] = self._fitting(generation, schema).columns
         listed = key_list(
             self._identifier(generation), self._held[generation], schema, label=self._target.label, below=below
         )
@@ -349,13 +339,23 @@ class PostgresTargetSession:
     def _live(self) -> str | None:
         return next((g.name for g in self.generations() if g.live), None)
 
-    def _generated(self, generation: str) -> set[str]:
+    def _holds(self, generation: str) -> Held:
         with self._explained():
-            return generated_columns_of(self._connection, self._identifier(generation))
+            return held_by(self._connection, self._identifier(generation))
 
-    def _columns(self, generation: str) -> dict[str, str]:
-        with self._explained():
-            return columns_of(self._connection, self._identifier(generation))
+    def _fitting(self, generation: str, schema: Schema) -> Held:
+        """:raises GenerationGoneError: there is none of this name. :raises ConfigurationError: it cannot take the rows."""
+        # What is asked of it takes one transaction: a pool may lie far away.
+        with self._explained(), transaction(self._connection):
+            held = self._holds(generation)
+            if held.columns:
+                self._beside.require_recipe(generation)
+        if not held.columns:
+            raise self._gone(generation)
+        ours = {*OWN, *held.generated}
+        columns = {name: kind for name, kind in held.columns.items() if name not in ours}
+        require_fit(self._target, generation, columns, set(held.key), schema)
+        return held
 
     @contextmanager
     def _alone(self) -> Iterator[None]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import psycopg
@@ -19,16 +21,28 @@ from airflow_reindex_provider.targets.postgres.passages import (
 )
 from airflow_reindex_provider.targets.postgres.statements import DELETED, VERSION
 
-_PRIMARY_KEY = """
-SELECT a.attname FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey)
-WHERE i.indrelid = to_regclass(%s) AND i.indisprimary ORDER BY array_position(i.indkey::int2[], a.attnum)
-"""
-_COLUMNS = """
-SELECT a.attname, format_type(a.atttypid, a.atttypmod),
+_HELD = """
+SELECT a.attname, format_type(a.atttypid, a.atttypmod), array_position(i.indkey::int2[], a.attnum),
+       a.attgenerated <> '' OR a.attidentity <> '',
        (SELECT NOT c.collisdeterministic FROM pg_collation c WHERE c.oid = a.attcollation) IS TRUE
-FROM pg_attribute a
-WHERE a.attrelid = to_regclass(%(table)s) AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum
+FROM pg_attribute a LEFT JOIN pg_index i ON i.indrelid = a.attrelid AND i.indisprimary
+WHERE a.attrelid = to_regclass(%s) AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What a table holds, as the catalogue says; nothing where there is no such table.
+
+    :ivar columns: with their types. :ivar key: the primary key's, in its order. :ivar generated: those that nobody writes: the
+        full text, whatever the target calls it by now, and the numbers of rows.
+    :ivar loose: those whose equal values can have several texts: the table takes these for one key, and a sweep for several.
+    """
+
+    columns: Mapping[str, str]
+    key: tuple[str, ...]
+    generated: frozenset[str]
+    loose: frozenset[str]
 
 
 def create_table(
@@ -88,33 +102,15 @@ def passage_index_definitions(target: PostgresIndexDefinition) -> list[str]:
     return [default_index(target.passages.dimensions)] if own is None else list(own)
 
 
-def columns_of(connection: psycopg.Connection[Any], table: sql.Identifier) -> dict[str, str]:
-    """With their types; none where there is no such table."""
-    rows = connection.execute(_COLUMNS, {"table": table.as_string(None)}).fetchall()
-    return {name: kind for name, kind, _ in rows}
-
-
-def loose_columns_of(connection: psycopg.Connection[Any], table: sql.Identifier) -> set[str]:
-    """Those whose equal values can have several texts: the table takes these for one key, and a sweep for several."""
-    rows = connection.execute(_COLUMNS, {"table": table.as_string(None)}).fetchall()
-    return {name for name, kind, ignores in rows if ignores or not has_one_text(kind)}
-
-
-def generated_columns_of(connection: psycopg.Connection[Any], table: sql.Identifier) -> set[str]:
-    """Those that nobody writes: the full text, whatever the target calls it by now, and the numbers of rows."""
-    statement = (
-        "SELECT attname FROM pg_attribute WHERE attrelid = to_regclass(%s) AND NOT attisdropped"
-        " AND (attgenerated <> '' OR attidentity <> '')"
+def held_by(connection: psycopg.Connection[Any], table: sql.Identifier) -> Held:
+    rows = connection.execute(_HELD, [table.as_string(None)]).fetchall()
+    key = sorted((place, name) for name, _, place, _, _ in rows if place is not None)
+    return Held(
+        columns={name: kind for name, kind, *_ in rows},
+        key=tuple(name for _, name in key),
+        generated=frozenset(name for name, _, _, generated, _ in rows if generated),
+        loose=frozenset(name for name, kind, _, _, ignores in rows if ignores or not has_one_text(kind)),
     )
-    return {name for (name,) in connection.execute(statement, [table.as_string(None)])}
-
-
-def primary_key_of(connection: psycopg.Connection[Any], table: sql.Identifier) -> set[str]:
-    return set(ordered_key_of(connection, table))
-
-
-def ordered_key_of(connection: psycopg.Connection[Any], table: sql.Identifier) -> list[str]:
-    return [name for (name,) in connection.execute(_PRIMARY_KEY, [table.as_string(None)])]
 
 
 def _known_type(connection: psycopg.Connection[Any], name: str) -> str:
