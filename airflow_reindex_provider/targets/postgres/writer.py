@@ -249,16 +249,17 @@ class PostgresWriter:
         documents: Sequence[Document],
         follow: Callable[[Connection[Any], Written, bool], None],
     ) -> WriteResult:
-        """As :meth:`_write_straight`."""
+        """As :meth:`_write_straight`; without a savepoint, which costs two round trips, since nothing comes before the copy."""
         connection = self._free.get()
         try:
             begin(connection)
             try:
-                with connection.transaction():
-                    written = rows.copy(connection, documents, self._row)
+                written = rows.copy(connection, documents, self._row)
                 result = WriteResult(Counts(created=len(documents)))
             except _NOT_ALL_NEW:
                 self._all_new = False
+                connection.rollback()
+                begin(connection)
                 result, written = self._store(connection, self._copy_rows(connection, documents))
             follow(connection, written, result.counts.created == len(documents))
             connection.commit()
