@@ -37,6 +37,8 @@ _PLAIN = frozenset(
     )
 )
 """Types that take a text by COPY as they take it by a cast."""
+_RESERVED = 2_000
+"""Numbers that are asked for at once, which may leave gaps: each question is a round trip."""
 _LENGTH = re.compile(r"\(.*?\)")
 
 
@@ -52,6 +54,7 @@ class NewRows:
             table, sql.SQL(", ").join(map(sql.Identifier, (DOCUMENT, VERSION, DELETED, *columns)))
         )
         self._meter = meter
+        self._reserved: list[int] = []
 
     @staticmethod
     def fit(columns: Mapping[str, str]) -> bool:
@@ -64,8 +67,16 @@ class NewRows:
         row_of: Callable[[Document], tuple[Any, ...]],
     ) -> Written:
         """In a transaction: all of them or, where a key is there already or a value is refused, an error and none."""
-        numbers = [number for (number,) in connection.execute(self._numbers, [len(documents)])]
+        numbers = self._taken(connection, len(documents))
         rows = ((number, *row_of(document)) for number, document in zip(numbers, documents, strict=True))
         copy_rows(connection, self._copy, rows, meter=self._meter)
         hashes = ("".join([passage.hash.hex() for passage in distinct(d.passages)]) for d in documents)
         return list(zip(numbers, hashes, strict=True))
+
+    def _taken(self, connection: Connection[Any], count: int) -> list[int]:
+        """Numbers that nobody else is given, whatever becomes of the transaction in which they are asked for."""
+        if len(self._reserved) < count:
+            more = connection.execute(self._numbers, [max(count, _RESERVED)])
+            self._reserved += [number for (number,) in more]
+        taken, self._reserved = self._reserved[:count], self._reserved[count:]
+        return taken
