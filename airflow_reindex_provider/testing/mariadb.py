@@ -18,6 +18,8 @@ from airflow_reindex_provider.testing.installed import install, server_user
 from airflow_reindex_provider.testing.processes import ProcessSet, free_port, tail
 
 _VARIABLE = "REINDEX_MARIADB_BIN"
+_CLIENT = "REINDEX_MYSQL_CLIENT"
+"""Names the client of Airflow's connections."""
 _REMEDY = (
     "Install MariaDB (on Debian: apt-get install mariadb-server), or name the folder of its programs (mariadbd,"
     f" mariadb-install-db) in {_VARIABLE}."
@@ -54,7 +56,7 @@ class MariaDatabase:
 
     @property
     def uri(self) -> str:
-        extra = json.dumps({"client": "mysql-connector-python"})
+        extra = json.dumps({"client": os.environ.get(_CLIENT, "mysql-connector-python")})
         return (
             f"mysql://{self.user}:{self.password}@127.0.0.1:{self.port}/{self.name}?{urlencode({'__extra__': extra})}"
         )

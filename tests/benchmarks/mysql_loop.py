@@ -15,7 +15,7 @@ BATCH_ROWS = 5_000
 COLUMNS = ("id", "title", "note", "weight", "pieces", "sent_at", "attributes", "updated_at")
 
 
-def main(port: str, dsn: str) -> None:
+def main(port: str, dsn: str, statement: str) -> None:
     updates = ", ".join(f"{name} = excluded.{name}" for name in COLUMNS if name != "id")
     upsert = (
         f"INSERT INTO {TARGET.generation_name(STAMP)} AS t ({', '.join(COLUMNS)}) VALUES ({', '.join(['%s'] * len(COLUMNS))})"
@@ -32,7 +32,7 @@ def main(port: str, dsn: str) -> None:
     rows = 0
     meter = Meter()
     with reader, reader.cursor() as cursor, psycopg.connect(dsn) as writer:
-        cursor.execute(f"SELECT {', '.join(COLUMNS)} FROM parcels ORDER BY updated_at, id")
+        cursor.execute(statement)
         while batch := cursor.fetchmany(BATCH_ROWS):
             writer.cursor().executemany(upsert, batch)
             writer.commit()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from datetime import UTC, datetime, timedelta
+
 from airflow.providers.mysql.hooks.mysql import MySqlHook  # noqa: F401 - by the first connection otherwise
 
 from airflow_reindex_provider.sources.mysql import MySqlSource
@@ -28,4 +31,7 @@ def make_index(database: Database) -> str:
 
 
 if __name__ == "__main__":
-    run(STREAM, 50_000, ("2026-01-01 00:00:00+00", "2026-02-01 00:00:00+00"))
+    # Row n is of millisecond n.
+    wanted = int(sys.argv[1])
+    end = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(milliseconds=wanted, microseconds=1)
+    run(STREAM, wanted, ("2026-01-01 00:00:00+00", f"{end:%Y-%m-%d %H:%M:%S.%f}+00"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import closing
 
 from airflow.providers.mysql.hooks.mysql import MySqlHook
@@ -9,10 +10,10 @@ from airflow.providers.mysql.hooks.mysql import MySqlHook
 from tests.benchmarks.meter import Meter, answer
 
 
-def main() -> None:
+def main(statement: str) -> None:
     with closing(MySqlHook("bench_maria").get_conn()) as connection, closing(connection.cursor()) as cursor:
         meter = Meter()
-        cursor.execute("SELECT * FROM parcels ORDER BY updated_at, id")
+        cursor.execute(statement)
         rows = 0
         while batch := cursor.fetchmany(5_000):
             rows += len(batch)
@@ -20,4 +21,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])

@@ -15,6 +15,7 @@ NASTY: dict[str, tuple[str, str | None, Any]] = {
     "big": ("BIGINT UNSIGNED", "18446744073709551615", Decimal(18446744073709551615)),
     "price": ("DECIMAL(65,30)", f"'{PRICE}'", Decimal(PRICE)),
     "small": ("FLOAT", "0.1", 0.1),
+    "eight": ("FLOAT", "16777215", 16777215.0),
     "exact": ("DOUBLE", "0.30000000000000004", 0.30000000000000004),
     "largest": ("DOUBLE", "-1.7976931348623157e308", -1.7976931348623157e308),
     "least": ("DOUBLE", "2.2250738585072014e-308", 2.2250738585072014e-308),

@@ -82,4 +82,4 @@ def lives_of_groups(source: Source, database: Database, execute: Callable[[str, 
     assert (found.differences, found.count(Difference.ORPHANED)) == (2, 2)
     assert set(index("Acme")) == {0, 16}
     found, _ = Sweeper(run=run.of_group("größe")).sweep()
-    assert (found.differences, found.indexed) == (0, 4)
+    assert (found.differences, found.indexed, found.listed) == (0, 4, 4)
