@@ -387,18 +387,25 @@ def test_a_value_that_the_server_cannot_write_is_parked(
     ((allowed,),) = either_database.execute("SELECT @@GLOBAL.max_allowed_packet")
     either_database.execute(
         TABLE.replace("n INT", "b LONGBLOB, t TEXT"),
-        "INSERT INTO items (id, b, t) VALUES (1, REPEAT('x', 700000), ''), (2, REPEAT('x', 500000), ''), (3, '', CHAR(0))",
+        "INSERT INTO items (id, b, t) VALUES (1, '', ''), (2, REPEAT('x', 700000), ''), (3, REPEAT('x', 500000), ''),"
+        " (4, '', CHAR(0))",
     )
     either_database.execute("SET GLOBAL max_allowed_packet = 1048576")
     try:
         outcome = Runner(source=items(), target=PostgresTarget(database.conn_id, index="public.items_index")).run()
     finally:
         either_database.execute(f"SET GLOBAL max_allowed_packet = {allowed}")
-    assert (outcome.counts.created, outcome.parked) == (1, 2)
-    assert "key 1: its text is longer than the 1,048,576 bytes that the server's max_allowed_packet" in caplog.text
-    assert "key 3: column 't': a text cannot hold the character NUL" in caplog.text
+    assert (outcome.counts.created, outcome.parked) == (2, 2)
+    assert (
+        "key 2: it cannot be read: its text is longer than the 1,048,576 bytes that the server's max_allowed_packet"
+        in caplog.text
+    )
+    assert "key 4: column 't': a text cannot hold the character NUL" in caplog.text
     with database.connect() as connection:
-        assert connection.execute("SELECT id, length(b) FROM public.items_index").fetchall() == [(2, 500_000)]
+        assert connection.execute("SELECT id, length(b) FROM public.items_index ORDER BY id").fetchall() == [
+            (1, 0),
+            (3, 500_000),
+        ]
 
 
 def test_groups(either_database: MariaDatabase, database: Database) -> None:

@@ -19,12 +19,12 @@ Value = Callable[[Any], Any]
 
 
 class Form(ABC):
-    """Rows begin with their place, cursor and key parts, as ``Relation.page`` selects it.
-
-    :ivar chunk_bytes: a chunk of more than one row has at most so many, of what the driver has given."""
+    """:ivar chunk_bytes: a chunk of more than one row has at most so many, of what the driver has given. :ivar placed: whether
+    rows begin with their place, cursor and key parts, as ``Relation.page`` selects it."""
 
     format: ClassVar[Format]
     chunk_bytes: ClassVar[int]
+    placed: ClassVar[bool] = True
 
     def __init__(self, relation: Relation) -> None:
         self._rows = relation.rows
@@ -36,7 +36,7 @@ class Form(ABC):
 
     @abstractmethod
     def width(self, row: Sequence[Any]) -> int:
-        """Bytes, about."""
+        """Bytes, about. :raises Exception: nobody can make anything of the row; says why."""
 
     @abstractmethod
     def chunk(self, rows: list[Sequence[Any]], end: Position) -> Chunk:

@@ -11,7 +11,7 @@ from airflow_reindex_provider.core.errors import ReindexError
 from airflow_reindex_provider.core.model import Batch, Chunk, Position, Rejection, Window
 from airflow_reindex_provider.sources.sql.asking import Asking
 from airflow_reindex_provider.sources.sql.forms import Form
-from airflow_reindex_provider.sources.sql.relation import Relation
+from airflow_reindex_provider.sources.sql.relation import Relation, texts
 
 _FIRST_PAGE_ROWS = 500
 _FETCHED_ROWS = 100
@@ -34,9 +34,9 @@ class Reading:
         while True:
             try:
                 rows, size, end = self._page(window, most)
-            except _NotOfTheServerError as error:
+            except _NotOfTheServerError:
                 if most == 1:
-                    chunk = self._without(window, error.__cause__ or error)
+                    chunk = self._without(window)
                     yield chunk
                     end = chunk.end
                 else:
@@ -44,16 +44,16 @@ class Reading:
                     most = 1
                     continue
             else:
-                fit = len(rows) * self.form.chunk_bytes // max(1, size)
+                fit = len(rows) * self.form.chunk_bytes // size if size else 2 * most
                 yield self.form.chunk(rows, end or window.end)
-                most = max(1, min(self.chunk_rows, 2 * most, fit or 2 * most))
+                most = max(1, min(self.chunk_rows, 2 * most, fit))
             if end is None or end == window.end:
                 return
             window = Window(end, window.end)
 
     def _page(self, window: Window, most: int) -> tuple[list[Sequence[Any]], int, Position | None]:
         """The rows, how many bytes they have, and the place of the one after them."""
-        statement = self.relation.page(window, self.form.columns, most + 1, self.batch.keys)
+        statement = self.relation.page(window, self.form.columns, most + 1, self.batch.keys, placed=self.form.placed)
         rows: list[Sequence[Any]] = []
         size = 0
         pieces = self.asking.pieces(statement, rows=min(_FETCHED_ROWS, most + 1))
@@ -74,16 +74,23 @@ class Reading:
             pieces.close()
         return rows, size, None
 
-    def _without(self, window: Window, error: BaseException) -> Chunk:
-        """In place of the first row of the window, why it cannot be read."""
-        places = self.asking.all(self.relation.page(window, None, 2, self.batch.keys))
-        end = self.form.place(places[1]) if len(places) > 1 else window.end
-        if not places:
-            # It has moved on meanwhile, to a later window.
-            return Chunk(end, self.form.format, [])
-        return Chunk(
-            end, self.form.format, [], (Rejection(self.form.place(places[0]).key, f"it cannot be read: {error}"),)
-        )
+    def _without(self, window: Window) -> Chunk:
+        """The first row of the window alone; or in its place, why it cannot be read."""
+        places = [self._place(row) for row in self.asking.all(self.relation.page(window, None, 2, self.batch.keys))]
+        end = places[1] if len(places) > 1 else window.end
+        try:
+            # What cannot be read may be the one behind it.
+            rows, _, _ = self._page(Window(window.start, end), 1)
+        except _NotOfTheServerError as error:
+            if not places:
+                raise
+            reason = f"it cannot be read: {error.__cause__ or error}"
+            return Chunk(end, self.form.format, [], (Rejection(places[0].key, reason),))
+        return self.form.chunk(rows, end)
+
+    def _place(self, row: Sequence[Any]) -> Position:
+        part = self.relation.rows
+        return Position(part.cursor.text(row[0]), texts(part.key, row[1:]))
 
 
 class _NotOfTheServerError(Exception):

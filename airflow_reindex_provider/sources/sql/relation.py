@@ -177,20 +177,22 @@ class Relation:
         numbered = sa.select(*(inner.c[n] for n in names[0]), (number - 1).label("n")).subquery("s")
         return sa.select(*(numbered.c[n] for n in names[0])).where(numbered.c.n % step == 0).order_by(numbered.c.n)
 
-    def page(self, window: Window, own: Own | None, limit: int, keys: Sequence[Key] = ()) -> Select[Any]:
+    def page(
+        self, window: Window, own: Own | None, limit: int, keys: Sequence[Key] = (), *, placed: bool = True
+    ) -> Select[Any]:
         """The first ``limit`` rows of the window in order of change: cursor, key parts, and ``own``.
 
         :param own: what else is selected of each part, as many columns of each; None for the places alone.
-        :param keys: only the rows of these."""
+        :param keys: only the rows of these. :param placed: whether cursor and key parts are selected."""
         chosen = []
         for part in self.parts:
             where = [*part.within(window), *([part.of_keys(keys)] if keys else [])]
             further = [column.label(f"v{n}") for n, column in enumerate(own(part) if own else ())]
-            place = self._place(part) if len(self.parts) > 1 else self._told(part)
+            place = self._place(part) if len(self.parts) > 1 else self._told(part) if placed else []
             chosen.append(part.select(*place, *further, where=where).order_by(*part.order()).limit(limit))
         if len(chosen) == 1:
             return chosen[0]
-        read = [*self._names()[0], *(f"v{n}" for n in range(len(further)))]
+        read = [*(self._names()[0] if placed else ()), *(f"v{n}" for n in range(len(further)))]
         union = self._union(chosen)
         return sa.select(*(union.c[n] for n in read)).order_by(*(union.c[n] for n in self._names()[1])).limit(limit)
 
