@@ -18,6 +18,7 @@ from airflow_reindex_provider.core.errors import ConfigurationError
 from airflow_reindex_provider.core.model import Batch, Format, Position, Window
 from airflow_reindex_provider.core.planning import Sizes
 from airflow_reindex_provider.sources.dbapi import SqlSource
+from airflow_reindex_provider.sources.mysql import MySqlSource
 from airflow_reindex_provider.sources.postgres import PostgresSource
 from airflow_reindex_provider.targets.opensearch import OpenSearchTarget
 from airflow_reindex_provider.targets.postgres import PostgresTarget
@@ -290,6 +291,41 @@ def test_the_same_documents_as_of_the_native_source(on_postgres: sa.Engine, data
             types.append({f.name: f.type for f in session.schema().fields})
     assert read[0] == read[1]
     assert len(read[0]) == 50
+    assert types[0] == types[1]
+
+
+def test_the_same_documents_as_of_the_native_source_of_mariadb(
+    on_mariadb: sa.Engine, maria_database: MariaDatabase
+) -> None:
+    """The same of a table of MariaDB."""
+    with on_mariadb.begin() as connection:
+        connection.exec_driver_sql(
+            "CREATE TABLE goods (id BIGINT UNSIGNED PRIMARY KEY, price DECIMAL(20, 3), ratio DOUBLE, small FLOAT, flag BOOLEAN,"
+            " day DATE, at DATETIME(6) NOT NULL, seen TIMESTAMP(3) NULL, clock TIME(6), doc JSON, raw VARBINARY(9),"
+            " mood ENUM('well', 'not'), tags SET('a', 'b'), bits BIT(9), body TEXT COLLATE utf8mb4_unicode_ci)"
+        )
+        connection.exec_driver_sql(
+            "INSERT INTO goods SELECT 18446744073709551600 + seq, seq / 8, seq / 3, 0.1, MOD(seq, 2), '2026-02-28',"
+            " '2026-03-01 12:00:00.123456' + INTERVAL seq MICROSECOND, '2026-03-01 12:00:00.125', '-23:59:59.999999',"
+            " '{\"a\": [1, 2.50, null]}', x'00ff', 'not', 'a,b', b'100000001', CONCAT('it''s \\\\ ', UNHEX('F09F9880'))"
+            " FROM seq_1_to_9"
+        )
+        connection.exec_driver_sql("INSERT INTO goods (id, at) VALUES (1, '2026-03-02')")
+    said: dict[str, Any] = {
+        "table": "goods",
+        "primary_key": "id",
+        "cursor_field": "at",
+        "lag": LAG,
+        "cursor_timezone": "UTC",
+    }
+    read, types = [], []
+    for source in (MySqlSource("shop_mysql", **said), SqlSource("shop_mysql", **said)):
+        with source.open() as session:
+            window = Window(None, Position("2026-04-01 00:00:00"))
+            read.append(documents_of(table_of(source), session, window, format=Format.ROWS))
+            types.append({f.name: f.type for f in session.schema().fields})
+    assert read[0] == read[1]
+    assert [document.key for document in read[0]][:: len(read[0]) - 1] == [("18446744073709551601",), ("1",)]
     assert types[0] == types[1]
 
 
