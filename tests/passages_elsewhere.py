@@ -1,4 +1,4 @@
-"""The articles of ``passages_under_test`` in the search engines and in LanceDB."""
+"""The articles of ``passages_under_test`` in the search engines, in LanceDB and in Weaviate."""
 
 from __future__ import annotations
 
@@ -19,14 +19,16 @@ from airflow_reindex_provider.targets.elasticsearch import ElasticsearchTarget
 from airflow_reindex_provider.targets.lance import LanceTarget
 from airflow_reindex_provider.targets.opensearch import OpenSearchTarget
 from airflow_reindex_provider.targets.search.target import SearchTarget
+from airflow_reindex_provider.targets.weaviate import WeaviateTarget
 from airflow_reindex_provider.testing.postgres import Database
 from airflow_reindex_provider.testing.search_engine import SearchEngine
+from airflow_reindex_provider.testing.weaviate_server import WeaviateServer
 
 SEARCH_TARGETS: Mapping[str, type[SearchTarget]] = {
     "opensearch": OpenSearchTarget,
     "elasticsearch": ElasticsearchTarget,
 }
-KINDS = ("postgres", "opensearch", "elasticsearch", "lance")
+KINDS = ("postgres", "opensearch", "elasticsearch", "lance", "weaviate")
 
 
 class Shown(NamedTuple):
@@ -132,6 +134,30 @@ class LanceArticles(ElsewhereArticles):
         return found
 
 
+class WeaviateArticles(ElsewhereArticles):
+    """Seen over HTTP, so that a process which only looks has no threads of gRPC when it is forked."""
+
+    def __init__(self, database: Database, server: WeaviateServer) -> None:
+        self.server = server
+        self.index = f"Articles{uuid4().hex[:8]}"
+        super().__init__(database)
+
+    def target(self) -> Target:
+        return WeaviateTarget("weaviate", index=self.index)
+
+    def documents(self) -> Mapping[str, Shown]:
+        return {str(found["properties"]["id_"]): _shown_by_weaviate(found) for found in self._objects()}
+
+    @contextmanager
+    def searching(self) -> Iterator[Callable[[], Seen]]:
+        yield lambda: _seen([(found["properties"], _vectors(found)) for found in self._objects()])
+
+    def _objects(self) -> list[dict[str, Any]]:
+        """By way of the alias, which each request follows once."""
+        found = self.server.call("GET", f"/objects?class={self.index}&limit=1000&include=vector")["objects"]
+        return [o for o in found if not o["properties"]["_reindex_deleted"]]
+
+
 def articles_in(
     kind: str,
     database: Database,
@@ -148,6 +174,8 @@ def articles_in(
         folder.mkdir()
         monkeypatch.setenv("AIRFLOW_CONN_LAKE", json.dumps({"conn_type": "generic", "host": str(folder)}))
         return LanceArticles(database, folder)
+    if kind == "weaviate":
+        return WeaviateArticles(database, request.getfixturevalue("weaviate"))
     return SearchedArticles(database, request.getfixturevalue(kind))
 
 
@@ -177,3 +205,17 @@ def _shown_by_engine(source: Mapping[str, Any]) -> Shown:
 def _shown_by_lance(row: Mapping[str, Any]) -> Shown:
     texts = [passage["text"] for passage in row["passages"] or ()]
     return Shown(row["title"], row["body"], list(zip(texts, row["passage_vectors"] or (), strict=True)))
+
+
+def _shown_by_weaviate(found: Mapping[str, Any]) -> Shown:
+    texts = [passage["text"] for passage in found["properties"].get("passages") or ()]
+    return Shown(
+        found["properties"].get("title"),
+        found["properties"].get("body"),
+        list(zip(texts, _vectors(found), strict=True)),
+    )
+
+
+def _vectors(found: Mapping[str, Any]) -> Sequence[Sequence[float]]:
+    vectors: Sequence[Sequence[float]] = (found.get("vectors") or {}).get("passages") or ()
+    return vectors
