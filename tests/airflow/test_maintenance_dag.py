@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+
 import pytest
 from streams_under_test import TIMEOUT_S, Run, StreamUnderTest
+
+from airflow_reindex_provider.operators.notes import KEEP_JOBS
 
 pytestmark = pytest.mark.overlaps
 
@@ -20,13 +24,26 @@ def tables(items: StreamUnderTest) -> set[str]:
         return {name for (name,) in found}
 
 
+def notes(run: Run, task_id: str) -> list[tuple[str, timedelta]]:
+    """What all instances of a task have left in the task state store, and how long it is kept from then on."""
+    found = []
+    for task in (t for t in run.tasks if t["task_id"] == task_id):
+        path = f"{run.path(task_id).removesuffix('/')}/state-store"
+        for kept in run.airflow.rest.get(path, map_index=task["map_index"])["task_state_store"]:
+            ends, since = (datetime.fromisoformat(kept[name]) for name in ("expires_at", "updated_at"))
+            found.append((kept["key"], timedelta(hours=round((ends - since).total_seconds() / 3600))))
+    return found
+
+
 def test_a_clean_up_lists_first_and_drops_then(stream):
     """The first run drops nothing; the second drops what a rebuild had left and a checkpoint of nothing, with Variables as the
-    store, and tells it as an event. The live index stays as it is."""
+    store, and tells it as an event. The live index stays as it is. What a run has noted for itself has an end."""
     items = stream("littered")
     items.insert(range(20), updated_at="now() - interval '1 hour'")
-    items.run()
+    run = items.run()
     (live,) = tables(items)
+    assert notes(run, "extract") == notes(run, "index") == []
+    assert notes(run, "checkpoint") == [("reindex_measured", KEEP_JOBS)]
     left = "littered_index_20200101t000000"
     with items.target.connect() as db:
         db.execute(f"CREATE TABLE {left} (LIKE {live} INCLUDING ALL)")

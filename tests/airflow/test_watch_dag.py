@@ -10,6 +10,9 @@ from typing import Any
 import pytest
 from streams_under_test import TIMEOUT_S, Run, StreamUnderTest
 
+from airflow_reindex_provider.testing.airflow import Airflow
+from airflow_reindex_provider.testing.postgres import EmbeddedPostgres
+
 pytestmark = pytest.mark.overlaps
 
 
@@ -19,9 +22,9 @@ def watch(items: StreamUnderTest) -> Run:
     return Run(items.airflow, "watch_four", run_id)
 
 
-def test_four_streams_are_watched(stream, stalled, brakes: Path):
+def test_four_streams_are_watched(stream, stalled, brakes: Path, airflow: Airflow, postgres: EmbeddedPostgres):
     """One is held back by an open transaction, another's target is down, a third is paused, a fourth parks documents: each is
-    told once, with what is wrong and what to do, the paused one never; and that it is well again, once too."""
+    told once, with what is wrong and what to do, the paused one never; and that each is well again, once too."""
     held, parks = stream("held_back", source=stalled), stream("parks")
     rests, down = stream("rests"), stream("of_nothing")
     diary = brakes / "diary"
@@ -65,14 +68,24 @@ def test_four_streams_are_watched(stream, stalled, brakes: Path):
     parks.at_source("UPDATE {} SET title = 'good', updated_at = now() WHERE title IN ('bad', 'wordy')")
     parks.run(action="parked-retry")
     parks.run()
-    held.run()
+    there = {
+        "conn_type": "postgres",
+        "login": "postgres",
+        "schema": "search",
+        "host": str(postgres.socket_dir),
+        "port": 5432,
+    }
+    airflow.rest.post("/connections", {"connection_id": "nowhere_db", **there})
+    airflow.pause("reindex_rests", False)
+    for items in (down, rests, held):
+        items.run()
     for _ in range(2):
         watch(held)
 
     well = [alarm["stream"] for entry in told()[1:] for alarm in entry["reindex"]["well"]]
-    assert sorted(well) == ["held_back", "parks"]
+    assert sorted(well) == ["held_back", "of_nothing", "parks"]
     assert [alarm for entry in told()[1:] for alarm in entry["reindex"]["broken"]] == []
     events = held.airflow.rest.get("/assets/events", source_dag_id="watch_four", limit=50)["asset_events"]
     found = sorted((event["extra"]["event"], event["extra"]["stream"]) for event in events)
     broken = [("watch.broken", name) for name in ("held_back", "of_nothing", "parks")]
-    assert found == [*broken, ("watch.well", "held_back"), ("watch.well", "parks")]
+    assert found == [*broken, *(("watch.well", name) for name in ("held_back", "of_nothing", "parks"))]
