@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import itertools
 import os
-import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -52,12 +53,18 @@ def migrated(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFacto
     folder = folder.parent if hasattr(pytestconfig, "workerinput") else folder
     with one_at_a_time(folder):
         if (made := folder / "migrated.db").exists():
-            shutil.copyfile(made, ours)
+            _copy(made, ours)
         else:
             command = [sys.executable, "-m", "airflow", "db", "migrate"]
             subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=True, timeout=400)
-            shutil.copyfile(ours, made)
+            _copy(ours, made)
     return ours
+
+
+def _copy(database: Path, to: Path) -> None:
+    """By SQLite itself: Airflow's is in WAL mode, and one who is connected already would go on with the file that was there."""
+    with closing(sqlite3.connect(database)) as source, closing(sqlite3.connect(to)) as target:
+        source.backup(target)
 
 
 @pytest.fixture
