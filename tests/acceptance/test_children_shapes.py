@@ -98,7 +98,7 @@ def test_a_document_of_any_shape(database: Database, seed: int) -> None:
                 for _ in range(chance.randint(1, 5)):
                     write(connection, shape.change())
             for _ in range(chance.randint(0, 3)):
-                write(late, shape.change())
+                write(late, shape.change(stays_open=True))
             run.run()
             late.execute(chance.choice((b"COMMIT", b"COMMIT", b"ROLLBACK")))
             run.run()
