@@ -20,7 +20,7 @@ from unittest import mock
 
 import pytest
 from clean_ups import CleanUps
-from passages_elsewhere import LanceArticles, articles_in
+from passages_elsewhere import LanceArticles, WeaviateArticles, articles_in
 from passages_under_test import Articles, CountingEmbedder, paragraphs
 from storms import tries
 
@@ -32,8 +32,10 @@ from airflow_reindex_provider.core.embedding.embedder import Answer
 from airflow_reindex_provider.core.embedding.requests import Requests
 from airflow_reindex_provider.core.errors import ReindexError, StreamBusyError, ThrottledError, TransientError
 from airflow_reindex_provider.core.leases import Keeper
+from airflow_reindex_provider.targets.weaviate import lock
 from airflow_reindex_provider.testing.postgres import Database
 from airflow_reindex_provider.testing.rebuilds import Rebuilder
+from airflow_reindex_provider.testing.weaviate_server import WeaviateServer
 
 ROWS = 500
 """Enough for what an interruption may cost, the dozen texts that are asked for and not written, to be a small part."""
@@ -107,10 +109,14 @@ def test_storm_before_a_cache(database: Database, tmp_path: Path, seed: int) -> 
 @pytest.mark.parametrize("seed", range(tries(1, of=10)))
 def test_storm_in_lance(database: Database, tmp_path: Path, seed: int) -> None:
     """From a process that has not used LanceDB when it is forked, like a worker of Airflow's: whose threads do not come along."""
-    own = multiprocessing.get_context("spawn").Process(target=storm_in_lance, args=(database, tmp_path, seed))
-    own.start()
-    own.join()
-    assert own.exitcode == 0
+    in_a_new_process(storm_in_lance, database, tmp_path, seed)
+
+
+@pytest.mark.storm
+@pytest.mark.parametrize("seed", range(tries(1, of=10)))
+def test_storm_in_weaviate(database: Database, weaviate: WeaviateServer, tmp_path: Path, seed: int) -> None:
+    """Likewise, of gRPC's threads. Locks of those that were killed are taken over after a second."""
+    in_a_new_process(storm_in_weaviate, database, tmp_path, seed, weaviate.url)
 
 
 def storm_in_lance(database: Database, folder: Path, seed: int) -> None:
@@ -118,14 +124,25 @@ def storm_in_lance(database: Database, folder: Path, seed: int) -> None:
     lake = folder / "lake"
     lake.mkdir()
     os.environ["AIRFLOW_CONN_LAKE"] = json.dumps({"conn_type": "generic", "host": str(lake)})
+    storm_of_few(LanceArticles(database, lake), database, folder, seed)
+
+
+def storm_in_weaviate(database: Database, folder: Path, seed: int, url: str) -> None:
+    import_module("weaviate")  # as above
+    with mock.patch.object(lock, "TAKE_OVER_S", 1.0):
+        storm_of_few(WeaviateArticles(database, WeaviateServer(url=url)), database, folder, seed)
+
+
+def storm_of_few(articles: Articles, database: Database, folder: Path, seed: int) -> None:
     with mock.patch.dict(Requests.__init__.__kwdefaults__, first_delay_s=FIRST_DELAY_S):
-        storm(
-            LanceArticles(database, lake),
-            folder / "texts",
-            seed,
-            rows=ROWS_BEFORE_A_CACHE,
-            cache=cache_in(database),
-        )
+        storm(articles, folder / "texts", seed, rows=ROWS_BEFORE_A_CACHE, cache=cache_in(database))
+
+
+def in_a_new_process(work: Callable[..., None], *arguments: object) -> None:
+    own = multiprocessing.get_context("spawn").Process(target=work, args=arguments)
+    own.start()
+    own.join()
+    assert own.exitcode == 0
 
 
 def cache_in(database: Database) -> VectorCache:
