@@ -1,5 +1,5 @@
-"""A real search engine is rebuilt, rolled back and rebuilt again while writers write, runs go on and rebuilds are killed at
-random moments: who searches never finds a document missing, and in the end the index equals the table."""
+"""A real search engine is rebuilt, rolled back and rebuilt again while writers write, runs and clean-ups go on and rebuilds are
+killed at random moments: who searches never finds a document missing, and in the end the index equals the table."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from datetime import timedelta
+from functools import partial
 from multiprocessing import get_context
 from typing import Any
 
 import psycopg
 import pytest
+from clean_ups import CleanUps, leased, stream_of
 from rebuilding_load import beside, make_items, runs, write
 
 from airflow_reindex_provider.checkpoints.table import TableCheckpoint
@@ -96,29 +98,35 @@ def bodies(engine: SearchEngine, index: str) -> dict[str, str]:
 
 
 def test_no_gap_and_no_loss(database: Database, db: psycopg.Connection[Any], engine: SearchEngine) -> None:
-    """Also where the dead left a half-built generation, or one that was about to be served."""
+    """Also where the dead left a half-built generation, which a clean-up takes, or one that was about to be served."""
     index = f"load-{next(_numbers)}"
     shop = rebuilder(database.conn_id, engine.name, index)
     shop.run.run()
     chance = random.Random(7)
     over = threading.Event()
     writers = [lambda n=n: write(database, n, over, kept=KEPT, keys=ROWS + 500) for n in range(2)]
+    cleaning = CleanUps(stream_of(shop.run), shop.retain)
+    lease = partial(leased, shop.run.store, shop.run.stream)
     killed = 0
-    with beside(over, *writers, lambda: look(engine, index, over), lambda: runs(shop, over)):
+    works = (lambda: look(engine, index, over), lambda: runs(shop, over), lambda: cleaning.run(over, pause_s=0.3))
+    with beside(over, *writers, *works):
         for number in range(KILLS):
             process = _CONTEXT.Process(
                 target=_rebuild,
-                args=(dict(os.environ), database.conn_id, engine.name, index, f"2099010{number + 1}t000000"),
+                args=(dict(os.environ), database.conn_id, engine.name, index, f"2026060{number + 1}t000000"),
             )
-            process.start()
-            time.sleep(chance.uniform(2, 8))
-            process.kill()
-            process.join()
+            with lease():
+                process.start()
+                time.sleep(chance.uniform(2, 8))
+                process.kill()
+                process.join()
             assert process.exitcode in (0, -signal.SIGKILL)
             killed += process.exitcode != 0
-        second = shop.rebuild("20990131t000000")
-        shop.rollback()
-        third = shop.rebuild("20990201t000000")
+        cleaning.wait_for_a_whole_one()
+        with lease():
+            second = shop.rebuild("20260701t000000")
+            shop.rollback()
+            third = shop.rebuild("20260801t000000")
     shop.run.run()
 
     assert killed > 0
