@@ -38,12 +38,12 @@ class Name:
     name: str
 
 
-def source_names(source: Any) -> Iterator[tuple[str, Name]]:
+def source_names(source: Any, databases: Databases) -> Iterator[tuple[str, Name]]:
     """The tables that are read, by their places in the document, the source's own first: its place is empty. Those of a query
     are what OpenLineage's parser finds in it, with places that no field has."""
     if getattr(source, "conn_id", None) is None:
         return
-    database = _Database(source.conn_id)
+    database = databases.of(source.conn_id)
     if source.table is not None:
         yield "", database.name(source.table)
     else:
@@ -54,7 +54,7 @@ def source_names(source: Any) -> Iterator[tuple[str, Name]]:
         yield f"{part.path} (join)" if part.is_join else part.path, database.name(part.table)
 
 
-def index_name(target: Any) -> Name | None:
+def index_name(target: Any, databases: Databases) -> Name | None:
     """None of a target that is not reached by a connection, and of one that has an index for each group, which a task of them
     all does not know."""
     if getattr(target, "conn_id", None) is None or getattr(target, "group_room", None) is not None:
@@ -68,7 +68,19 @@ def index_name(target: Any) -> Name | None:
         place = urlsplit(_connection(target.conn_id).host or "")
         path = f"{place.path.rstrip('/')}/{target.index}"
         return Name(f"{place.scheme}://{place.netloc}", path.lstrip("/")) if place.scheme else Name("file", path)
-    return _Database(target.conn_id).name(target.index)
+    return databases.of(target.conn_id).name(target.index)
+
+
+class Databases:
+    """Those of one event, each looked up once: a task asks Airflow's api-server for a connection."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, _Database] = {}
+
+    def of(self, conn_id: str) -> _Database:
+        if conn_id not in self._known:
+            self._known[conn_id] = _Database(conn_id)
+        return self._known[conn_id]
 
 
 class _Database:

@@ -16,7 +16,7 @@ from openlineage.client.facet_v2 import (
     schema_dataset,
 )
 
-from airflow_reindex_provider.operators.dataset_names import Name, index_name, source_names
+from airflow_reindex_provider.operators.dataset_names import Databases, Name, index_name, source_names
 
 if TYPE_CHECKING:
     from airflow_reindex_provider.core.model import Field, Schema
@@ -30,8 +30,9 @@ def lineage_of(
     """:param stream: the operator's; one of a group goes by ``touched``.
     :param ended: whether it has done what it could; before that there is nothing to count."""
     stream = touched.stream or stream
-    tables = dict(source_names(stream.source)) if reads_source or writes_index else {}
-    index = index_name(stream.target) if reads_index or writes_index else None
+    databases = Databases()
+    tables = dict(source_names(stream.source, databases)) if reads_source or writes_index else {}
+    index = index_name(stream.target, databases) if reads_index or writes_index else None
     inputs = [_input(name, path, stream, touched, ended=ended) for path, name in tables.items() if reads_source]
     outputs = []
     if index is not None and reads_index and not writes_index:
@@ -44,7 +45,8 @@ def lineage_of(
 def lineage_of_clean_up(streams: Sequence[Stream], changed: Collection[str]) -> OperatorLineage[Any, Any]:
     """The indexes of all streams are looked at. :param changed: names of the streams of whose indexes something has gone: what a
     search finds in them is as it was."""
-    names = {stream.name: index_name(stream.target) for stream in streams}
+    databases = Databases()
+    names = {stream.name: index_name(stream.target, databases) for stream in streams}
     return OperatorLineage(
         inputs=[InputDataset(name.namespace, name.name) for name in names.values() if name],
         outputs=[OutputDataset(name.namespace, name.name) for of, name in names.items() if name and of in changed],

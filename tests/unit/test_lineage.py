@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,9 @@ from airflow_reindex_provider.core.cleaning.records import Orphan, OrphanKind
 from airflow_reindex_provider.core.cursors import CursorType
 from airflow_reindex_provider.core.model import Batch, Counts, Field, Position, Schema, Window
 from airflow_reindex_provider.core.progress import Progress
+from airflow_reindex_provider.operators import dataset_names
 from airflow_reindex_provider.operators.checkpoint import CheckpointOperator
-from airflow_reindex_provider.operators.dataset_names import Name, index_name, source_names
+from airflow_reindex_provider.operators.dataset_names import Databases, Name, index_name, source_names
 from airflow_reindex_provider.operators.extract import ExtractChangesOperator
 from airflow_reindex_provider.operators.index import IndexBatchOperator
 from airflow_reindex_provider.operators.lineage import WithLineage
@@ -74,7 +76,7 @@ def stream(**options: Any) -> Stream:
 
 
 def names(source: Any) -> dict[str, Name]:
-    return dict(source_names(source))
+    return dict(source_names(source, Databases()))
 
 
 def indexing(stream: Stream, *, resumed: Counts | None = None, acknowledged: Counts = Counts()) -> IndexBatchOperator:
@@ -184,7 +186,7 @@ def test_tables_of_children_and_of_a_query() -> None:
     ],
 )
 def test_indexes(target: Any, name: Name | None) -> None:
-    assert index_name(target) == name
+    assert index_name(target, Databases()) == name
 
 
 # -- events
@@ -233,6 +235,22 @@ def test_a_task_that_begins_names_its_datasets() -> None:
     assert [d["name"] for d in told["inputs"]] == ["shop.public.products"]
     assert [d["name"] for d in told["outputs"]] == ["search.public.products_index"]
     assert "statistics" not in json.dumps(told).lower()
+
+
+def test_a_connection_of_both_sides_is_asked_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A running task asks Airflow's api-server for it."""
+    asked = []
+    look_up = dataset_names._connection
+
+    def counted(conn_id: str) -> Any:
+        asked.append(conn_id)
+        return look_up(conn_id)
+
+    monkeypatch.setattr(dataset_names, "_connection", counted)
+    both = replace(stream(), target=PostgresTarget("shop_db", index="public.products_index"))
+    told = event(indexing(both, acknowledged=Counts(created=1)))
+    assert [d["name"] for d in told["outputs"]] == ["shop.public.products_index"]
+    assert asked == ["shop_db"]
 
 
 def test_children_have_a_lineage_of_their_own() -> None:
