@@ -577,6 +577,7 @@ WRONG = {
         "no other inherits from",
     ),
     "no such column": ("", {"foreign_key": "product"}, "'product', which is no column"),
+    "an order by no column": ("", {"order_by": "rank"}, "'rank', which is no column"),
     "a cursor of another type": (
         "ALTER TABLE reviews ADD at date NOT NULL DEFAULT now()",
         {"cursor_field": "at"},

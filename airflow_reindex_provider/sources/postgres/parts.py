@@ -56,7 +56,7 @@ class DescribedPart:
                 f"{described.definition.label}: cursor_field {part.cursor_field!r} can be NULL, and a row without it would come"
                 f" into a document unseen: ALTER TABLE {described.table} ALTER COLUMN {quoted([part.cursor_field])} SET NOT NULL;"
             )
-        for name in part.on:
+        for name in (*part.on, *part.order_by):
             if catalogue.column(name) is None:
                 raise ConfigurationError(
                     f"{described.definition.label}: {part.path!r} names {name!r}, which is no column of it."
