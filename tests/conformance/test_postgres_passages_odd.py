@@ -16,6 +16,7 @@ from airflow_reindex_provider.core.embedding.splitting import SplitByContent
 from airflow_reindex_provider.core.errors import ConfigurationError
 from airflow_reindex_provider.core.model import Rejection
 from airflow_reindex_provider.sources.postgres import PostgresSource
+from airflow_reindex_provider.sources.sql.children import Child
 from airflow_reindex_provider.stream import Stream
 from airflow_reindex_provider.targets.postgres import PostgresTarget
 from airflow_reindex_provider.testing.memory import MemoryTarget
@@ -159,6 +160,53 @@ def test_the_transform_comes_first(articles: Articles, database: Database) -> No
     articles.put(1, "Boots", "For snow.", price=1)
     articles.run()
     assert articles.shown() == {}
+
+
+def test_documents_of_two_tables(database: Database) -> None:
+    """A child that comes, changes and goes is in its document, and embeds nothing; not in a rebuild either."""
+    articles = Articles(
+        database,
+        children=[
+            Child(
+                "notes",
+                table="public.note",
+                foreign_key="article_id",
+                cursor_field="changed",
+                columns=("id", "words"),
+                order_by="id",
+                tombstones=True,
+            )
+        ],
+    )
+    articles.execute(
+        "CREATE TABLE note (id bigint PRIMARY KEY, article_id bigint REFERENCES article, words text,"
+        " changed timestamptz NOT NULL DEFAULT clock_timestamp())"
+    )
+    articles.execute("CREATE INDEX ON note (changed, article_id)")
+    articles.execute("CREATE INDEX ON note (article_id)")
+    source = articles.runner.source
+    assert isinstance(source, PostgresSource)
+    source.install_tombstones()
+    articles.put(1, "Boots", "For snow.")
+    articles.put(2, "Sandals", "For sand.")
+    articles.run()
+    articles.model.texts.clear()
+
+    def notes() -> Any:
+        with database.connect() as connection:
+            return connection.execute("SELECT notes FROM articles WHERE id = 1").fetchall()[0][0]
+
+    for change, there in (
+        ("INSERT INTO note VALUES (7, 1, 'good')", [{"id": 7, "words": "good"}]),
+        ("UPDATE note SET words = 'better', changed = clock_timestamp() WHERE id = 7", [{"id": 7, "words": "better"}]),
+        ("DELETE FROM note WHERE id = 7", []),
+    ):
+        articles.execute(change)
+        articles.run()
+        assert notes() == there
+    Rebuilder(run=articles.runner).rebuild("20260601t000000")
+    assert articles.model.texts == []
+    articles.require_true()
 
 
 def test_a_group_has_passages_of_its_own(database: Database) -> None:
