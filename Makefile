@@ -20,7 +20,7 @@ LOCK := $(UV) pip compile - --group pyproject.toml:dev --universal --python-vers
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install lock demo demo-up engines mysql test test-lowest storms lint types format bench page check-page screenshots build \
+.PHONY: help install lock demo demo-up engines mysql peers test test-lowest storms lint types format bench page check-page screenshots build \
 	check-wheel clean
 
 help: ## This list
@@ -39,6 +39,10 @@ engines: install ## A real OpenSearch and a real Elasticsearch on loopback, with
 
 mysql: ## A MySQL server for the tests, of Debian's unstable release, into .cache: nothing is installed
 	@test -x .cache/mysql/bin/mysqld || .ci/fetch-mysql .cache/mysql
+
+peers: $(UV) ## What BENCH=peers compares with, into .cache/peers: nothing is installed
+	@$(UV) venv --quiet --clear .cache/peers
+	@$(UV) pip install --quiet --python .cache/peers 'dlt[postgres,sql-database]' pyarrow psycopg2-binary
 
 test: install ## All tests, on a real Postgres and a real Airflow (PYTEST_ARGS="-k window" for some)
 	$(PYTHON) -m pytest tests --ignore=tests/benchmarks --numprocesses auto $(PYTEST_ARGS)

@@ -33,6 +33,7 @@ GROUPS = (
     "observed",
     "runs",
     "airflow",
+    "peers",
 )
 
 
@@ -68,6 +69,7 @@ def _measure(groups: Sequence[str]) -> list[Figure]:
         mysql,
         observed,
         page,
+        peers,
         pg,
         runs,
         search,
@@ -75,6 +77,7 @@ def _measure(groups: Sequence[str]) -> list[Figure]:
         streams_file,
         sweep,
         vectors,
+        vectors_search,
     )
 
     figures: list[Figure] = []
@@ -90,6 +93,8 @@ def _measure(groups: Sequence[str]) -> list[Figure]:
     if "vectors" in groups:
         with data.server(0) as database:
             figures += vectors.figures(database)
+        with data.server(0) as database:
+            figures += vectors_search.figures(database)
     if "sweep" in groups:
         with data.server(0) as database:
             figures += sweep.figures(database)
@@ -113,6 +118,8 @@ def _measure(groups: Sequence[str]) -> list[Figure]:
             figures += runs.figures(database)
     if "airflow" in groups:
         figures += airflow_runs.figures()
+    if "peers" in groups:
+        figures += peers.figures()
     return figures
 
 

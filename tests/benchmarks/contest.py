@@ -15,11 +15,11 @@ from typing import Any
 Answer = dict[str, float]
 
 
-def process(name: str, *arguments: object) -> Answer:
+def process(name: str, *arguments: object, python: Path = Path(sys.executable)) -> Answer:
     """Run a contestant; what it answers (``meter.answer``)."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "answer")
-        command = [sys.executable, "-m", f"tests.benchmarks.{name}", *map(str, arguments)]
+        command = [str(python), "-m", f"tests.benchmarks.{name}", *map(str, arguments)]
         subprocess.run(command, env={**os.environ, "BENCH_ANSWER": str(path)}, check=True)
         value: dict[str, Any] = json.loads(path.read_text())
     return value

@@ -16,7 +16,7 @@ from tests.benchmarks.runs_updates import open_index, stream
 
 ROWS = int(os.environ.get("BENCH_UPDATED", "1000000"))
 REPETITIONS = 3
-_SLICES = 5
+SLICES = 5
 _THEIRS = "public.theirs"
 
 
@@ -24,7 +24,7 @@ def figures(database: Database) -> list[Figure]:
     idle_s = runs_idle.seconds(database)
     plain = _updates(database, "plain", since=datetime(2026, 2, 1, tzinfo=UTC), stride=1)
     # A load puts what changed together into the same pages, so these are other fifths: each has a fifth of every page.
-    full_text = _updates(database, "full_text", since=datetime(2026, 3, 1, tzinfo=UTC), stride=_SLICES)
+    full_text = _updates(database, "full_text", since=datetime(2026, 3, 1, tzinfo=UTC), stride=SLICES)
     return [
         Figure.alone("run_idle_ms", idle_s * 1000, "ms", at_most=50),
         Figure.compared("pg_updates", *plain, "rows/s", at_least=1.3),
@@ -39,20 +39,20 @@ def _updates(database: Database, form: str, *, since: datetime, stride: int) -> 
     runs: dict[str, list[Answer]] = {"ours": [], "psql": []}
     # The first one finds pages that are packed as a load leaves them, and is not counted.
     for number in range(REPETITIONS + 1):
-        window = _change(database, since + timedelta(days=number), number, stride)
+        window = change(database, since + timedelta(days=number), number, stride)
         before = _updated(database, table)
-        ours = process("runs_updates", form, ROWS // _SLICES, *window)
+        ours = process("runs_updates", form, ROWS // SLICES, *window)
         updated, in_place = (now - then for now, then in zip(_updated(database, table), before, strict=True))
-        _settle(database)
+        settle(database)
         rows, seconds = psql.run(database, _THEIRS, window)
         if number:
             runs["ours"].append(ours)
-            runs["psql"].append({"rows": ROWS // _SLICES, "seconds": seconds})
+            runs["psql"].append({"rows": ROWS // SLICES, "seconds": seconds})
         say(
             f"updates, {form}: {ours['seconds']:.1f} s, {in_place / updated:.0%} within their page, psql {seconds:.1f} s"
             f"{'' if number else ', not counted'}"
         )
-        if (ours["rows"], rows) != (ROWS // _SLICES, ROWS):
+        if (ours["rows"], rows) != (ROWS // SLICES, ROWS):
             raise RuntimeError(f"{form}: ours wrote {ours['rows']} rows, and psql's table has {rows}")
     with database.connect() as connection:
         connection.execute(f"DROP TABLE {_THEIRS}")
@@ -73,7 +73,7 @@ def _make_theirs(database: Database, form: str) -> str:
         connection.execute(f"CREATE INDEX ON {_THEIRS} (category)")
         if form == "full_text":
             connection.execute(f"CREATE INDEX ON {_THEIRS} USING gin (search)")
-    _settle(database)
+    settle(database)
     return str(generation)
 
 
@@ -87,19 +87,19 @@ def _updated(database: Database, table: str) -> tuple[int, int]:
     return row
 
 
-def _change(database: Database, start: datetime, number: int, stride: int) -> tuple[str, str]:
+def change(database: Database, start: datetime, number: int, stride: int) -> tuple[str, str]:
     """A fifth of the products has another price and stock; the window in which it has."""
     with database.connect() as connection:
         connection.execute(
             f"UPDATE {data.TABLE} SET price = price + 1, stock = stock + 1,"
             " updated_at = %s + id * interval '1 ms' WHERE id / %s %% %s = %s",
-            [start, stride, _SLICES, number],
+            [start, stride, SLICES, number],
         )
-    _settle(database)
+    settle(database)
     return str(start), str(start + timedelta(days=1))
 
 
-def _settle(database: Database) -> None:
+def settle(database: Database) -> None:
     with database.connect() as connection:
         connection.execute("VACUUM (ANALYZE)")
         connection.execute("CHECKPOINT")

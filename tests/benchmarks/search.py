@@ -6,22 +6,13 @@ the others. Against the sink, which takes next to nothing, all have all of them.
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-import tempfile
-import time
-import urllib.request
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
 
 from airflow_reindex_provider.testing.postgres import Database
 from airflow_reindex_provider.testing.search_engine import SearchEngine
 from tests.benchmarks import data, search_ours, search_skewed, search_sweep, skewed, sweep
 from tests.benchmarks.contest import Answer, median, process, rate, say
+from tests.benchmarks.engines import ask, on, opensearch, sink, the_others
 from tests.benchmarks.figures import Figure
 
 ROWS = 500_000
@@ -32,19 +23,11 @@ REPLAYS = ((2, 4_000_000), (4, 1_000_000))
 
 
 def figures() -> list[Figure]:
-    all_of_them = _processors()
-    half = max(1, len(all_of_them) // 2)
-    with _on(all_of_them[:half]):
-        engine = SearchEngine("opensearch")
-        engine.__enter__()
-    try:
-        os.environ["AIRFLOW_CONN_BENCH_SEARCH"] = engine.connection_uri()
-        with _on(all_of_them[half:] or all_of_them), data.server(ROWS) as database:
+    with opensearch("bench_search") as engine:
+        with on(the_others()), data.server(ROWS) as database:
             found = _into_engine(engine, database)
         with data.server(ROWS) as database:
             return [*found, *_into_sink(engine, database)]
-    finally:
-        engine.__exit__()
 
 
 def _into_engine(engine: SearchEngine, database: Database) -> list[Figure]:
@@ -92,7 +75,7 @@ def _skewed(engine: SearchEngine, database: Database) -> Figure:
         try:
             answer = process("search_skewed", form)
         finally:
-            _ask(engine, "DELETE", index)
+            ask(engine, "DELETE", index)
         if answer["rows"] != skewed.ROWS:
             raise RuntimeError(f"{answer['rows']} documents were written, not {skewed.ROWS}")
         peaks.append(answer["peak_mb"])
@@ -105,9 +88,7 @@ def _into_sink(engine: SearchEngine, database: Database) -> list[Figure]:
     runs: dict[str, list[Answer]] = {
         name: [] for name in ("ours", "ours, 50 ms", "bulk", "streaming_bulk", "parallel_bulk")
     }
-    with _sink(engine, 0.0) as fast, _sink(engine, DELAY_S) as slow:
-        os.environ["AIRFLOW_CONN_BENCH_SINK"] = fast.replace("http", "opensearch")
-        os.environ["AIRFLOW_CONN_BENCH_SLOW_SINK"] = slow.replace("http", "opensearch")
+    with sink(engine, "bench_sink") as fast, sink(engine, "bench_slow_sink", delay_s=DELAY_S):
 
         def ours(name: str, conn_id: str) -> None:
             runs[name].append(_contest(engine, name, lambda _: process("search_ours", conn_id, ROWS), holds=0))
@@ -160,55 +141,14 @@ def _contest(
     index = search_ours.make_index("bench_search")
     try:
         answer = run(f"{index}_write")
-        _ask(engine, "POST", f"{index}/_refresh")
-        held = _ask(engine, "GET", f"{index}/_count")["count"]
+        ask(engine, "POST", f"{index}/_refresh")
+        held = ask(engine, "GET", f"{index}/_count")["count"]
         if answer["rows"] != ROWS or held != holds:
             raise RuntimeError(f"{name} wrote {answer['rows']} documents, not {ROWS}; the engine holds {held}")
         after()
     finally:
-        _ask(engine, "DELETE", index)
+        ask(engine, "DELETE", index)
     say(
         f"{name}: {ROWS / answer['seconds']:,.0f} docs/s, {answer['cpu_s']:.1f} s CPU, {answer['peak_mb']:.0f} MB over imports"
     )
     return answer
-
-
-def _ask(engine: SearchEngine, method: str, path: str) -> dict[str, Any]:
-    with urllib.request.urlopen(urllib.request.Request(f"{engine.url}/{path}", method=method), timeout=60) as reply:
-        value: dict[str, Any] = json.load(reply)
-    return value
-
-
-@contextmanager
-def _sink(engine: SearchEngine, delay_s: float) -> Iterator[str]:
-    """The URL of a sink in a process of its own."""
-    with tempfile.TemporaryDirectory() as folder:
-        port = Path(folder, "port")
-        command = [sys.executable, "-m", "tests.benchmarks.search_sink", engine.url, str(port), str(delay_s)]
-        with subprocess.Popen(command) as sink:
-            try:
-                while not port.exists():
-                    if sink.poll() is not None:
-                        raise RuntimeError(f"the sink ended with {sink.returncode}")
-                    time.sleep(0.05)
-                yield f"http://127.0.0.1:{port.read_text()}"
-            finally:
-                sink.kill()
-
-
-def _processors() -> list[int]:
-    return sorted(os.sched_getaffinity(0)) if sys.platform == "linux" else []
-
-
-@contextmanager
-def _on(processors: Sequence[int]) -> Iterator[None]:
-    """What is started meanwhile runs on these processors alone, where the system lets us say so."""
-    if sys.platform != "linux":
-        yield
-        return
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, processors)
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, before)

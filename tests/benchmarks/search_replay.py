@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import cast
 
@@ -33,8 +33,8 @@ def bodies(rows: int, body_bytes: int) -> Iterator[bytes]:
         yield b"".join(held)
 
 
-def main(url: str, index: str, rows: int, at_once: int, body_bytes: int) -> None:
-    ready = list(bodies(rows, body_bytes))
+def replay(url: str, index: str, ready: Sequence[bytes], rows: int, at_once: int) -> None:
+    """Answers with what this process used."""
     pool = urllib3.PoolManager(maxsize=at_once)
     path = f"{url}/{index}/_bulk?filter_path=errors"
     headers = {"content-type": "application/x-ndjson"}
@@ -49,6 +49,10 @@ def main(url: str, index: str, rows: int, at_once: int, body_bytes: int) -> None
         for _ in threads.map(send, ready):
             pass
     answer(rows=rows, **meter.read())
+
+
+def main(url: str, index: str, rows: int, at_once: int, body_bytes: int) -> None:
+    replay(url, index, list(bodies(rows, body_bytes)), rows, at_once)
 
 
 if __name__ == "__main__":

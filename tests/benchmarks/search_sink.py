@@ -3,11 +3,13 @@
 The answer to a request with a ``filter_path`` has the status of each document alone, as ours asks for; without one it is as
 long as an engine's.
 
-Whatever else is asked of it, it passes on to the real engine behind it, so that an index is there to be written to.
+Whatever else is asked of it, it passes on to the real engine behind it, so that an index is there to be written to. With a folder
+it keeps the bodies there, in their order.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import socket
 import sys
@@ -16,6 +18,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+_numbers = itertools.count()
 _BLOCK = 1024 * 1024
 _END = b"\r\n\r\n"
 _ITEM = b'{"index":{"status":201}}'
@@ -26,14 +29,14 @@ _WHOLE_ITEM = (
 _HEAD = "HTTP/1.1 200 OK\r\ncontent-type: application/json; charset=UTF-8\r\ncontent-length: {}\r\n\r\n"
 
 
-def serve(listener: socket.socket, engine: tuple[str, int], delay_s: float) -> None:
+def serve(listener: socket.socket, engine: tuple[str, int], delay_s: float, keep: Path | None) -> None:
     while True:
         connection, _ = listener.accept()
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        threading.Thread(target=_answer, args=(connection, engine, delay_s), daemon=True).start()
+        threading.Thread(target=_answer, args=(connection, engine, delay_s, keep), daemon=True).start()
 
 
-def _answer(connection: socket.socket, engine: tuple[str, int], delay_s: float) -> None:
+def _answer(connection: socket.socket, engine: tuple[str, int], delay_s: float, keep: Path | None) -> None:
     block = bytearray(_BLOCK)
     view = memoryview(block)
     with connection, suppress(ConnectionError):
@@ -51,10 +54,15 @@ def _answer(connection: socket.socket, engine: tuple[str, int], delay_s: float) 
                 continue
             lines = block.count(b"\n", body, size)
             rest = length - (size - body)
+            kept = [bytes(view[body:size])] if keep else []
             while rest:
                 got = connection.recv_into(view, min(rest, _BLOCK))
                 lines += block.count(b"\n", 0, got)
                 rest -= got
+                if keep:
+                    kept.append(bytes(view[:got]))
+            if keep:
+                Path(keep, f"{next(_numbers):06d}").write_bytes(b"".join(kept))
             time.sleep(delay_s)
             item = _ITEM if b"filter_path" in line else _WHOLE_ITEM
             items = b",".join([item] * (lines // 2))
@@ -85,13 +93,13 @@ def _is_whole(answer: bytes) -> bool:
     return bool(end) and len(body) >= _content_length(head)
 
 
-def main(engine: str, port_file: str, delay_s: str) -> None:
+def main(engine: str, port_file: str, delay_s: str, keep: str | None = None) -> None:
     host, _, port = engine.removeprefix("http://").partition(":")
     with socket.create_server(("127.0.0.1", 0)) as listener:
         written = Path(f"{port_file}.part")
         written.write_text(str(listener.getsockname()[1]))
         os.replace(written, port_file)
-        serve(listener, (host, int(port)), float(delay_s))
+        serve(listener, (host, int(port)), float(delay_s), Path(keep) if keep else None)
 
 
 if __name__ == "__main__":

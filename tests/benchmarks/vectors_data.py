@@ -11,6 +11,7 @@ from itertools import cycle, islice
 
 from airflow_reindex_provider.core.embedding.embed import Embed
 from airflow_reindex_provider.core.embedding.embedder import Answer, Identity, Limits, Vector
+from airflow_reindex_provider.core.protocols import Target
 from airflow_reindex_provider.sources.postgres import PostgresSource
 from airflow_reindex_provider.stream import Stream
 from airflow_reindex_provider.targets.postgres import PostgresTarget
@@ -89,12 +90,12 @@ class _Session:
         return self.embed([text]).vectors[0]
 
 
-def stream(table: str, model: Stub, *, concurrency: int = 4) -> Stream:
-    """Without an index over vectors, which is built after the load."""
+def stream(table: str, model: Stub, *, target: Target | None = None, concurrency: int = 4) -> Stream:
+    """Into Postgres without an index over vectors, which is built after the load, unless ``target`` is another."""
     return Stream(
         name=table,
         source=PostgresSource("bench", table=f"public.{table}", primary_key="id", cursor_field="updated_at"),
-        target=PostgresTarget("bench", index=f"public.{table}_index", passage_indexes=()),
+        target=target or PostgresTarget("bench", index=f"public.{table}_index", passage_indexes=()),
         embed=Embed(("body",), model=model, splitter=paragraphs, concurrency=concurrency),
         max_failures=0,
     )
