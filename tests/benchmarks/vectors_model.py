@@ -127,7 +127,7 @@ class _Embeddings(Embeddings):
         return [vector.tolist() for vector in self._model.embed(texts).vectors]
 
     def embed_query(self, text: str) -> list[float]:
-        raise NotImplementedError
+        return list(self._model.embed_query(text))
 
 
 CONTESTANTS = {"ours": ours, "by_hand": by_hand, "langchain": langchain}

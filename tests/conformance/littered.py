@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
+from secrets import token_hex
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from airflow_reindex_provider.checkpoints.table import TableCheckpoint
 from airflow_reindex_provider.control.cleaning import Cleaning, Found, drop_orphans, find_orphans
 from airflow_reindex_provider.core.cleaning.records import Orphan, Rules
 from airflow_reindex_provider.core.model import Parked, Position
+from airflow_reindex_provider.core.protocols import OwnedTarget, RebuildingTarget
 from airflow_reindex_provider.sources.postgres import PostgresSource
 from airflow_reindex_provider.stream import Stream
 from airflow_reindex_provider.targets.elasticsearch import ElasticsearchTarget
@@ -63,7 +65,8 @@ class World:
     def make(self, moment: datetime) -> str:
         name = self.stream.target.generation_name(stamp(moment))
         with self.stream.target.open(self.stream.name) as target, self.stream.source.open() as source:
-            target.create(name, source.schema())  # type: ignore[attr-defined]  # all of these targets can be rebuilt
+            assert isinstance(target, RebuildingTarget)
+            target.create(name, source.schema())
         return name
 
     def keep(self, generation: str, *, stream: str | None = None, saved_at: str = LONG_AGO, **values: Any) -> None:
@@ -129,7 +132,8 @@ def make_world(request: pytest.FixtureRequest, database: Database, kind: str | N
         "lance": lambda name: LanceTarget("lake", index=name),
         "weaviate": lambda name: WeaviateTarget("weaviate", index=name.capitalize()),
     }
-    word = f"cleaning_{database.name}"
+    # Workers share the engines, and each has a database of the same name.
+    word = f"cleaning_{database.name}_{token_hex(3)}"
     stream = Stream(
         name=f"{word}_items",
         source=source,
@@ -145,4 +149,5 @@ def make_world(request: pytest.FixtureRequest, database: Database, kind: str | N
     yield world
     for one in (stream, old):
         with one.target.open(one.name) as session:
-            session.remove()  # type: ignore[attr-defined]  # as above
+            assert isinstance(session, OwnedTarget)
+            session.remove()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import sqlalchemy as sa
 
@@ -95,8 +95,8 @@ class SqlTable:
 
     def documents(self, chunk: Chunk, fields: Sequence[str]) -> Sequence[Document]:
         if chunk.format is Format.ROWS:
-            return chunk.payload  # type: ignore[return-value]
-        return copied(b"".join(chunk.payload), self._schema, fields)  # type: ignore[arg-type]
+            return cast("Sequence[Document]", chunk.payload)
+        return copied(b"".join(cast("Sequence[bytes]", chunk.payload)), self._schema, fields)
 
     @cached_property
     def _schema(self) -> Schema:

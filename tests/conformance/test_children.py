@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import psycopg
 import pytest
@@ -412,7 +412,7 @@ def test_values_of_objects(shop: psycopg.Connection[Any], database: Database) ->
         plan = Window(None, Position("infinity"))
         batch = Batch("products", "g", 0, 1, plan, 10)
         (chunk,) = session.read(batch, format=Format.BULK, fields=["brand", "reviews"], chunk_rows=99)
-    lines = b"".join(chunk.payload).decode().split("\n")  # type: ignore[arg-type]
+    lines = b"".join(cast("Sequence[bytes]", chunk.payload)).decode().split("\n")
     bulk = {
         json.loads(head)["index"]["_id"]: json.loads(body) for head, body in zip(lines[::2], lines[1::2], strict=False)
     }

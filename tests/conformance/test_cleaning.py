@@ -16,6 +16,7 @@ from airflow_reindex_provider.core.cleaning.records import Orphan, OrphanKind, R
 from airflow_reindex_provider.core.errors import ConfigurationError
 from airflow_reindex_provider.core.groups import GROUPS
 from airflow_reindex_provider.core.leases import LEASE, acquire, current
+from airflow_reindex_provider.core.protocols import OwnedTarget
 from airflow_reindex_provider.core.remembered import STREAM
 from airflow_reindex_provider.targets.weaviate import WeaviateTarget
 from airflow_reindex_provider.testing.postgres import Database
@@ -122,7 +123,8 @@ def test_an_index_that_is_not_the_one_that_runs_know_keeps_all_checkpoints(world
         assert world.find(streams=[elsewhere]).orphans == []
     finally:
         with world.old.target.open(world.stream.name) as session:
-            session.remove()  # type: ignore[attr-defined]  # as above
+            assert isinstance(session, OwnedTarget)
+            session.remove()
 
 
 def test_a_lease_that_is_over_goes_and_one_that_is_held_keeps_everything(world: World) -> None:

@@ -17,13 +17,18 @@ from littered import ENGINES, HOLDER, LONG_AGO, World, make_world, stamp
 from storms import tries
 
 from airflow_reindex_provider.control.cleaning import drop_orphans, find_orphans
+from airflow_reindex_provider.core.cleaning.parts import MarkingTarget
 from airflow_reindex_provider.core.cleaning.records import OrphanKind
 from airflow_reindex_provider.core.groups import GROUPS
 from airflow_reindex_provider.core.leases import LEASE, acquire, release
 from airflow_reindex_provider.core.model import Generation, Parked
+from airflow_reindex_provider.core.protocols import OwnedTarget, RebuildingTarget
 from airflow_reindex_provider.core.remembered import STREAM
+from airflow_reindex_provider.sources.postgres import PostgresSource
 from airflow_reindex_provider.stream import Stream
 from airflow_reindex_provider.targets.lance.storage import Storage
+from airflow_reindex_provider.targets.search.session import SearchTargetSession
+from airflow_reindex_provider.targets.search.target import SearchTarget
 from airflow_reindex_provider.testing.postgres import Database
 from airflow_reindex_provider.testing.rebuilds import Rebuilder
 from airflow_reindex_provider.testing.sweeps import Sweeper
@@ -223,9 +228,10 @@ class Storm:
         other = replace(world.old, name=f"{world.old.name}_{self.seed}_{n}", target=target)
         names = [target.generation_name(stamp(self.moment(n) + timedelta(days=days))) for days in (0, 1)]
         with other.target.open(other.name) as session, other.source.open() as source:
+            assert isinstance(session, RebuildingTarget)
             session.create_first(names[0], source.schema())
             session.promote(names[0])
-            session.create(names[1], source.schema())  # type: ignore[attr-defined]  # all of these targets can be rebuilt
+            session.create(names[1], source.schema())
         for generation in (names[0], GROUPS, STREAM, target.generation_name("20250101t000000")):
             world.keep(generation, stream=other.name)
         store = world.stream.checkpoint
@@ -247,7 +253,8 @@ class Storm:
     def all_of(self, other: Stream, kept: tuple[str, ...]) -> set[Thing]:
         """Its two generations, what points at them, and what is kept of it."""
         with other.target.open(other.name) as session:
-            marked = [m for m in session.marked() if m.stream == other.name]  # type: ignore[attr-defined]  # all of these tell
+            assert isinstance(session, MarkingTarget)
+            marked = [m for m in session.marked() if m.stream == other.name]
         assert sum(m.kind == "generation" for m in marked) == 2
         words = {GROUPS: OrphanKind.GROUPS, STREAM: OrphanKind.MEMORY}
         things = {(str(words.get(name, OrphanKind.CHECKPOINT)), other.name, name) for name in kept}
@@ -255,7 +262,8 @@ class Storm:
 
     def remove(self, other: Stream) -> None:
         with other.target.open(other.name) as session:
-            session.remove()  # type: ignore[attr-defined]  # all of these targets can
+            assert isinstance(session, OwnedTarget)
+            session.remove()
         store: Any = other.checkpoint
         for kept in [c for c in store.kept() if c.stream == other.name]:
             store.reset(other.name, kept.generation)
@@ -313,7 +321,8 @@ class Storm:
             before = set(database.list_tables().tables)
             name = world.make(moment)
             with target.open(self.name) as session, mock.patch.object(Storage, "drop"):
-                session.drop(name)  # type: ignore[attr-defined]  # all of these targets can
+                assert isinstance(session, RebuildingTarget)
+                session.drop(name)
             (table,) = set(database.list_tables().tables) - before
             if moment.year == 2026 and moment < datetime.now(UTC) - timedelta(days=1):
                 self.goes.add(("generation", self.name, table))
@@ -330,7 +339,9 @@ class Storm:
 
     def aliases(self, n: int) -> None:
         """On a copy, as a snapshot that was restored leaves it; and an index of that name that is nobody's."""
-        index, live = self.world.stream.target.index, self.world.live()  # type: ignore[attr-defined]  # a search target
+        target = self.world.stream.target
+        assert isinstance(target, SearchTarget)
+        index, live = target.index, self.world.live()
         copy, alike = f"{index}_copy_{n}", f"{index}_{stamp(self.moment(n + 300))}"
         shown = f"{index}_{stamp(self.moment(n + 301))}_write"
         aliases = {f"{live}_write": True, f"{index}_served": True, shown: False, f"{index}_mine": True}
@@ -350,7 +361,8 @@ class Storm:
     def call(self, method: str, path: str, body: Any = None) -> Any:
         """As people do it beside us."""
         with self.world.stream.target.open(self.name) as session:
-            return session._calls.call(method, path, *([] if body is None else [body]))  # type: ignore[attr-defined]  # of an engine
+            assert isinstance(session, SearchTargetSession)
+            return session._calls.call(method, path, *([] if body is None else [body]))
 
     # -- what is known of the world
 
@@ -364,7 +376,9 @@ class Storm:
 
     @property
     def recorded(self) -> str:
-        return str(self.world.stream.source.tombstone_table)  # type: ignore[attr-defined]  # a Postgres
+        source = self.world.stream.source
+        assert isinstance(source, PostgresSource)
+        return str(source.tombstone_table)
 
     def purgeable(self) -> int:
         """Recorded deletions that may go: none where a generation has no checkpoint, or another stream may read them."""

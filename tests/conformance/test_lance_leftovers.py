@@ -5,30 +5,25 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from unittest import mock
 
 import lancedb
 import pyarrow as pa
 import pytest
+from leftovers import OLD, Place
 
-from airflow_reindex_provider.core.cleaning.of_stream import StreamCleaning
-from airflow_reindex_provider.core.cleaning.records import Orphan, Rules
-from airflow_reindex_provider.core.remembered import Route
 from airflow_reindex_provider.targets.lance import LanceTarget
 from airflow_reindex_provider.targets.lance.pointer import Pointer
 from airflow_reindex_provider.targets.lance.session import LanceTargetSession
 from airflow_reindex_provider.targets.lance.storage import Storage
-from airflow_reindex_provider.testing.memory import MemoryCheckpoint
 from airflow_reindex_provider.testing.target_conformance import text_schema
 
 pytestmark = pytest.mark.versions
 
 STREAM = "products"
 TARGET = LanceTarget("lake", index="products")
-LIVE, OLD = "20260101t000000", "20260102t000000"
-NOW = datetime(2026, 2, 1, tzinfo=UTC)
+PLACE = Place(TARGET, STREAM)
 
 
 @pytest.fixture
@@ -40,31 +35,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def session(folder: Path) -> Iterator[LanceTargetSession]:
     """Of a stream with a live generation."""
-    with TARGET.open(STREAM) as session:
-        session.create_first(TARGET.generation_name(LIVE), text_schema())
-        session.promote(TARGET.generation_name(LIVE))
+    with PLACE.opened() as session:
         yield session
-
-
-def cleaning(session: LanceTargetSession, now: datetime = NOW) -> StreamCleaning:
-    return StreamCleaning(
-        stream=STREAM,
-        route=Route("a source", TARGET.label),
-        target=session,
-        store=MemoryCheckpoint(),
-        rules=Rules(),
-        now=now,
-    )
 
 
 def tables(folder: Path) -> set[str]:
     return set(lancedb.connect(folder).list_tables().tables)
-
-
-def cleaned(session: LanceTargetSession) -> list[Orphan]:
-    found = list(cleaning(session).find())
-    assert list(cleaning(session).drop(found, keep=lambda: None, troubles={})) == found
-    return found
 
 
 def killed_while_dropping(session: LanceTargetSession, stamp: str = OLD) -> None:
@@ -88,7 +64,7 @@ def test_what_a_kill_left_goes(folder: Path, session: LanceTargetSession) -> Non
     left = tables(folder) - before
     assert len(left) == 2
 
-    found = cleaned(session)
+    found = PLACE.cleaned(session)
     assert {orphan.name for orphan in found} == left
     assert all("neither pointer nor register names it" in orphan.reason for orphan in found)
     assert tables(folder) == before
@@ -101,14 +77,14 @@ def test_files_without_a_table_go_too(folder: Path, session: LanceTargetSession)
     killed_while_dropping(session)
     (left,) = tables(folder) - before
     shutil.rmtree(folder / f"{left}.lance" / "_versions")
-    assert [orphan.name for orphan in cleaned(session)] == [left]
+    assert [orphan.name for orphan in PLACE.cleaned(session)] == [left]
     assert not (folder / f"{left}.lance").exists()
 
 
 def test_a_young_one_stays(folder: Path, session: LanceTargetSession) -> None:
     """It may be one that is just being made."""
     killed_while_dropping(session, "20260131t120000")
-    assert list(cleaning(session).find()) == []
+    assert list(PLACE.cleaning(session).find()) == []
 
 
 def test_what_is_not_ours_stays(folder: Path, session: LanceTargetSession) -> None:
@@ -124,11 +100,11 @@ def test_what_is_not_ours_stays(folder: Path, session: LanceTargetSession) -> No
         theirs.create(killed, text_schema())
         with mock.patch.object(Storage, "drop"):
             theirs.drop(killed)
-    assert list(cleaning(session).find()) == []
+    assert list(PLACE.cleaning(session).find()) == []
 
 
 def test_nothing_is_judged_while_there_is_no_pointer(folder: Path, session: LanceTargetSession) -> None:
     """Somebody has taken it away, or it is just being made anew: whoever brings it back finds the tables."""
     killed_while_dropping(session)
     lancedb.connect(folder).drop_table("products")
-    assert list(cleaning(session).find()) == []
+    assert list(PLACE.cleaning(session).find()) == []

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from unittest import mock
 
 import pytest
+from leftovers import LIVE, OLD, Place
 
-from airflow_reindex_provider.core.cleaning.of_stream import StreamCleaning
-from airflow_reindex_provider.core.cleaning.records import Orphan, Rules
 from airflow_reindex_provider.core.model import Marked
-from airflow_reindex_provider.core.remembered import Route
 from airflow_reindex_provider.targets.weaviate import WeaviateTarget
 from airflow_reindex_provider.targets.weaviate.server import Server
 from airflow_reindex_provider.targets.weaviate.session import WeaviateTargetSession
-from airflow_reindex_provider.testing.memory import MemoryCheckpoint
 from airflow_reindex_provider.testing.target_conformance import text_schema
 from airflow_reindex_provider.testing.weaviate_server import WeaviateServer
 
@@ -23,36 +19,16 @@ pytestmark = pytest.mark.versions
 
 STREAM = "leavings"
 TARGET = WeaviateTarget("weaviate", index="Leavings")
-LIVE, OLD = "20260101t000000", "20260102t000000"
-NOW = datetime(2026, 2, 1, tzinfo=UTC)
+PLACE = Place(TARGET, STREAM)
 
 
 @pytest.fixture
 def session(weaviate: WeaviateServer) -> Iterator[WeaviateTargetSession]:
     """Of a stream with a live generation."""
     weaviate.clear("Leavings")
-    with TARGET.open(STREAM) as session:
-        session.create_first(TARGET.generation_name(LIVE), text_schema())
-        session.promote(TARGET.generation_name(LIVE))
+    with PLACE.opened() as session:
         yield session
     weaviate.clear("Leavings")
-
-
-def cleaning(session: WeaviateTargetSession) -> StreamCleaning:
-    return StreamCleaning(
-        stream=STREAM,
-        route=Route("a source", TARGET.label),
-        target=session,
-        store=MemoryCheckpoint(),
-        rules=Rules(),
-        now=NOW,
-    )
-
-
-def cleaned(session: WeaviateTargetSession) -> list[Orphan]:
-    found = list(cleaning(session).find())
-    assert list(cleaning(session).drop(found, keep=lambda: None, troubles={})) == found
-    return found
 
 
 def killed_while_making(session: WeaviateTargetSession, stamp: str = OLD) -> str:
@@ -71,7 +47,7 @@ def test_what_a_kill_left_goes(weaviate: WeaviateServer, session: WeaviateTarget
     with mock.patch.object(Server, "describe", side_effect=KeyboardInterrupt), pytest.raises(KeyboardInterrupt):
         session.drop(dropped)
 
-    found = {orphan.name: orphan.reason for orphan in cleaned(session)}
+    found = {orphan.name: orphan.reason for orphan in PLACE.cleaned(session)}
     assert found.keys() == {made, dropped}
     assert "neither pointer nor register names it" in found[made]
     assert weaviate.collections("Leavings") == before
@@ -81,7 +57,7 @@ def test_what_a_kill_left_goes(weaviate: WeaviateServer, session: WeaviateTarget
 def test_a_young_one_stays(session: WeaviateTargetSession) -> None:
     """It may be one that is just being made."""
     killed_while_making(session, "20260131t120000")
-    assert list(cleaning(session).find()) == []
+    assert list(PLACE.cleaning(session).find()) == []
 
 
 def test_what_is_not_ours_stays(weaviate: WeaviateServer, session: WeaviateTargetSession) -> None:
@@ -93,7 +69,7 @@ def test_what_is_not_ours_stays(weaviate: WeaviateServer, session: WeaviateTarge
     other = WeaviateTarget("weaviate", index="LeavingsOld")
     with other.open("another stream") as theirs:
         theirs.create_first(other.generation_name(OLD), text_schema())
-    assert list(cleaning(session).find()) == []
+    assert list(PLACE.cleaning(session).find()) == []
     assert not session.unmake(Marked("generation", STREAM, TARGET.generation_name(OLD), stray=True))
     assert {m.stream for m in session.marked() if m.name.startswith("LeavingsOld")} == {"another stream"}
 
@@ -102,4 +78,4 @@ def test_while_nothing_is_live_nothing_is_stray(session: WeaviateTargetSession, 
     """Somebody has taken the alias away: whoever brings it back finds the collections."""
     killed_while_making(session)
     weaviate.call("DELETE", "/aliases/Leavings")
-    assert list(cleaning(session).find()) == []
+    assert list(PLACE.cleaning(session).find()) == []

@@ -8,6 +8,7 @@ from threading import Barrier
 from typing import Any
 
 import pytest
+from airflow.utils.types import DagRunTriggeredByType
 from metadata import Metadata
 from streams_of_rest import dags, stream
 
@@ -16,15 +17,16 @@ from airflow_reindex_provider.control import cleaning
 from airflow_reindex_provider.control.acts import ACTS
 from airflow_reindex_provider.control.cleaning import PURPOSE, Cleaning, drop_orphans, find_orphans
 from airflow_reindex_provider.control.status.catalogue import list_streams
-from airflow_reindex_provider.control.steering import Started, start
+from airflow_reindex_provider.control.steering import By, Started, start
 from airflow_reindex_provider.core.cleaning.records import Rules
 from airflow_reindex_provider.core.errors import StreamBusyError
 from airflow_reindex_provider.core.leases import Keeper
 from airflow_reindex_provider.core.model import Mode
+from airflow_reindex_provider.core.protocols import RebuildingTarget
 from airflow_reindex_provider.stream import Stream
 from airflow_reindex_provider.testing.memory import MemoryCheckpoint, MemorySource, MemoryTarget
-from tests.unit.test_steering import ANNA
 
+ANNA = By("anna", DagRunTriggeredByType.REST_API, "1")
 GIVEN = {
     "window_start": "2026-01-01",
     "cursor": "2026-01-01",
@@ -55,13 +57,14 @@ def test_what_is_asked_for_twice_is_one_run(name: str, metadata: Metadata) -> No
 
 def test_a_dag_of_each_kind_runs_once_at_a_time() -> None:
     """What Airflow's scheduler and people start beside each other waits in its queue."""
-    of, more = stream(), {"notifiers": [lambda context: None]}
+    of = stream()
+    nobody: Any = None
     made = (
         ReindexDag(of),
         RebuildDag(of),
         SweepDag(of),
         MaintenanceDag([of]),
-        WatchDag([Watch(of)], **more),  # type: ignore[arg-type]  # nobody is called
+        WatchDag([Watch(of)], notifiers=[nobody]),
     )
     assert {dag.dag_id: dag.max_active_runs for dag in made} == dict.fromkeys((dag.dag_id for dag in made), 1)
 
@@ -91,8 +94,9 @@ def littered() -> Stream:
     with items.target.open("items") as target, items.source.open() as source:
         target.create_first(items.target.generation_name("20250101t000000"), source.schema())
         target.promote(items.target.generation_name("20250101t000000"))
+        assert isinstance(target, RebuildingTarget)
         for day in range(2, 5):
-            target.create(items.target.generation_name(f"202501{day:02}t000000"), source.schema())  # type: ignore[attr-defined]  # one in memory can
+            target.create(items.target.generation_name(f"202501{day:02}t000000"), source.schema())
     return items
 
 
