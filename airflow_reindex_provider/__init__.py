@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from airflow_reindex_provider.dags.reindex import ReindexDag, ReindexTaskGroup
     from airflow_reindex_provider.dags.sweep import SweepDag
     from airflow_reindex_provider.dags.watch import WatchDag
+    from airflow_reindex_provider.embedders.cohere import CohereEmbedder
     from airflow_reindex_provider.embedders.function import FunctionEmbedder
     from airflow_reindex_provider.embedders.langchain import LangChainEmbedder
     from airflow_reindex_provider.embedders.openai import OpenAIEmbedder
@@ -52,6 +53,7 @@ _HOMES = {
     "ChangesSensor": "sensors.changes",
     "CheckpointOperator": "operators.checkpoint",
     "Child": "sources.sql.children",
+    "CohereEmbedder": "embedders.cohere",
     "ElasticsearchTarget": "targets.elasticsearch",
     "Embed": "core.embedding.embed",
     "ExtractChangesOperator": "operators.extract",
@@ -106,6 +108,7 @@ __all__ = [  # noqa: RUF022, sorted by what a Dag author reaches for first
     "Embed",
     "SplitByContent",
     "OpenAIEmbedder",
+    "CohereEmbedder",
     "LangChainEmbedder",
     "FunctionEmbedder",
     "WordLlamaEmbedder",

@@ -1,15 +1,17 @@
-"""A server of OpenAI's API of embeddings that can be told what to do wrong: its vectors are made of the letters of a text."""
+"""A server of several providers' APIs of embeddings that can be told what to do wrong: its vectors are made of the letters of a
+text."""
 
 from __future__ import annotations
 
-import base64
 import json
 import threading
-from array import array
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import MappingProxyType
 from typing import Any, Self
+
+from embedding_dialects import dialect_of
 
 DIMENSIONS = 8
 MODEL = "letters"
@@ -31,7 +33,7 @@ class EmbeddingServer:
         ``hang_up``; ``cut``, which promises a longer answer than it gives; ``body``, sent as it is; ``items``, how many vectors
         are given; ``width``, of each vector; ``value``, of each number.
     :ivar refuse: whether it refuses a request with these texts, as one with a text that is too long.
-    :ivar requests: the body of each.
+    :ivar requests: the body of each. :ivar keys: what was sent to say who asks.
     """
 
     def __init__(self) -> None:
@@ -57,12 +59,17 @@ class EmbeddingServer:
         self._thread = threading.Thread(target=self._http.serve_forever, args=(0.01,), daemon=True)
 
     @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self._http.server_address[1]}"
+
+    @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._http.server_address[1]}/v1"
+        """Of OpenAI's API."""
+        return f"{self.address}/v1"
 
     @property
     def connection(self) -> str:
-        """As an environment variable gives it to Airflow."""
+        """One for OpenAI's API, as an environment variable gives it to Airflow."""
         return json.dumps({"conn_type": "openai", "password": "sk-of-a-test", "host": self.url})
 
     def __enter__(self) -> Self:
@@ -74,7 +81,8 @@ class EmbeddingServer:
         self._http.server_close()
 
     def _answer(self, to: BaseHTTPRequestHandler, body: dict[str, Any]) -> None:
-        texts: list[str] = body["input"]
+        dialect = dialect_of(to.path)
+        texts = dialect.texts(body)
         with self._lock:
             self.requests.append(body)
             self.keys.add(to.headers["Authorization"])
@@ -83,32 +91,30 @@ class EmbeddingServer:
             to.close_connection = True
             return
         if "status" in fault:
-            _send(to, fault["status"], {"error": fault.get("error", {"message": "as the test wants it"})}, fault)
+            _send(to, fault["status"], dialect.error("as the test wants it", fault), fault)
         elif "body" in fault:
             _send(to, 200, fault["body"], fault)
         elif self.refuse(texts):
-            error = {"message": "maximum context length is 8192 tokens", "type": "invalid_request_error", "param": None}
-            _send(to, 400, {"error": error}, fault)
+            _send(to, 400, dialect.error(dialect.too_long(), fault), fault)
         else:
-            _send(to, 200, _vectors(body, texts, fault), fault)
+            tokens = sum(len(text.split()) for text in texts)
+            _send(to, 200, dialect.answer(body, _vectors(texts, fault), tokens), fault, dialect.headers(tokens))
 
 
-def _vectors(body: dict[str, Any], texts: Sequence[str], fault: Fault) -> dict[str, Any]:
-    data = []
-    for number, text in enumerate(texts[: fault.get("items", len(texts))]):
-        vector = [fault.get("value", value) for value in vector_of(text)][: fault.get("width", DIMENSIONS)]
-        as_text = base64.b64encode(array("f", vector).tobytes()).decode()
-        data.append({"index": number, "embedding": as_text if body.get("encoding_format") == "base64" else vector})
-    # In another order than they were asked for: the index says whose each is.
-    tokens = sum(len(text.split()) for text in texts)
-    return {"data": data[::-1], "model": MODEL, "usage": {"prompt_tokens": tokens, "total_tokens": tokens}}
+def _vectors(texts: Sequence[str], fault: Fault) -> list[list[float]]:
+    return [
+        [fault.get("value", value) for value in vector_of(text)][: fault.get("width", DIMENSIONS)]
+        for text in texts[: fault.get("items", len(texts))]
+    ]
 
 
-def _send(to: BaseHTTPRequestHandler, status: int, body: Any, fault: Fault) -> None:
+def _send(
+    to: BaseHTTPRequestHandler, status: int, body: Any, fault: Fault, headers: Mapping[str, str] = MappingProxyType({})
+) -> None:
     raw = body.encode() if isinstance(body, str) else json.dumps(body).encode()
     to.send_response(status)
     to.send_header("Content-Type", "application/json")
-    for name, value in fault.get("headers", {}).items():
+    for name, value in {**headers, **fault.get("headers", {})}.items():
         to.send_header(name, value)
     to.send_header("Content-Length", str(len(raw) * 2 if fault.get("cut") else len(raw)))
     to.end_headers()

@@ -133,5 +133,6 @@ def _parameter(error: Exception) -> str:
 
 def _words(error: Exception) -> str:
     """Without a full stop: what is said behind it begins with one."""
-    said = _body(error).get("message") or str(error) or type(error).__name__
+    body = getattr(error, "body", None)
+    said = _body(error).get("message") or (isinstance(body, str) and body) or str(error) or type(error).__name__
     return " ".join(str(said).split())[:_MAX_CHARS].rstrip(".")

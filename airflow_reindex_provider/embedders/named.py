@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from airflow_reindex_provider.core.embedding.embedder import Identity, Limits
-from airflow_reindex_provider.core.errors import ConfigurationError
 from airflow_reindex_provider.core.stable_text import stable_text
+from airflow_reindex_provider.embedders.sizes import require_sizes
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -40,9 +40,3 @@ class NamedModel:
     @property
     def label(self) -> str:
         return f"{self.KIND} {self.model!r}"
-
-
-def require_sizes(label: str, dimensions: int, texts_per_request: int) -> None:
-    """:raises ConfigurationError: one of them is none."""
-    if dimensions < 1 or texts_per_request < 1:
-        raise ConfigurationError(f"{label}: dimensions and texts_per_request start at 1.")

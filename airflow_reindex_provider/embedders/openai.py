@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from airflow_reindex_provider.core.embedding.embedder import Answer, Identity, Limits, Vector
 from airflow_reindex_provider.core.errors import ConfigurationError, TransientError
 from airflow_reindex_provider.embedders.failures import named
-from airflow_reindex_provider.embedders.named import require_sizes
+from airflow_reindex_provider.embedders.hooks import connected, installed
+from airflow_reindex_provider.embedders.sizes import require_sizes
 from airflow_reindex_provider.embedders.vectors import vector_of, vector_of_base64
 
 if TYPE_CHECKING:
@@ -88,22 +89,10 @@ class OpenAIEmbedder:
 
     @contextmanager
     def open(self) -> Iterator[_Session]:
-        try:
+        with installed(self.label, "openai"):
             from airflow.providers.openai.hooks.openai import OpenAIHook
-        except ModuleNotFoundError as error:
-            raise ConfigurationError(
-                f"{self.label}: the Python module {error.name} is not installed on this worker:"
-                " pip install 'airflow-reindex-provider[openai]'."
-            ) from error
-        from airflow.sdk.exceptions import AirflowNotFoundException
-
-        try:
+        with connected(self.label, self.conn_id, "an OpenAI"):
             client = OpenAIHook(conn_id=self.conn_id).conn
-        except AirflowNotFoundException as error:
-            raise ConfigurationError(
-                f"{self.label}: there is no such connection: add an OpenAI connection with this id (Admin > Connections, `airflow"
-                f" connections add {self.conn_id}`, or AIRFLOW_CONN_{self.conn_id.upper()})."
-            ) from error
         # What is throttled is waited for by all requests together, which the client's own retries know nothing of.
         with client.with_options(max_retries=0, timeout=self.timeout_s) as patient:
             yield _Session(patient, self)

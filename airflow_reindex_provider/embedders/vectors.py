@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 from array import array
 from base64 import b64decode
+from collections.abc import Sequence
 from typing import Any
 
 from airflow_reindex_provider.core.embedding.embedder import Vector
-from airflow_reindex_provider.core.errors import ConfigurationError
+from airflow_reindex_provider.core.errors import ConfigurationError, TransientError
 
 
 def vector_of(numbers: Any, label: str) -> Vector:
@@ -25,6 +26,13 @@ def vector_of(numbers: Any, label: str) -> Vector:
         raise ConfigurationError(
             f"{label} gave {_kind(numbers)} where a vector should be: it must be a sequence of numbers ({error})."
         ) from error
+
+
+def vectors_of(rows: Sequence[Any], texts: Sequence[str], label: str) -> list[Vector]:
+    """Of an answer that has them in the order of the texts. :raises TransientError: they are not as many."""
+    if len(rows) != len(texts):
+        raise TransientError(f"{label} answered vectors for {len(rows)} of {len(texts)} texts.")
+    return [vector_of(row, label) for row in rows]
 
 
 def vector_of_base64(text: str) -> Vector:

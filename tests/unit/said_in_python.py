@@ -11,6 +11,7 @@ from airflow.sdk import Asset, CronTriggerTimetable, Param
 from airflow_reindex_provider import (
     AssetCheckpoint,
     Child,
+    CohereEmbedder,
     ElasticsearchTarget,
     Embed,
     FullText,
@@ -235,6 +236,9 @@ MODELS = {
         texts_per_request=8,
         tokens_per_request=100,
         timeout_s=5,
+    ),
+    "cohere": CohereEmbedder(
+        "cohere", model="embed-v4.0", dimensions=256, truncate="END", texts_per_request=8, timeout_s=5
     ),
     "langchain": LangChainEmbedder(make=called, model="mine", dimensions=3, texts_per_request=8),
     "function": FunctionEmbedder(
