@@ -114,7 +114,7 @@ def _measure(groups: Sequence[str]) -> list[Figure]:
         with data.server(observed.ROWS) as database:
             figures += observed.figures(database)
     if "runs" in groups:
-        with data.server(runs.ROWS) as database:
+        with data.server(runs.ROWS, runs.SETTINGS) as database:
             figures += runs.figures(database)
     if "airflow" in groups:
         figures += airflow_runs.figures()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
@@ -55,14 +55,16 @@ def window(rows: int) -> tuple[str, str]:
 
 
 @contextmanager
-def server(rows: int) -> Iterator[Database]:
+def server(rows: int, settings: Mapping[str, str] | None = None) -> Iterator[Database]:
     """A durable server of its own, in a temporary folder, with a source table of so many rows in a database ``bench``.
 
     Its connection is in the environment meanwhile, for this process and its children.
+
+    :param settings: that it starts with.
     """
     say(f"Making {rows:,} rows ...")
     source = _SOURCE.format(table=TABLE, rows=rows, first=_FIRST.isoformat(), step_ms=_STEP.total_seconds() * 1000)
-    with EmbeddedPostgres() as postgres:
+    with EmbeddedPostgres(settings=settings) as postgres:
         database = postgres.create_database("bench")
         with database.connect() as connection:
             for name, value in _SETTINGS.items():

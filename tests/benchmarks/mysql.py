@@ -1,4 +1,4 @@
-"""From MariaDB into Postgres: ours against a plain dump, the same client's plain reading, and a loop of one's own."""
+"""From MariaDB into Postgres and into nothing: ours against a plain dump, the same client's plain reading, and one's own loop."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.benchmarks import mysql_ours
 from tests.benchmarks.contest import Answer, median, process, rate, say
 from tests.benchmarks.figures import Figure
 
-ROWS = int(os.environ.get("BENCH_MYSQL_ROWS", "200000"))
+ROWS = int(os.environ.get("BENCH_MYSQL_ROWS", "1000000"))
 MORE = 5
 """So many times as many rows has the table, for what memory does then."""
 REPETITIONS = 3
@@ -37,6 +37,7 @@ def figures(database: Database) -> list[Figure]:
         maria.execute("SET GLOBAL time_zone = '+00:00'", _MAKE, "ANALYZE TABLE parcels")
         contestants: dict[str, Callable[[], Answer]] = {
             "ours": lambda: process("mysql_ours", ROWS),
+            "ours, into nothing": lambda: process("mysql_sink", ROWS),
             "dump": lambda: _dump(maria),
             "client": lambda: process("mysql_reading", _FIRST),
             "loop": lambda: process("mysql_loop", maria.port, database.dsn, _FIRST),
@@ -49,6 +50,9 @@ def figures(database: Database) -> list[Figure]:
     ours = rate(runs["ours"])
     return [
         Figure.compared("mysql_pg_vs_dump", ours, rate(runs["dump"]), "rows/s", at_least=0.6),
+        Figure.compared(
+            "mysql_read_vs_dump", rate(runs["ours, into nothing"]), rate(runs["dump"]), "rows/s", at_least=0.6
+        ),
         Figure.compared("mysql_pg_vs_client", ours, rate(runs["client"]), "rows/s", at_least=0.6),
         Figure.compared("mysql_pg_vs_loop", ours, rate(runs["loop"]), "rows/s", at_least=1.0),
         Figure.compared(

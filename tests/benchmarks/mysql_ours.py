@@ -30,8 +30,12 @@ def make_index(database: Database) -> str:
     return generation
 
 
+def window(rows: int) -> tuple[str, str]:
+    """Cursor values ``[start, end)`` of the first rows: row n is of millisecond n."""
+    end = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(milliseconds=rows, microseconds=1)
+    return "2026-01-01 00:00:00+00", f"{end:%Y-%m-%d %H:%M:%S.%f}+00"
+
+
 if __name__ == "__main__":
-    # Row n is of millisecond n.
     wanted = int(sys.argv[1])
-    end = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(milliseconds=wanted, microseconds=1)
-    run(STREAM, wanted, ("2026-01-01 00:00:00+00", f"{end:%Y-%m-%d %H:%M:%S.%f}+00"))
+    run(STREAM, wanted, window(wanted))

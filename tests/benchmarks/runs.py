@@ -17,6 +17,9 @@ from tests.benchmarks.runs_updates import open_index, stream
 ROWS = int(os.environ.get("BENCH_UPDATED", "1000000"))
 REPETITIONS = 3
 SLICES = 5
+SETTINGS = {"shared_buffers": "2GB"}
+"""Room for the tables, as on a server that somebody has set up: the 128 MB that Postgres comes with make it a figure of how often
+a page is read again and written out for another, whoever asks."""
 _THEIRS = "public.theirs"
 
 
