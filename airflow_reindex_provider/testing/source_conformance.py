@@ -9,14 +9,17 @@ the suite can write to, and the source that reads it::
             return MyTable(...)
 
 For composite and non-integer keys subclass it again, or :class:`KeyConformance`. What each format says is compared through
-``table.documents``, which decodes a chunk.
+``table.documents``, which decodes a chunk. ``pytest -rP -k what_it_can_do`` prints what a source can do and what not.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import pytest
 
 from airflow_reindex_provider.core.model import Format, Window
+from airflow_reindex_provider.testing.source_suite.abilities import abilities
 from airflow_reindex_provider.testing.source_suite.keys import KeyConformance
 from airflow_reindex_provider.testing.source_suite.table import (
     US,
@@ -38,6 +41,18 @@ class SourceConformance(KeyConformance):
 
     counts_null_cursors: bool = True
     """Whether the table can hold rows without a cursor value, which are then left out and counted."""
+    cannot: Collection[str] = ()
+    """What the source does not do, of ``testing.source_suite.abilities``: nothing is left out for want of a method's name."""
+
+    def test_what_it_can_do(self, table: Table) -> None:
+        """It can do what its author says, and prints it."""
+        with table.source.open() as source:
+            found = abilities(table.source, source, below=table.cursor(99))
+
+        print(f"{table.source.label} ({', '.join(table.source.formats)})")
+        for ability, has in found.items():
+            print(f"  {'yes' if has else 'no '}  {ability}")
+        assert {ability for ability, has in found.items() if not has} == set(self.cannot)
 
     def test_an_empty_window_has_no_slices(self, table: Table) -> None:
         """No rows, no parts; and asking for changes says so."""

@@ -10,6 +10,7 @@ from airflow_reindex_provider.core.cursors import CursorType
 from airflow_reindex_provider.core.model import Chunk, Document, Format, Key, Position, Schema
 from airflow_reindex_provider.testing.memory import MemorySource, MemoryTarget
 from airflow_reindex_provider.testing.source_conformance import Made, SourceConformance
+from airflow_reindex_provider.testing.source_suite.abilities import CHILDREN, CONTENTS, OUTLIERS, PREPARES, TOMBSTONES
 from airflow_reindex_provider.testing.target_conformance import TargetConformance, text_schema
 
 
@@ -42,6 +43,7 @@ class MemoryTable:
 
 
 class TestMemorySource(SourceConformance):
+    cannot = (CHILDREN, CONTENTS, OUTLIERS, PREPARES, TOMBSTONES)
     counts_null_cursors = False
 
     @pytest.fixture

@@ -32,6 +32,7 @@ from airflow_reindex_provider.testing.mysql import InstalledMySQL
 from airflow_reindex_provider.testing.postgres import Database
 from airflow_reindex_provider.testing.runs import Runner
 from airflow_reindex_provider.testing.source_conformance import KeyConformance, SourceConformance
+from airflow_reindex_provider.testing.source_suite.abilities import CHECKSUMS, CHILDREN, CONTENTS, PREPARES
 from airflow_reindex_provider.testing.source_suite.table import batch_of
 
 
@@ -52,6 +53,7 @@ def made(engine: sa.Engine, keys: Any, make: Any, cursor: str, **options: Any) -
 
 
 class TestOnEither(SourceConformance):
+    cannot = (CHECKSUMS, CHILDREN, CONTENTS, PREPARES)
     formats = MySqlSource.formats
 
     @pytest.fixture

@@ -27,10 +27,12 @@ from airflow_reindex_provider.testing.postgres import Database
 from airflow_reindex_provider.testing.runs import Runner
 from airflow_reindex_provider.testing.search_engine import SearchEngine
 from airflow_reindex_provider.testing.source_conformance import KeyConformance, Made, SourceConformance
+from airflow_reindex_provider.testing.source_suite.abilities import CHECKSUMS, CHILDREN, CONTENTS, PREPARES, TOMBSTONES
 from airflow_reindex_provider.testing.source_suite.table import batch_of, documents_of, position_at
 from airflow_reindex_provider.testing.sweeps import Sweeper
 
 LAG = timedelta(minutes=5)
+CANNOT = (CHECKSUMS, CHILDREN, CONTENTS, PREPARES, TOMBSTONES)
 NUMBER = ({"id": "BIGINT"}, lambda n: (str(n + 1),))
 WORD = (
     {"id": "VARCHAR(40)"},
@@ -80,6 +82,8 @@ def made_on(engine: sa.Engine, conn_id: str, kind: Any, cursor: str, **options: 
 
 
 class TestOnSqlite(SourceConformance):
+    cannot = CANNOT
+
     @pytest.fixture
     def table(self, sqlite: sa.Engine) -> SqlTable:
         return made_on(sqlite, "shop_sqlite", NUMBER, "DATETIME")
@@ -100,6 +104,8 @@ class TestNumbersOnSqlite(KeyConformance):
 
 
 class TestOnPostgres(SourceConformance):
+    cannot = CANNOT
+
     @pytest.fixture
     def table(self, on_postgres: sa.Engine, database: Database) -> SqlTable:
         return made_on(on_postgres, database.conn_id, NUMBER, "timestamptz")
@@ -118,6 +124,8 @@ class TestPairsOnPostgres(KeyConformance):
 
 
 class TestOnMariadb(SourceConformance):
+    cannot = CANNOT
+
     @pytest.fixture
     def table(self, on_mariadb: sa.Engine) -> SqlTable:
         return made_on(on_mariadb, "shop_mysql", NUMBER, "DATETIME(6)")
