@@ -146,14 +146,6 @@ def test_an_index_of_a_partitioned_table_can_be_made_as_said(database: Database,
     assert run.plan().warnings == ()
 
 
-def test_a_row_weighs_what_those_of_children_do(database: Database, db: psycopg.Connection[Any]) -> None:
-    """Chunks are cut by it."""
-    db.execute("INSERT INTO items_2026 SELECT n, repeat(md5(n::text), 100) FROM generate_series(100, 400) n")
-    db.execute("ANALYZE items; ANALYZE items_2026")
-    with runner(database).source.open() as source:
-        assert source._describe().description.catalogue.row_bytes > 200  # type: ignore[attr-defined]
-
-
 def test_tombstones_are_refused(database: Database, db: psycopg.Connection[Any]) -> None:
     """No trigger of the parent fires for a child's rows."""
     source = PostgresSource(

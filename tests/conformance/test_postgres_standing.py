@@ -153,13 +153,11 @@ def test_a_table_of_the_catalogue(database: Database) -> None:
 
 
 def test_partitions_are_as_their_table(database: Database, db: psycopg.Connection[Any]) -> None:
-    """Of any depth; and what a row weighs is known of them."""
-    db.execute(PARTS + "ANALYZE parts")
+    """Of any depth."""
+    db.execute(PARTS)
     run = runner(database, table="public.parts")
     assert run.plan().warnings == ()
     assert run.run().counts.created == 3
-    with run.source.open() as source:
-        assert source._describe().description.catalogue.row_bytes > 0  # type: ignore[attr-defined]
 
 
 def test_an_unlogged_table_is_said_to_be_one(database: Database, db: psycopg.Connection[Any]) -> None:

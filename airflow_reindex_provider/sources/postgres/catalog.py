@@ -6,24 +6,32 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from airflow_reindex_provider.databases.postgres.settings import IS_OUR_READER
 from airflow_reindex_provider.databases.postgres.types import IS_FIXED_TEXT, has_one_text
+from airflow_reindex_provider.sources.postgres.activity import ACTIVITY, PREPARED
 from airflow_reindex_provider.sources.postgres.identity import IDENTITY, UNTOLD
 from airflow_reindex_provider.sources.postgres.shape import Shape
-from airflow_reindex_provider.sources.postgres.stamps import REFERRING, REPLICA_ROLES, STAMPS
-from airflow_reindex_provider.sources.postgres.standing import ORIGINS, RELATION_KINDS, STANDING, TREE
+from airflow_reindex_provider.sources.postgres.stamps import (
+    CALLS,
+    DEFAULTS,
+    GENERATED,
+    NO_DEFAULTS,
+    REFERRING,
+    REPLICA_ROLES,
+    SEQUENCES,
+    STAMPS,
+    TRIGGERS,
+)
+from airflow_reindex_provider.sources.postgres.standing import (
+    ORIGINS,
+    RELATION_KINDS,
+    STANDING,
+    SUBSCRIPTION,
+    TREE,
+)
+from airflow_reindex_provider.sources.postgres.traits import TRAITS, Traits
 
 if TYPE_CHECKING:
     import psycopg
-
-ACTIVITY = f"""
-activity AS MATERIALIZED (
-  SELECT pid, usename, application_name, state, xact_start, backend_type
-  FROM pg_stat_activity
-  WHERE datname = current_database() AND pid <> pg_backend_pid()
-    AND ({IS_OUR_READER}) IS NOT TRUE AND backend_type <> 'autovacuum worker'
-)"""
-"""Sessions that may hold uncommitted rows of this database. Vacuum writes none, and our own readers cannot."""
 
 # Or two rows may have values that are equal to their column: an index compares in its own collation, and by its operator class.
 _SAME_EQUALITY = """NOT EXISTS (
@@ -47,10 +55,18 @@ _INDEXES = f"""(SELECT json_agg(json_build_object(
 
 _TREE = TREE.format(roots="SELECT to_regclass(asked.relation)::oid, asked.cursor::name")
 
-# An inherited child may do without; and since PostgreSQL 18 a constraint need not hold for rows from before it.
-_NOT_NULL = """a.attnotnull
+_CHILDREN = """
+  SELECT c.oid, n.nspname || '.' || c.relname AS name, ARRAY[n.nspname, c.relname] AS path, c.relkind
+  FROM tree JOIN pg_class c USING (oid) JOIN pg_namespace n ON n.oid = c.relnamespace
+  WHERE c.oid <> to_regclass(asked.relation) AND (NOT c.relispartition OR c.relkind NOT IN ('r', 'p'))"""
+
+# An inherited child may do without.
+_CHILD_IS_NULL = """
                 AND NOT EXISTS (SELECT FROM children c JOIN pg_attribute i ON i.attrelid = c.oid AND i.attname = a.attname
-                                WHERE NOT i.attnotnull)
+                                WHERE NOT i.attnotnull)"""
+
+# Since PostgreSQL 18 a constraint need not hold for rows from before it.
+_OLD_IS_NULL = """
                 AND NOT EXISTS (SELECT FROM pg_constraint k
                                 WHERE k.conrelid IN (SELECT oid FROM children UNION SELECT a.attrelid) AND k.contype = 'n'
                                 AND NOT k.convalidated AND k.conkey = ARRAY[a.attnum])"""
@@ -62,6 +78,8 @@ BASE_TYPE = """(
                 SELECT format_type(t.oid, NULL) AS type, t.typtype AS kind FROM below JOIN pg_type t USING (oid)
                 WHERE t.typtype <> 'd')"""
 """What a domain is in the end, through all domains that it is of."""
+
+_BASE_TYPE = BASE_TYPE.format(of="t")
 
 _TOMBSTONES = """
   CASE WHEN asked.tombstones IS NOT NULL THEN json_build_object(
@@ -83,16 +101,13 @@ _TOMBSTONES = """
 # the instant between a backend's taking its timestamp and publishing it. Times without a zone go back when a clock does:
 # the least local time of the next three hours, in steps that every zone's changes fall on, is a bound in any zone.
 # To plan it takes a server longer than to execute it, so all tables of a source are asked about at once, and not about what
-# none of them has.
+# none of them has: see needed().
 SURVEY = f"""
 SELECT told.facts FROM unnest(%(relations)s::text[], %(cursors)s::text[], %(tombstones)s::text[])
 WITH ORDINALITY AS asked (relation, cursor, tombstones, place), LATERAL (
 WITH RECURSIVE {ACTIVITY},
 {_TREE},
-children AS (
-  SELECT c.oid, n.nspname || '.' || c.relname AS name, ARRAY[n.nspname, c.relname] AS path, c.relkind
-  FROM tree JOIN pg_class c USING (oid) JOIN pg_namespace n ON n.oid = c.relnamespace
-  WHERE c.oid <> to_regclass(asked.relation) AND (NOT c.relispartition OR c.relkind NOT IN ('r', 'p'))
+children AS ({_CHILDREN}
 ),
 indexed AS (
   SELECT oid, {_INDEXES} AS indexes
@@ -118,10 +133,8 @@ bounds AS (
 SELECT json_build_object(
   'relation', (SELECT json_build_object('schema', n.nspname, 'kind', c.relkind)
                FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = to_regclass(asked.relation)),
-  'size', (SELECT json_build_object('rows', sum(c.reltuples), 'bytes', sum(pg_table_size(c.oid)))
-           FROM tree JOIN pg_class c USING (oid) WHERE c.reltuples > 0 AND c.relkind <> 'p'),
   'standing', {STANDING},
-  'stamps', {STAMPS},
+  'stamps', {STAMPS.replace(SEQUENCES, "NULL")},
   'replica_roles', {REPLICA_ROLES},
   'referring', {REFERRING},
   'origins', {ORIGINS},
@@ -130,12 +143,12 @@ SELECT json_build_object(
                  'indexes', (SELECT indexes FROM indexed WHERE oid = child.oid)) ORDER BY child.name)
                FROM children AS child),
   'columns', (SELECT json_agg(json_build_object(
-                'name', a.attname, 'not_null', {_NOT_NULL}, 'kind', t.typtype, 'builtin', n.nspname = 'pg_catalog',
+                'name', a.attname, 'not_null', a.attnotnull{_CHILD_IS_NULL}{_OLD_IS_NULL},
+                'kind', t.typtype, 'builtin', t.typnamespace = 'pg_catalog'::regnamespace,
                 'generated', a.attgenerated, 'base', b.type, 'base_kind', b.kind, 'fixed_text', {IS_FIXED_TEXT},
                 'deterministic', (SELECT c.collisdeterministic FROM pg_collation c WHERE c.oid = a.attcollation) IS NOT FALSE,
                 'type', format_type(a.atttypid, NULL), 'declared', format_type(a.atttypid, a.atttypmod)) ORDER BY a.attnum)
-              FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid JOIN pg_namespace n ON n.oid = t.typnamespace
-              LEFT JOIN LATERAL {BASE_TYPE.format(of="t")} AS b ON true
+              FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid LEFT JOIN LATERAL {_BASE_TYPE} AS b ON true
               WHERE a.attrelid = to_regclass(asked.relation) AND a.attnum > 0 AND NOT a.attisdropped),
   'indexes', (SELECT indexes FROM indexed WHERE oid = to_regclass(asked.relation)),
   'tombstones', {_TOMBSTONES},
@@ -148,26 +161,12 @@ SELECT json_build_object(
                                       'kind', backend_type, 'age_s', extract(epoch FROM now() - xact_start)::float8)
              FROM activity WHERE xact_start IS NOT NULL ORDER BY xact_start LIMIT 1),
   'prepared', (SELECT json_build_object('gid', gid, 'user', owner, 'age_s', extract(epoch FROM now() - prepared)::float8)
-               FROM pg_prepared_xacts WHERE database = current_database() ORDER BY prepared LIMIT 1),
+               FROM {PREPARED} ORDER BY prepared LIMIT 1),
   'safe', safe, 'safe_local', safe_local::text, 'safe_date', safe_local::date::text,
   'now', now, 'now_local', now_local::text, 'now_date', now_local::date::text
 ) FROM bounds
 ) AS told (facts) ORDER BY asked.place
 """
-
-# A transaction that is being prepared leaves the one view for the other, so they are looked at in this order.
-STILL_OPEN = f"""
-WITH {ACTIVITY},
-still_open AS (
-  SELECT 'transaction of user ' || quote_literal(usename) || ', pid ' || pid AS what, xact_start AS since FROM activity
-  WHERE xact_start <= %(at)s::timestamptz
-  UNION ALL
-  SELECT 'prepared transaction ' || quote_literal(gid) || ' of user ' || quote_literal(owner), prepared
-  FROM pg_prepared_xacts WHERE database = current_database()
-)
-SELECT what, extract(epoch FROM now() - since)::float8 FROM still_open ORDER BY since LIMIT 1
-"""
-
 
 _MEMBERS = f"""
 WITH RECURSIVE {
@@ -259,12 +258,6 @@ class Catalogue:
         return self.kind is None or self.kind == "v"
 
     @property
-    def row_bytes(self) -> float:
-        """Mean size of a row on disk, its long values included, of partitions and children too; 0 where nothing is known."""
-        found = self.facts["size"]
-        return found["bytes"] / found["rows"] if found["rows"] else 0.0
-
-    @property
     def alone(self) -> Catalogue:
         """The relation without its children."""
         return replace(self, children=())
@@ -319,12 +312,47 @@ def read_catalogues(
         "margin": margin,
         "zone": zone,
     }
-    survey = SURVEY if any(tombstones) else SURVEY.replace(_TOMBSTONES, "NULL")
     try:
-        rows = connection.execute(survey, named).fetchall()
+        return _surveyed(connection, SURVEY, named)
     except UNTOLD:
-        rows = connection.execute(survey.replace(IDENTITY, "NULL"), named).fetchall()
+        return _surveyed(connection, SURVEY.replace(IDENTITY, "NULL"), named)
+
+
+def _surveyed(connection: psycopg.Connection[Any], survey: str, named: dict[str, Any]) -> list[Catalogue]:
+    from airflow_reindex_provider.databases.postgres.transactions import transaction
+
+    with transaction(connection):
+        row = connection.execute(TRAITS, named).fetchone()
+        assert row is not None
+        traits = Traits(*row)
+        kept = needed(survey, traits, recorded=any(named["tombstones"]), version=connection.info.server_version)
+        rows = connection.execute(kept, named).fetchall()
     return [_catalogue(facts) for (facts,) in rows]
+
+
+def needed(survey: str, traits: Traits, *, recorded: bool, version: int) -> str:
+    """The survey without what says nothing of relations with these traits. :param recorded: one of them has tombstones."""
+    family, fires = traits.has_family, traits.has_family or traits.has_triggers
+    nobody = 'SELECT NULL::oid AS oid, NULL::text AS name, NULL::text[] AS path, NULL::"char" AS relkind WHERE false'
+    for is_needed, piece, instead in (
+        (recorded, _TOMBSTONES, "NULL"),
+        (recorded, IS_FIXED_TEXT, "false"),
+        (family, _TREE, "tree(oid, name) AS (SELECT to_regclass(asked.relation)::oid, asked.cursor::name)"),
+        (family, _CHILDREN, nobody),
+        (family, _CHILD_IS_NULL, ""),
+        (version >= 180_000, _OLD_IS_NULL, ""),
+        (traits.has_domains, _BASE_TYPE, "(SELECT NULL AS type, NULL AS kind)"),
+        (traits.is_subscribed, SUBSCRIPTION, "(SELECT NULL::text AS name)"),
+        (family or traits.is_generated, GENERATED, ""),
+        (family or traits.has_default, DEFAULTS, NO_DEFAULTS),
+        (family or traits.has_default, CALLS, "false"),
+        (fires, TRIGGERS, "NULL"),
+        (fires, REPLICA_ROLES, "NULL"),
+        (fires, REFERRING, "NULL"),
+    ):
+        if not is_needed:
+            survey = survey.replace(piece, instead)
+    return survey
 
 
 def _catalogue(facts: dict[str, Any]) -> Catalogue:

@@ -12,9 +12,9 @@ from airflow_reindex_provider.core.cursors import CursorType
 from airflow_reindex_provider.core.errors import HorizonError
 from airflow_reindex_provider.core.model import Counter, Horizon, Survey
 from airflow_reindex_provider.databases.postgres.names import quoted
+from airflow_reindex_provider.sources.postgres.activity import STILL_OPEN
 from airflow_reindex_provider.sources.postgres.asking import asking
 from airflow_reindex_provider.sources.postgres.assumptions import examine
-from airflow_reindex_provider.sources.postgres.catalog import STILL_OPEN
 from airflow_reindex_provider.sources.postgres.counters import identity as sequence_files
 from airflow_reindex_provider.sources.postgres.counters import require_order, stand
 from airflow_reindex_provider.sources.postgres.definition import PostgresDefinition

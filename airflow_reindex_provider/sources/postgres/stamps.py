@@ -11,17 +11,8 @@ from airflow_reindex_provider.databases.postgres.names import quoted
 from airflow_reindex_provider.sources.postgres.clocks import is_the_time, other_zone
 from airflow_reindex_provider.sources.postgres.shape import CLOCK
 
-# Of each column in ``tree``: rows go into a partition by the table that it is a part of, but into an inherited child by
-# itself. A column that is computed from others is as true as these are. Postgres' own trigger functions set no column.
-STAMPS = """
-(WITH written AS (
-   SELECT DISTINCT coalesce(pg_partition_root(oid), oid) AS oid, name FROM tree
- ),
- named AS (
-   SELECT a.* FROM written w JOIN pg_attribute a ON a.attrelid = w.oid AND a.attname = w.name
- ),
- bases AS (
-   SELECT a.attrelid, a.attnum FROM named a WHERE a.attgenerated = ''
+# Of the columns that one is computed from, which is as true as these are.
+GENERATED = """
    UNION
    SELECT b.attrelid, b.attnum FROM named a
    JOIN pg_depend d ON d.refclassid = 'pg_class'::regclass AND d.refobjid = a.attrelid
@@ -30,38 +21,61 @@ STAMPS = """
    WHERE a.attgenerated <> '' AND (
      d.classid = 'pg_class'::regclass AND d.objid = a.attrelid AND d.objsubid = a.attnum
      OR d.classid = 'pg_attrdef'::regclass
-        AND d.objid IN (SELECT f.oid FROM pg_attrdef f WHERE f.adrelid = a.attrelid AND f.adnum = a.attnum))
- )
- SELECT json_agg(json_build_object(
-   'table', n.nspname || '.' || c.relname, 'column', b.attname, 'identity', b.attidentity IN ('a', 'd'),
-   'default', coalesce(pg_get_expr(f.adbin, f.adrelid), t.typdefault),
-   'calls', EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_attrdef'::regclass AND d.objid = f.oid
-                    AND d.refclassid = 'pg_proc'::regclass),
-   'sequences', (SELECT json_agg(json_build_object(
+        AND d.objid IN (SELECT f.oid FROM pg_attrdef f WHERE f.adrelid = a.attrelid AND f.adnum = a.attnum))"""
+
+DEFAULTS = "LEFT JOIN pg_attrdef f ON f.adrelid = b.attrelid AND f.adnum = b.attnum"
+NO_DEFAULTS = "CROSS JOIN (SELECT NULL::oid AS oid, NULL::oid AS adrelid, NULL::pg_node_tree AS adbin) AS f"
+
+CALLS = """EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_attrdef'::regclass AND d.objid = f.oid
+                    AND d.refclassid = 'pg_proc'::regclass)"""
+
+SEQUENCES = """(SELECT json_agg(json_build_object(
                    'name', q.seqrelid::regclass::text, 'cache', q.seqcache, 'step', q.seqincrement, 'cycle', q.seqcycle))
                  FROM pg_sequence q JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = q.seqrelid
                       AND d.refclassid = 'pg_class'::regclass AND d.refobjid = b.attrelid AND d.refobjsubid = b.attnum
                    OR d.classid = 'pg_attrdef'::regclass AND d.objid = f.oid
-                      AND d.refclassid = 'pg_class'::regclass AND d.refobjid = q.seqrelid),
-   'triggers', (SELECT json_agg(json_build_object('name', g.tgname, 'always', g.tgenabled = 'A',
+                      AND d.refclassid = 'pg_class'::regclass AND d.refobjid = q.seqrelid)"""
+
+# Postgres' own trigger functions set no column.
+TRIGGERS = r"""(SELECT json_agg(json_build_object('name', g.tgname, 'always', g.tgenabled = 'A',
                   'inserts', g.tgtype & 4 <> 0, 'zones', (
                   SELECT string_agg(z[1], ' ') FROM regexp_matches(
-                    p.prosrc, '(at\\s+time\\s+zone\\s+''[^'']+'')', 'gi') AS z)) ORDER BY g.tgname)
+                    p.prosrc, '(at\s+time\s+zone\s+''[^'']+'')', 'gi') AS z)) ORDER BY g.tgname)
                 FROM pg_trigger g JOIN pg_proc p ON p.oid = g.tgfoid
                 WHERE g.tgrelid IN (SELECT b.attrelid UNION SELECT relid FROM pg_partition_tree(b.attrelid))
                 AND NOT g.tgisinternal AND g.tgtype & 3 = 3 AND g.tgtype & 20 <> 0 AND g.tgenabled IN ('O', 'A')
-                AND p.pronamespace <> 'pg_catalog'::regnamespace)
+                AND p.pronamespace <> 'pg_catalog'::regnamespace)"""
+
+# Of each column in ``tree``: rows go into a partition by the table that it is a part of, but into an inherited child by
+# itself.
+STAMPS = f"""
+(WITH written AS (
+   SELECT DISTINCT coalesce(pg_partition_root(oid), oid) AS oid, name FROM tree
+ ),
+ named AS (
+   SELECT a.* FROM written w JOIN pg_attribute a ON a.attrelid = w.oid AND a.attname = w.name
+ ),
+ bases AS (
+   SELECT a.attrelid, a.attnum FROM named a WHERE a.attgenerated = ''{GENERATED}
+ )
+ SELECT json_agg(json_build_object(
+   'table', n.nspname || '.' || c.relname, 'column', b.attname, 'identity', b.attidentity IN ('a', 'd'),
+   'default', coalesce(pg_get_expr(f.adbin, f.adrelid), t.typdefault),
+   'calls', {CALLS},
+   'sequences', {SEQUENCES},
+   'triggers', {TRIGGERS}
    ) ORDER BY n.nspname, c.relname, b.attname)
  FROM bases JOIN pg_attribute b USING (attrelid, attnum)
  JOIN pg_class c ON c.oid = b.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
- JOIN pg_type t ON t.oid = b.atttypid LEFT JOIN pg_attrdef f ON f.adrelid = b.attrelid AND f.adnum = b.attnum)"""
+ JOIN pg_type t ON t.oid = b.atttypid {DEFAULTS})"""
 
 # By a role, a database, the server or a function while it runs. A session with this setting fires the triggers alone that are
 # enabled as ALWAYS or REPLICA.
 REPLICA_ROLES = """
 (SELECT json_agg(DISTINCT who) FROM (
-   SELECT coalesce('role ' || quote_literal(r.rolname), 'database ' || quote_literal(current_database())) AS who
-   FROM pg_db_role_setting s LEFT JOIN pg_roles r ON r.oid = s.setrole
+   SELECT CASE WHEN s.setrole = 0 THEN 'database ' || quote_literal(current_database())
+               ELSE 'role ' || quote_literal(pg_get_userbyid(s.setrole)) END AS who
+   FROM pg_db_role_setting s
    WHERE s.setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))
      AND 'session_replication_role=replica' = ANY (s.setconfig)
    UNION ALL

@@ -15,16 +15,17 @@ tree(oid, name) AS (
 
 # Relations that are alike count once, under the first one's name. What a subscription brings to a partitioned table shows
 # in its partitions. Not every role may read pg_subscription.
-STANDING = """
+SUBSCRIPTION = """(
+     SELECT pg_describe_object('pg_subscription'::regclass, r.srsubid, 0) AS name FROM pg_subscription_rel r
+     WHERE r.srrelid = c.oid OR r.srrelid IN (SELECT relid FROM pg_partition_ancestors(c.oid)) ORDER BY 1 LIMIT 1)"""
+
+STANDING = f"""
 (SELECT json_agg(s ORDER BY s.name) FROM (
    SELECT min(n.nspname || '.' || c.relname) AS name, count(*) AS count, c.relkind AS kind, c.relpersistence AS persistence,
           coalesce(m.amname, 'heap') AS method, c.oid < 16384 AS system, f.name AS subscription
    FROM (SELECT DISTINCT oid FROM tree) AS t
    JOIN pg_class c USING (oid) JOIN pg_namespace n ON n.oid = c.relnamespace LEFT JOIN pg_am m ON m.oid = c.relam
-   LEFT JOIN LATERAL (
-     SELECT pg_describe_object('pg_subscription'::regclass, r.srsubid, 0) AS name FROM pg_subscription_rel r
-     WHERE r.srrelid = c.oid OR r.srrelid IN (SELECT relid FROM pg_partition_ancestors(c.oid)) ORDER BY 1 LIMIT 1
-   ) AS f ON true
+   LEFT JOIN LATERAL {SUBSCRIPTION} AS f ON true
    GROUP BY 3, 4, 5, 6, 7) AS s)"""
 
 # A subscription's own origin is named after its number.
