@@ -96,8 +96,8 @@ check-wheel: build ## Install the wheel into a clean environment and ask Airflow
 		print('example Dags:', *sorted(names))"
 
 lock: $(UV) ## Make the lock files anew, with the newest versions
-	echo '-e .[demo,opensearch,elasticsearch,lancedb,weaviate,openai,cohere,wordllama,mysql,openlineage]' | $(LOCK) --output-file requirements.lock
-	echo '-e .[demo,opensearch,elasticsearch,lancedb,weaviate,openai,cohere,wordllama,mysql,openlineage]' | $(LOCK) --output-file requirements-lowest.lock --resolution lowest-direct
+	echo '-e .[demo,opensearch,elasticsearch,lancedb,weaviate,openai,bedrock,cohere,wordllama,mysql,openlineage]' | $(LOCK) --output-file requirements.lock
+	echo '-e .[demo,opensearch,elasticsearch,lancedb,weaviate,openai,bedrock,cohere,wordllama,mysql,openlineage]' | $(LOCK) --output-file requirements-lowest.lock --resolution lowest-direct
 
 clean: ## Remove everything that make has made
 	rm -rf .venv .venv-lowest .cache .demo dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis $(WWW)/node_modules

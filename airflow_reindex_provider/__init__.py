@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from airflow_reindex_provider.dags.reindex import ReindexDag, ReindexTaskGroup
     from airflow_reindex_provider.dags.sweep import SweepDag
     from airflow_reindex_provider.dags.watch import WatchDag
+    from airflow_reindex_provider.embedders.bedrock import BedrockEmbedder
     from airflow_reindex_provider.embedders.cohere import CohereEmbedder
     from airflow_reindex_provider.embedders.function import FunctionEmbedder
     from airflow_reindex_provider.embedders.langchain import LangChainEmbedder
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "AssetCheckpoint": "checkpoints.asset",
+    "BedrockEmbedder": "embedders.bedrock",
     "ChangesSensor": "sensors.changes",
     "CheckpointOperator": "operators.checkpoint",
     "Child": "sources.sql.children",
@@ -108,6 +110,7 @@ __all__ = [  # noqa: RUF022, sorted by what a Dag author reaches for first
     "Embed",
     "SplitByContent",
     "OpenAIEmbedder",
+    "BedrockEmbedder",
     "CohereEmbedder",
     "LangChainEmbedder",
     "FunctionEmbedder",

@@ -16,7 +16,7 @@ class Dialect(Protocol):
 
     def answer(self, body: Json, vectors: Sequence[Sequence[float]], tokens: int) -> Json: ...
 
-    def headers(self, tokens: int) -> dict[str, str]: ...
+    def headers(self, status: int, tokens: int) -> dict[str, str]: ...
 
     def error(self, message: str, fault: Json) -> Json: ...
 
@@ -40,7 +40,7 @@ class OpenAI:
             "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
         }
 
-    def headers(self, tokens: int) -> dict[str, str]:
+    def headers(self, status: int, tokens: int) -> dict[str, str]:
         return {}
 
     def error(self, message: str, fault: Json) -> Json:
@@ -63,7 +63,7 @@ class Cohere:
             "meta": {"api_version": {"version": "2"}, "billed_units": {"input_tokens": tokens}},
         }
 
-    def headers(self, tokens: int) -> dict[str, str]:
+    def headers(self, status: int, tokens: int) -> dict[str, str]:
         return {}
 
     def error(self, message: str, fault: Json) -> Json:
@@ -73,9 +73,44 @@ class Cohere:
         return f"invalid request: {TOO_LONG}"
 
 
-DIALECTS: dict[str, Dialect] = {"/v1/embeddings": OpenAI(), "/v2/embed": Cohere()}
-"""By the path of a request."""
+class Bedrock:
+    """Titan's requests, and Cohere's there."""
+
+    def texts(self, body: Json) -> list[str]:
+        return [body["inputText"]] if "inputText" in body else list(body["texts"])
+
+    def answer(self, body: Json, vectors: Sequence[Sequence[float]], tokens: int) -> Json:
+        if "inputText" in body:
+            return {"embedding": vectors[0] if vectors else [], "inputTextTokenCount": tokens}
+        return {"id": "1", "response_type": "embeddings_by_type", "embeddings": {"float": vectors}}
+
+    def headers(self, status: int, tokens: int) -> dict[str, str]:
+        names = {
+            400: "ValidationException",
+            401: "UnrecognizedClientException",
+            403: "AccessDeniedException",
+            404: "ResourceNotFoundException",
+            424: "ModelErrorException",
+            429: "ThrottlingException",
+            500: "InternalServerException",
+            503: "ServiceUnavailableException",
+        }
+        if status == 200:
+            return {"x-amzn-bedrock-input-token-count": str(tokens)}
+        return {"x-amzn-errortype": f"{names[status]}:http://internal.amazon.com/coral/com.amazon.bedrock/"}
+
+    def error(self, message: str, fault: Json) -> Json:
+        return {"message": message, **fault.get("error", {})}
+
+    def too_long(self) -> str:
+        return "400 Bad Request: Too many input tokens. Max input tokens: 8192, request input token count: 9001"
+
+
+_OPENAI, _COHERE, _BEDROCK = OpenAI(), Cohere(), Bedrock()
 
 
 def dialect_of(path: str) -> Dialect:
-    return DIALECTS[path]
+    """By the path of a request."""
+    if path.startswith("/model/") and path.endswith("/invoke"):
+        return _BEDROCK
+    return {"/v1/embeddings": _OPENAI, "/v2/embed": _COHERE}[path]

@@ -8,7 +8,6 @@ import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import MappingProxyType
 from typing import Any, Self
 
 from embedding_dialects import dialect_of
@@ -90,15 +89,16 @@ class EmbeddingServer:
         if fault.get("hang_up"):
             to.close_connection = True
             return
+        tokens = sum(len(text.split()) for text in texts)
         if "status" in fault:
-            _send(to, fault["status"], dialect.error("as the test wants it", fault), fault)
+            status, said = fault["status"], dialect.error("as the test wants it", fault)
         elif "body" in fault:
-            _send(to, 200, fault["body"], fault)
+            status, said = 200, fault["body"]
         elif self.refuse(texts):
-            _send(to, 400, dialect.error(dialect.too_long(), fault), fault)
+            status, said = 400, dialect.error(dialect.too_long(), fault)
         else:
-            tokens = sum(len(text.split()) for text in texts)
-            _send(to, 200, dialect.answer(body, _vectors(texts, fault), tokens), fault, dialect.headers(tokens))
+            status, said = 200, dialect.answer(body, _vectors(texts, fault), tokens)
+        _send(to, status, said, fault, dialect.headers(status, tokens))
 
 
 def _vectors(texts: Sequence[str], fault: Fault) -> list[list[float]]:
@@ -108,9 +108,7 @@ def _vectors(texts: Sequence[str], fault: Fault) -> list[list[float]]:
     ]
 
 
-def _send(
-    to: BaseHTTPRequestHandler, status: int, body: Any, fault: Fault, headers: Mapping[str, str] = MappingProxyType({})
-) -> None:
+def _send(to: BaseHTTPRequestHandler, status: int, body: Any, fault: Fault, headers: Mapping[str, str]) -> None:
     raw = body.encode() if isinstance(body, str) else json.dumps(body).encode()
     to.send_response(status)
     to.send_header("Content-Type", "application/json")

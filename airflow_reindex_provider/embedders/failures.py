@@ -22,10 +22,17 @@ from airflow_reindex_provider.core.errors import (
 
 _TEXT = frozenset({400, 413, 422})
 """Statuses that are about what was sent."""
-_LATER = frozenset({408, 409, 425, 500, 502, 503, 504, 529})
+_LATER = frozenset({408, 409, 424, 425, 500, 502, 503, 504, 529})
 _NOT_THE_TEXT = ("model", "dimensions", "encoding_format", "user", "api_key", "input_type")
 """Parameters of a request that are no text: refused for one of these, each request would be."""
-_NO_MONEY = ("insufficient_quota", "billing", "credit")
+_NOT_THE_TEXT_IN_WORDS = ("model identifier", "on-demand throughput", "extraneous key", "required key")
+"""The same at Amazon, which names no parameter."""
+_NO_ANSWER = frozenset(
+    {"APIConnectionError", "TransportError", "RequestException"}
+    # Amazon's, whose own class of connection errors is none of Python's.
+    | {"EndpointConnectionError", "HTTPClientError", "IncompleteReadError"}
+)
+_NO_MONEY = ("insufficient_quota", "billing", "credit", "servicequotaexceeded")
 _MAX_CHARS = 300
 
 
@@ -52,12 +59,12 @@ def failure_of(error: Exception, label: str) -> ReindexError | None:
             return TransientError(f"{label} did not answer: {_words(error)}")
         return None
     says = f"{label} answered {status}: {_words(error)}"
+    if status in (400, 429) and any(word in _code(error) for word in _NO_MONEY):
+        return ConfigurationError(f"{says}. Pay for more, or raise the limit there; waiting does not help.")
     if status == 429 or (status == 503 and "retry-after" in headers):
-        if any(word in _code(error) for word in _NO_MONEY):
-            return ConfigurationError(f"{says}. Pay for more, or raise the limit there; waiting does not help.")
         return ThrottledError(says, retry_after_s=retry_after_s(headers))
     if status in _TEXT:
-        if _parameter(error).startswith(_NOT_THE_TEXT):
+        if _parameter(error).startswith(_NOT_THE_TEXT) or any(words in says for words in _NOT_THE_TEXT_IN_WORDS):
             return ConfigurationError(f"{says}. It is about how the model is asked; change the embedder.")
         return TextRefusedError(says)
     if status in _LATER or status >= 500 or status < 400:
@@ -102,9 +109,7 @@ def _answer(error: Exception) -> tuple[int | None, Mapping[str, str]]:
 def _no_answer(error: Exception) -> bool:
     """The network's own errors, and those of HTTP clients, which no class unites."""
     names = {cls.__name__ for cls in type(error).__mro__}
-    return isinstance(error, ConnectionError | TimeoutError) or not names.isdisjoint(
-        {"APIConnectionError", "TransportError", "RequestException", "EndpointConnectionError", "HTTPClientError"}
-    )
+    return isinstance(error, ConnectionError | TimeoutError) or not names.isdisjoint(_NO_ANSWER)
 
 
 def _lower(headers: Any) -> dict[str, str]:
@@ -113,7 +118,11 @@ def _lower(headers: Any) -> dict[str, str]:
 
 def _body(error: Exception) -> Mapping[str, Any]:
     body: Any = getattr(error, "body", None)
-    if body is None and (text := getattr(getattr(error, "response", None), "text", None)):
+    response: Any = getattr(error, "response", None)
+    if isinstance(response, Mapping):
+        found = response.get("Error", {})
+        return {"code": found.get("Code"), "message": f"{found.get('Code')}: {found.get('Message')}"} if found else {}
+    if body is None and (text := getattr(response, "text", None)):
         try:
             body = json.loads(text)
         except (TypeError, ValueError):

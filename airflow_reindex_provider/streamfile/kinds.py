@@ -51,6 +51,7 @@ KINDS = (
     Kind(CHECKPOINT, "table", "checkpoints.table:TableCheckpoint"),
     Kind(CHECKPOINT, "asset", "checkpoints.asset:AssetCheckpoint"),
     Kind(MODEL, "openai", "embedders.openai:OpenAIEmbedder"),
+    Kind(MODEL, "bedrock", "embedders.bedrock:BedrockEmbedder"),
     Kind(MODEL, "cohere", "embedders.cohere:CohereEmbedder"),
     Kind(MODEL, "langchain", "embedders.langchain:LangChainEmbedder"),
     Kind(MODEL, "wordllama", "embedders.wordllama:WordLlamaEmbedder"),

@@ -10,6 +10,7 @@ from airflow.sdk import DAG, Asset, CronDataIntervalTimetable, ExceptionRetryPol
 
 from airflow_reindex_provider import (
     AssetCheckpoint,
+    BedrockEmbedder,
     ChangesSensor,
     CheckpointOperator,
     Child,
@@ -266,6 +267,16 @@ MODELS = {
         query_options={"user": "a search"},
         texts_per_request=8,
         tokens_per_request=1_000,
+        timeout_s=5,
+    ),
+    "bedrock": BedrockEmbedder(
+        conn_id="aws",
+        model="eu.cohere.embed-v4:0",
+        family="cohere",
+        dimensions=256,
+        truncate="END",
+        region_name="eu-central-1",
+        texts_per_request=8,
         timeout_s=5,
     ),
     "cohere": CohereEmbedder(

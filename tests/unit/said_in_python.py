@@ -10,6 +10,7 @@ from airflow.sdk import Asset, CronTriggerTimetable, Param
 
 from airflow_reindex_provider import (
     AssetCheckpoint,
+    BedrockEmbedder,
     Child,
     CohereEmbedder,
     ElasticsearchTarget,
@@ -235,6 +236,16 @@ MODELS = {
         query_options={"user": "somebody"},
         texts_per_request=8,
         tokens_per_request=100,
+        timeout_s=5,
+    ),
+    "bedrock": BedrockEmbedder(
+        "aws",
+        model="eu.cohere.embed-v4:0",
+        family="cohere",
+        dimensions=256,
+        truncate="END",
+        region_name="eu-central-1",
+        texts_per_request=8,
         timeout_s=5,
     ),
     "cohere": CohereEmbedder(
