@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from datetime import datetime, timedelta
 
 from airflow_reindex_provider.core.errors import CheckpointConflictError, StreamBusyError
@@ -82,44 +82,36 @@ def current(store: CheckpointStore, stream: str) -> Lease | None:
     return lease_in(store.load(stream, LEASE))
 
 
+@dataclass(slots=True)
 class Keeper:
     """Holds a lease while a task works: :meth:`keep` renews it once a third of its time is over.
 
     :param wall: the time of day, aware.
     """
 
-    def __init__(
-        self,
-        store: CheckpointStore,
-        stream: str,
-        *,
-        holder: str,
-        purpose: str,
-        ttl: timedelta = DEFAULT_LEASE,
-        wall: Callable[[], datetime] = utc_now,
-    ) -> None:
-        self._store = store
-        self._stream = stream
-        self._holder = holder
-        self._purpose = purpose
-        self._ttl = ttl
-        self._wall = wall
-        self._until: datetime | None = None
+    store: CheckpointStore
+    stream: str
+    _: KW_ONLY
+    holder: str
+    purpose: str
+    ttl: timedelta = DEFAULT_LEASE
+    wall: Callable[[], datetime] = utc_now
+    _until: datetime | None = field(default=None, init=False)
 
     def keep(self) -> None:
         """:raises StreamBusyError: it had run out, and another run has it now."""
-        now = self._wall()
-        if self._until is None or self._until - now < self._ttl * 2 / 3:
-            self.extend(self._ttl)
+        now = self.wall()
+        if self._until is None or self._until - now < self.ttl * 2 / 3:
+            self.extend(self.ttl)
 
     def extend(self, ttl: timedelta) -> None:
         """From now on for ``ttl``, whatever is left."""
         self._until = acquire(
-            self._store, self._stream, holder=self._holder, purpose=self._purpose, now=self._wall(), ttl=ttl
+            self.store, self.stream, holder=self.holder, purpose=self.purpose, now=self.wall(), ttl=ttl
         ).until
 
     def release(self) -> None:
-        release(self._store, self._stream, holder=self._holder)
+        release(self.store, self.stream, holder=self.holder)
 
 
 def _kept(stored: Checkpoint, lease: Lease) -> Checkpoint:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_reindex_provider.core.errors import ConfigurationError
-from airflow_reindex_provider.targets.search.target import SearchTarget, unknown_connection
+from airflow_reindex_provider.targets.refusing import unknown_connection
+from airflow_reindex_provider.targets.search.target import SearchTarget
 
 if TYPE_CHECKING:
     from airflow_reindex_provider.targets.search.engine import Answer, Calls, Engine
@@ -24,25 +25,9 @@ _MEDIA_TYPES = {
 
 @dataclass(frozen=True, slots=True)
 class ElasticsearchTarget(SearchTarget):
-    """An Elasticsearch index: one physical index for each generation, behind an alias with the name ``index``.
-
-    Guarantee: versioned. Documents and deletions are written with ``version_type=external_gte``, so the engine itself
-    refuses what is older than what it holds. It remembers a deletion's version for ``index.gc_deletes``, which a generation
-    has at one hour unless ``settings`` says otherwise, and until the node is restarted.
-
-    The physical indexes are ``{index}_{YYYYMMDDtHHMMSS}``.
+    """An Elasticsearch index. What it guarantees, and its other arguments: :class:`SearchTarget`.
 
     :param conn_id: Airflow connection of type Elasticsearch; what its user needs is in ``privileges``.
-    :param index: the alias that searches name; an index name in lower case.
-    :param mappings: the mapping, as a dict or the path of a JSON file. Columns that its ``properties`` do not name get a
-        field of their own type.
-    :param settings: the index settings, likewise.
-    :param nested: children whose objects are of type ``nested``, by their paths (``reviews``, ``reviews.comments``), so that a
-        query can ask for several values of one of them. All others are of type ``object``.
-    :param chunk_rows: rows acknowledged at once.
-    :param compress: whether bodies travel as gzip. Default: unless the engine runs on the same machine.
-    :param timeout_s: how long one request may take before it is sent again.
-    :param passages: what a stream with ``embed`` tells its target; nobody else gives it.
     """
 
     engine_name: ClassVar[str] = "Elasticsearch"
@@ -57,7 +42,7 @@ class ElasticsearchTarget(SearchTarget):
         try:
             client = ElasticsearchSQLHook(elasticsearch_conn_id=self.conn_id).get_conn().es
         except AirflowNotFoundException as error:
-            raise unknown_connection(self, error) from error
+            raise unknown_connection(self.label, self.conn_id, "an Elasticsearch connection") from error
         except (ValueError, TypeError, OSError) as error:
             # The client takes the connection's extra as its own arguments, and reads the certificates they name.
             raise ConfigurationError(
@@ -108,7 +93,7 @@ class _Elasticsearch:
         from elastic_transport import ConnectionError, ConnectionTimeout, SerializationError, TlsError
         from elasticsearch import ApiError, UnsupportedProductError
 
-        from airflow_reindex_provider.targets.search.engine import Answer, EngineGoneError, EngineSlowError
+        from airflow_reindex_provider.targets.search.engine import Answer, silent, slow
 
         client = self._client.options(request_timeout=timeout_s, max_retries=0, retry_on_timeout=False)
         try:
@@ -127,9 +112,9 @@ class _Elasticsearch:
                 " ca_certs in the connection's extra, or set verify_certs to false there."
             ) from error
         except ConnectionTimeout as error:
-            raise EngineSlowError(f"Elasticsearch at {self.where} did not answer within {timeout_s:g} s") from error
+            raise slow(self, timeout_s) from error
         except (ConnectionError, SerializationError) as error:
-            raise EngineGoneError(f"Elasticsearch at {self.where} does not answer: {error.message}") from error
+            raise silent(self, error.message) from error
         return Answer(answer.meta.status, _lower(answer.meta.headers), _text(answer.body))
 
 

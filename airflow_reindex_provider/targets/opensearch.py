@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_reindex_provider.core.errors import ConfigurationError
-from airflow_reindex_provider.targets.search.target import SearchTarget, unknown_connection
+from airflow_reindex_provider.targets.refusing import unknown_connection
+from airflow_reindex_provider.targets.search.target import SearchTarget
 
 if TYPE_CHECKING:
     from airflow_reindex_provider.targets.search.engine import Answer, Calls, Engine
@@ -18,25 +19,9 @@ OLDEST = (2, 0)
 
 @dataclass(frozen=True, slots=True)
 class OpenSearchTarget(SearchTarget):
-    """An OpenSearch index: one physical index for each generation, behind an alias with the name ``index``.
-
-    Guarantee: versioned. Documents and deletions are written with ``version_type=external_gte``, so the engine itself
-    refuses what is older than what it holds. It remembers a deletion's version for ``index.gc_deletes``, which a generation
-    has at one hour unless ``settings`` says otherwise, and until the node is restarted.
-
-    The physical indexes are ``{index}_{YYYYMMDDtHHMMSS}``.
+    """An OpenSearch index. What it guarantees, and its other arguments: :class:`SearchTarget`.
 
     :param conn_id: Airflow connection of type OpenSearch; what its user needs is in ``privileges``.
-    :param index: the alias that searches name; an index name in lower case.
-    :param mappings: the mapping, as a dict or the path of a JSON file. Columns that its ``properties`` do not name get a
-        field of their own type.
-    :param settings: the index settings, likewise.
-    :param nested: children whose objects are of type ``nested``, by their paths (``reviews``, ``reviews.comments``), so that a
-        query can ask for several values of one of them. All others are of type ``object``.
-    :param chunk_rows: rows acknowledged at once.
-    :param compress: whether bodies travel as gzip. Default: unless the engine runs on the same machine.
-    :param timeout_s: how long one request may take before it is sent again.
-    :param passages: what a stream with ``embed`` tells its target; nobody else gives it.
     """
 
     engine_name: ClassVar[str] = "OpenSearch"
@@ -57,7 +42,7 @@ class OpenSearchTarget(SearchTarget):
                 open_search_conn_id=self.conn_id, log_query=False, open_search_conn_class=connection_class
             )
         except AirflowNotFoundException as error:
-            raise unknown_connection(self, error) from error
+            raise unknown_connection(self.label, self.conn_id, "an OpenSearch connection") from error
         client = hook.client
         try:
             yield _OpenSearch(client)
@@ -105,7 +90,7 @@ class _OpenSearch:
     ) -> Answer:
         from opensearchpy.exceptions import ConnectionError, ConnectionTimeout, SSLError
 
-        from airflow_reindex_provider.targets.search.engine import Answer, EngineGoneError, EngineSlowError
+        from airflow_reindex_provider.targets.search.engine import Answer, silent, slow
 
         try:
             status, given, text = self._connection.perform_request(
@@ -117,9 +102,9 @@ class _OpenSearch:
                 " environment variable SSL_CERT_FILE, or set verify_certs to false in the connection's extra."
             ) from error
         except ConnectionTimeout as error:
-            raise EngineSlowError(f"OpenSearch at {self.where} did not answer within {timeout_s:g} s") from error
+            raise slow(self, timeout_s) from error
         except ConnectionError as error:
-            raise EngineGoneError(f"OpenSearch at {self.where} does not answer: {error.info}") from error
+            raise silent(self, error.info) from error
         return Answer(status, {name.lower(): value for name, value in given.items()}, text)
 
 

@@ -1,11 +1,12 @@
-"""The public name of an index: what generations and groups add to it must find room."""
+"""What every definition of an index has: above all its public name, where what generations and groups add must find room."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, replace
-from typing import Any, Self, cast
+from dataclasses import KW_ONLY, dataclass, replace
+from typing import Self
 
+from airflow_reindex_provider.core.embedding.recipe import Recipe
 from airflow_reindex_provider.core.errors import ConfigurationError
 
 GROUP = "{group}"
@@ -42,13 +43,25 @@ class PublicName:
         return self.max_bytes - STAMP_LENGTH - len(self.text.replace(GROUP, "").encode())
 
 
+@dataclass(frozen=True, slots=True)
 class NamedIndex(ABC):
-    """What every definition of an index says of its name. A dataclass with the fields ``conn_id`` and ``index``."""
-
-    __slots__ = ()
+    """What every definition of an index says. The classes that a Dag file names document the fields."""
 
     conn_id: str
+    _: KW_ONLY
     index: str
+    chunk_rows: int = 10_000
+    passages: Recipe | None = None
+
+    def __post_init__(self) -> None:
+        self.require_name()
+        self.public_name.require_room(self.label)
+        if self.chunk_rows < 1:
+            raise ConfigurationError(f"{self.label}: chunk_rows must be at least 1.")
+
+    @abstractmethod
+    def require_name(self) -> None:
+        """:raises ConfigurationError: the engine takes no such name as ``index``."""
 
     @property
     @abstractmethod
@@ -63,7 +76,10 @@ class NamedIndex(ABC):
         return self.public_name.group_room
 
     def of_group(self, name: str) -> Self:
-        return cast("Self", replace(cast("Any", self), index=self.index.replace(GROUP, name)))
+        return replace(self, index=self.index.replace(GROUP, name))
+
+    def with_passages(self, recipe: Recipe) -> Self:
+        return replace(self, passages=recipe)
 
     def generation_name(self, stamp: str) -> str:
         return self.public_name.generation(stamp)

@@ -3,13 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 
 from airflow_reindex_provider.core.embedding.embedder import Vector
 from airflow_reindex_provider.core.errors import VectorsGoneError
-from airflow_reindex_provider.core.model import Document, Key, Recalled
+from airflow_reindex_provider.core.model import Counts, Document, Key, Recalled
 
 Recalling = Callable[[Sequence[Document], Collection[bytes]], Recalled]
 """Finds vectors that a chunk does not bring; given the hashes of those that it does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What an engine had of a key."""
+
+    version: int
+    deleted: bool
+
+
+def fate(document: Document, held: Held | None) -> Counts:
+    """What becomes of a document that is written where this was held, as a reader sees it."""
+    if held is not None and held.version > document.version:
+        return Counts(version_conflicts=1)
+    was_there = held is not None and not held.deleted
+    if document.fields is None:
+        return Counts(deleted=1) if was_there else Counts(noops=1)
+    return Counts(updated=1) if was_there else Counts(created=1)
 
 
 def newest(documents: Sequence[Document]) -> tuple[list[Document], int]:

@@ -7,7 +7,6 @@ import random
 import time
 from collections.abc import AsyncIterator
 from functools import partial
-from importlib import import_module
 from typing import Any
 
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
@@ -17,6 +16,7 @@ from airflow_reindex_provider.core.model import Position
 from airflow_reindex_provider.core.progress import utc_now
 from airflow_reindex_provider.core.watching import WatchableSource, safe_changes
 from airflow_reindex_provider.triggers.sharing import shared_connection
+from airflow_reindex_provider.triggers.source import SourceTrigger
 
 TOLD_KEY = "reindex_told"
 """In the state of the watched asset: the horizon below which all has been told."""
@@ -24,7 +24,7 @@ _LONGEST_PAUSE_S = 30.0
 _MENDING_PAUSE_S = 60.0
 
 
-class StreamChangesTrigger(BaseEventTrigger):
+class StreamChangesTrigger(SourceTrigger, BaseEventTrigger):
     """An event once a change of the stream is safe to read, and again once another one is; never more often than every
     ``min_interval_s``. The payload is ``{"stream": ..., "below": the horizon, "at": ...}``.
 
@@ -32,41 +32,19 @@ class StreamChangesTrigger(BaseEventTrigger):
     with growing pauses of up to half a minute; what a person has to mend is asked about once a minute. What was told is kept in
     the asset's state, so another triggerer goes on from there; where it dies right after an event, that is told once more.
 
-    :param stream: its name. :param source_class: dotted path. :param source: what its ``deserialize`` takes.
-    :param poll_interval_s: between two looks.
+    :param stream: its name.
     """
 
-    def __init__(
-        self,
-        *,
-        stream: str,
-        source_class: str,
-        source: dict[str, Any],
-        poll_interval_s: float,
-        min_interval_s: float,
-    ) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]  # Airflow leaves it untyped
+    def __init__(self, *, stream: str, min_interval_s: float, **of_source: Any) -> None:
+        super().__init__(**of_source)
         self.stream = stream
-        self.source_class = source_class
-        self.source = source
-        self.poll_interval_s = poll_interval_s
         self.min_interval_s = min_interval_s
 
-    def serialize(self) -> tuple[str, dict[str, Any]]:
-        return (
-            f"{type(self).__module__}.{type(self).__qualname__}",
-            {
-                "stream": self.stream,
-                "source_class": self.source_class,
-                "source": self.source,
-                "poll_interval_s": self.poll_interval_s,
-                "min_interval_s": self.min_interval_s,
-            },
-        )
+    def arguments(self) -> dict[str, Any]:
+        return {"stream": self.stream, **super().arguments(), "min_interval_s": self.min_interval_s}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        module, _, name = self.source_class.rpartition(".")
-        source: WatchableSource = getattr(import_module(module), name).deserialize(self.source)
+        source: WatchableSource = self.made_source()
         told = await self._load()
         # The watchers of a hundred streams are started at the same moment.
         await asyncio.sleep(random.uniform(0, self.poll_interval_s))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import KW_ONLY, dataclass, field
 
 
+@dataclass(slots=True)
 class Throttle:
     """Call it with the documents of each chunk; it waits until they are paid for, in slices of at most a second.
 
@@ -13,29 +15,25 @@ class Throttle:
     :param should_stop: looked at while it waits.
     """
 
-    def __init__(
-        self,
-        docs_per_s: float,
-        *,
-        should_stop: Callable[[], bool] = lambda: False,
-        clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
-    ) -> None:
-        self._rate = docs_per_s
-        self._should_stop = should_stop
-        self._clock = clock
-        self._sleep = sleep
-        self._tokens = docs_per_s
-        self._at = clock()
+    docs_per_s: float
+    _: KW_ONLY
+    should_stop: Callable[[], bool] = lambda: False
+    clock: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
+    _tokens: float = field(init=False)
+    _at: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._tokens, self._at = self.docs_per_s, self.clock()
 
     def __call__(self, documents: int) -> None:
         self._refill()
         self._tokens -= documents
-        while self._tokens < 0 and not self._should_stop():
-            self._sleep(min(1.0, -self._tokens / self._rate))
+        while self._tokens < 0 and not self.should_stop():
+            self.sleep(min(1.0, -self._tokens / self.docs_per_s))
             self._refill()
 
     def _refill(self) -> None:
-        now = self._clock()
-        self._tokens = min(self._rate, self._tokens + (now - self._at) * self._rate)
+        now = self.clock()
+        self._tokens = min(self.docs_per_s, self._tokens + (now - self._at) * self.docs_per_s)
         self._at = now

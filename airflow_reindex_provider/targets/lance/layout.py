@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from airflow_reindex_provider.core.embedding.recipe import Recipe
 from airflow_reindex_provider.core.errors import ConfigurationError
-from airflow_reindex_provider.core.keys import KeyKind, key_kinds
 from airflow_reindex_provider.core.model import Schema
-from airflow_reindex_provider.targets.key_texts import KeyTexts
 from airflow_reindex_provider.targets.lance.definition import LanceDefinition
 from airflow_reindex_provider.targets.lance.passages import COLUMNS, fields
 from airflow_reindex_provider.targets.lance.types import arrow_type, is_loose_vector
+from airflow_reindex_provider.targets.made_for import MadeFor
 from airflow_reindex_provider.targets.row_passages import require_room
 
 if TYPE_CHECKING:
@@ -31,25 +27,14 @@ UNIQUE = {"lance-schema:unenforced-primary-key:position": "1"}
 set too late."""
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """:ivar columns: types by name, without our own. :ivar key: the kinds of the key's columns that the generation was made
-    for, by name. :ivar recipe: what its passages are made by."""
+class Layout(MadeFor):
+    """The columns of the table, and what is noted with them."""
 
-    columns: Mapping[str, str]
-    key: Mapping[str, KeyKind]
-    recipe: Recipe | None = None
-
-    @property
-    def key_texts(self) -> KeyTexts:
-        return KeyTexts(tuple(self.key.values()))
+    __slots__ = ()
 
     def schema(self, stream: str) -> pa.Schema:
         import pyarrow as pa
 
-        mark = {"stream": stream, "columns": dict(self.columns), "key": list(self.key.items())}
-        if self.recipe is not None:
-            mark["recipe"] = self.recipe.to_json()
         return pa.schema(
             [
                 pa.field(KEY, pa.string(), nullable=False, metadata=UNIQUE),
@@ -58,20 +43,19 @@ class Layout:
                 *(pa.field(name, arrow_type(kind)) for name, kind in self.columns.items()),
                 *(fields(self.recipe) if self.recipe else ()),
             ],
-            metadata={MARK: json.dumps(mark)},
+            metadata={MARK: json.dumps({"stream": stream, **self.noted})},
         )
 
     @classmethod
     def of(cls, schema: pa.Schema) -> Layout:
         """:param schema: of a generation's table."""
-        mark = mark_of(schema)
-        recipe = Recipe.from_json(mark["recipe"]) if "recipe" in mark else None
-        return cls(mark["columns"], {name: KeyKind(kind) for name, kind in mark["key"]}, recipe)
+        return cls.from_noted(mark_of(schema))
 
 
 def layout_for(target: LanceDefinition, schema: Schema) -> Layout:
     """:raises ConfigurationError: a column cannot have its name in a LanceDB table."""
-    columns = {**{field.name: field.type for field in schema.fields}, **target.columns}
+    layout = Layout.wanted(target, schema)
+    columns = layout.columns
     for name in columns:
         if name.startswith("_reindex_"):
             raise ConfigurationError(f"{target.label}: the column {name!r} has a name that is kept for our own.")
@@ -87,7 +71,7 @@ def layout_for(target: LanceDefinition, schema: Schema) -> Layout:
             )
     if target.passages is not None:
         require_room(target.passages, columns, target.label, taken=COLUMNS)
-    return Layout(columns, dict(zip(schema.primary_key, key_kinds(schema), strict=True)), target.passages)
+    return layout
 
 
 def mark_of(schema: pa.Schema) -> dict[str, Any]:

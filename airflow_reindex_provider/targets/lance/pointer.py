@@ -17,10 +17,11 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from airflow_reindex_provider.core.errors import ConfigurationError, ReindexError, TransientError
+from airflow_reindex_provider.targets.known_generations import KnownGenerations
 from airflow_reindex_provider.targets.lance.layout import MARK, UNIQUE, mark_of
 from airflow_reindex_provider.targets.lance.storage import OvertakenError, Storage, latest
 
@@ -44,19 +45,10 @@ class Made:
 
 
 @dataclass(frozen=True, slots=True)
-class State:
-    """:ivar stream: whose the index is; None before there is a pointer. :ivar live: the name of a generation."""
+class State(KnownGenerations[Made]):
+    """What the pointer says. :ivar revision: how often it has been changed."""
 
-    stream: str | None = None
-    live: str | None = None
-    generations: Mapping[str, Made] = field(default_factory=dict)
     revision: int = 0
-
-    def having(self, name: str, made: Made) -> State:
-        return replace(self, generations={**self.generations, name: made})
-
-    def without(self, name: str) -> State:
-        return replace(self, generations={n: made for n, made in self.generations.items() if n != name})
 
     @property
     def row(self) -> dict[str, Any]:

@@ -6,24 +6,12 @@ import logging
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 from uuid import uuid4
 
 from airflow_reindex_provider.core.errors import GenerationGoneError, ReindexError
-from airflow_reindex_provider.core.keys import Checksum, KeyRange, Listed
-from airflow_reindex_provider.core.model import (
-    Document,
-    Finding,
-    Format,
-    Generation,
-    Key,
-    Marked,
-    Recalled,
-    Schema,
-    Size,
-)
-from airflow_reindex_provider.targets.fitting import require_fit
+from airflow_reindex_provider.core.keys import KeyRange, Listed
+from airflow_reindex_provider.core.model import Document, Finding, Format, Key, Marked, Recalled, Schema, Size
 from airflow_reindex_provider.targets.lance import belongings, checking
 from airflow_reindex_provider.targets.lance.indexing import build_indexes, keep_tidy
 from airflow_reindex_provider.targets.lance.layout import DELETED, Layout, layout_for
@@ -35,7 +23,7 @@ from airflow_reindex_provider.targets.lance.rows import Rows
 from airflow_reindex_provider.targets.lance.storage import Storage
 from airflow_reindex_provider.targets.lance.types import arrow_type
 from airflow_reindex_provider.targets.lance.writer import LanceWriter
-from airflow_reindex_provider.targets.refusing import gone, require_ours, still_live
+from airflow_reindex_provider.targets.registered import RegisteredSession
 
 if TYPE_CHECKING:
     from lancedb.table import Table
@@ -47,31 +35,22 @@ log = logging.getLogger(__name__)
 _THERE = f"NOT {DELETED}"
 
 
-class LanceTargetSession:
+class LanceTargetSession(RegisteredSession[State]):
     """See :class:`~airflow_reindex_provider.core.protocols.RebuildingTarget`, ``ListingTarget`` and ``MarkingTarget``.
 
     The table of a generation has a name that nobody else can come upon: LanceDB does not refuse to make one table twice."""
 
+    _target: LanceDefinition
+    _engine_type = staticmethod(arrow_type)
+
     def __init__(self, target: LanceDefinition, stream: str, storage: Storage) -> None:
-        self._target = target
-        self._stream = stream
-        self._storage = storage
         self._pointer = Pointer(storage, target.index)
+        super().__init__(target, stream, self._pointer)
+        self._storage = storage
 
     # -- generations
 
-    def generations(self) -> Sequence[Generation]:
-        state = self._state()
-        return [Generation(n, n == state.live, made.served) for n, made in sorted(state.generations.items())]
-
-    def create_first(self, name: str, schema: Schema) -> str:
-        return self._make(name, schema, is_there=lambda state: next(iter(sorted(state.generations)), None))
-
-    def create(self, name: str, schema: Schema) -> None:
-        self._make(name, schema, is_there=lambda state: name if name in state.generations else None)
-
     def _make(self, name: str, schema: Schema, *, is_there: Callable[[State], str | None]) -> str:
-        """:param is_there: names the generation that there is no need to make another one for."""
         if found := is_there(self._state()):
             return found
         table = f"{name}_{uuid4().hex[:8]}"
@@ -141,26 +120,14 @@ class LanceTargetSession:
         dropped: list[str] = []
 
         def decide(state: State) -> State | None:
-            self._require_ours(state)
-            if generation not in state.generations:
-                return None
-            if state.live == generation:
-                raise still_live(self._target.label, generation)
-            dropped[:] = [state.generations[generation].table]
-            return state.without(generation)
+            if (after := self._without(generation, state)) is not None:
+                dropped[:] = [state.generations[generation].table]
+            return after
 
         # First of all nobody finds it any more; a table that a kill leaves then is nobody's, and a clean-up finds it.
         if self._pointer.change(decide):
             self._storage.drop(dropped[0])
             log.info("Dropped generation %s of %s.", generation, self._target.label)
-
-    def hand_over(self, stream: str) -> None:
-        def decide(state: State) -> State | None:
-            self._require_ours(state)
-            return replace(state, stream=stream) if state.stream is not None else None
-
-        self._pointer.change(decide)
-        self._stream = stream
 
     def remove(self) -> None:
         generations = self._state().generations
@@ -202,30 +169,18 @@ class LanceTargetSession:
 
     # -- writing
 
-    def fields(self, generation: str, schema: Schema) -> Sequence[str]:
-        layout = Layout.of(self._table(generation).schema)
-        require_fit(self._target, generation, layout, schema, engine_type=arrow_type)
-        return [field.name for field in schema.fields if field.name in layout.columns]
-
     @contextmanager
     def writer(self, generation: str, schema: Schema, format: Format) -> Iterator[LanceWriter]:
         self.fields(generation, schema)
         rows = Rows(self._table(generation).schema)
-        recalling = partial(self._recalled, generation) if self._target.passages else None
-        yield LanceWriter(lambda: self._table(generation), rows, self._storage.explained, recalling)
+        yield LanceWriter(lambda: self._table(generation), rows, self._storage.explained, self._recalling(generation))
         keep_tidy(self._table(generation), self._target, self._storage.explained)
 
-    def recall(self, generation: str, documents: Sequence[Document], schema: Schema) -> Recalled:
-        """A row is written whole, so all its vectors are sent again."""
-        return self._recalled(generation, documents, ())
-
     def _recalled(self, generation: str, documents: Sequence[Document], given: Collection[bytes]) -> Recalled:
-        tables, recipe, live = [self._table(generation)], self._target.passages, self._state().live
-        if live not in (None, generation):
-            assert live is not None
+        tables, live = [self._table(generation)], self._state().live
+        if live is not None and live != generation:
             other = self._table(live)
-            lent = Layout.of(other.schema).recipe
-            if recipe and lent and lent.model == recipe.model:
+            if Layout.of(other.schema).lends_to(self._target.passages):
                 tables.append(other)
         with self._storage.explained():
             return recalled(documents, tables, Layout.of(tables[0].schema).key_texts, given=given)
@@ -237,19 +192,7 @@ class LanceTargetSession:
         with self._storage.explained():
             yield from pages(table, Layout.of(table.schema).key_texts, within)
 
-    def checksum(self, generation: str, within: KeyRange, schema: Schema, *, below: int) -> Checksum | None:
-        """LanceDB hashes nothing as Postgres does."""
-        return None
-
     # -- pieces
-
-    def _state(self) -> State:
-        state = self._pointer.state()
-        self._require_ours(state)
-        return state
-
-    def _require_ours(self, state: State) -> None:
-        require_ours(self._target.label, self._stream, state.stream)
 
     def _made(self, generation: str) -> Made:
         made = self._state().generations.get(generation)
@@ -257,11 +200,11 @@ class LanceTargetSession:
             raise self._gone(generation)
         return made
 
+    def _layout(self, generation: str) -> Layout:
+        return Layout.of(self._table(generation).schema)
+
     def _table(self, generation: str) -> Table:
         table = self._storage.table(self._made(generation).table)
         if table is None:
             raise self._gone(generation)
         return table
-
-    def _gone(self, generation: str) -> GenerationGoneError:
-        return gone(self._target.label, generation)

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from time import sleep
 from typing import TYPE_CHECKING, Any, cast
 
-from airflow_reindex_provider.core.errors import ConfigurationError, ReindexError, TransientError
+from airflow_reindex_provider.core.errors import ConfigurationError, TransientError
+from airflow_reindex_provider.targets.refusing import unknown_connection
 
 if TYPE_CHECKING:
     from lancedb.db import DBConnection
@@ -53,11 +54,8 @@ class Storage:
         try:
             connection = BaseHook.get_connection(conn_id)
         except AirflowNotFoundException as error:
-            raise ConfigurationError(
-                f"Target {label} uses the connection {conn_id!r}, which does not exist: add one with this id (Admin >"
-                f" Connections, `airflow connections add {conn_id}`, or AIRFLOW_CONN_{conn_id.upper()}), whose host is the"
-                " folder or the URI of the database."
-            ) from error
+            hint = ", whose host is the folder or the URI of the database"
+            raise unknown_connection(label, conn_id, hint=hint) from error
         uri = place(connection.host or "", conn_id, label)
         options = connection.extra_dejson.get("storage_options") or {}
         if not isinstance(options, Mapping):
@@ -146,8 +144,6 @@ def explained(label: str, conn_id: str) -> Iterator[None]:
     """LanceDB's errors as ours."""
     try:
         yield
-    except ReindexError:
-        raise
     except (RuntimeError, OSError, ValueError) as error:
         # Behind its message LanceDB gives the place in its own sources.
         says = re.split(r", /\S*\.rs:\d+", str(error).removeprefix("lance error: "))[0]

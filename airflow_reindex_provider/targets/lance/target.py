@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib import import_module
 from typing import TYPE_CHECKING, ClassVar
 
-from airflow_reindex_provider.core.errors import ConfigurationError
 from airflow_reindex_provider.core.model import Format, Guarantee
 from airflow_reindex_provider.targets.lance.definition import LanceDefinition
+from airflow_reindex_provider.targets.refusing import require_modules
 
 if TYPE_CHECKING:
     from airflow_reindex_provider.targets.lance.session import LanceTargetSession
@@ -46,13 +45,7 @@ class LanceTarget(LanceDefinition):
 
     @contextmanager
     def open(self, stream: str) -> Iterator[LanceTargetSession]:
-        try:
-            import_module("lancedb")
-        except ModuleNotFoundError as error:
-            raise ConfigurationError(
-                f"{self.label}: the Python module {error.name} is not installed on this worker:"
-                " pip install 'airflow-reindex-provider[lancedb]'."
-            ) from error
+        require_modules(self.label, "lancedb", "lancedb")
         from airflow_reindex_provider.targets.lance.session import LanceTargetSession
         from airflow_reindex_provider.targets.lance.storage import Storage
 

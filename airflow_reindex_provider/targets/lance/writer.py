@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 from airflow_reindex_provider.core.model import Chunk, Counts, Document, Rejection, WriteResult
 from airflow_reindex_provider.targets.lance.keys import one_of
 from airflow_reindex_provider.targets.lance.layout import DELETED, KEY, VERSION
-from airflow_reindex_provider.targets.whole_documents import Recalling, newest, with_vectors
+from airflow_reindex_provider.targets.whole_documents import Held, Recalling, fate, newest, with_vectors
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -23,44 +23,30 @@ _LOOKED_UP_AT_ONCE = 2_000
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
-    """What a table had of a key."""
-
-    version: int
-    deleted: bool
-
-
 class LanceWriter:
     """See :class:`~airflow_reindex_provider.core.protocols.Writer`.
 
-    :param recalling: finds vectors that a chunk does not bring; None of a generation without passages.
-    :param opened: gives the table, or raises where the generation is gone; asked for each chunk. :param explained: turns
-        LanceDB's errors into ours."""
+    :ivar opened: gives the table, or raises where the generation is gone; asked for each chunk. :ivar explained: turns
+        LanceDB's errors into ours. :ivar recalling: finds vectors that a chunk does not bring; None of a generation without
+        passages."""
 
-    def __init__(
-        self,
-        opened: Callable[[], Table],
-        rows: Rows,
-        explained: Callable[[], AbstractContextManager[None]],
-        recalling: Recalling | None = None,
-    ) -> None:
-        self._recalling = recalling
-        self._opened = opened
-        self._rows = rows
-        self._explained = explained
+    opened: Callable[[], Table]
+    rows: Rows
+    explained: Callable[[], AbstractContextManager[None]]
+    recalling: Recalling | None = None
 
     def write(self, chunk: Chunk) -> WriteResult:
         documents, overtaken = newest(cast("Sequence[Document]", chunk.payload))
-        documents, vectors, stale = with_vectors(documents, chunk.vectors, self._recalling)
+        documents, vectors, stale = with_vectors(documents, chunk.vectors, self.recalling)
         overtaken += stale
         rejected: list[Rejection] = []
-        table = self._opened()
-        rows = self._rows.of(documents, rejected, vectors)
+        table = self.opened()
+        rows = self.rows.of(documents, rejected, vectors)
         refused = {rejection.key for rejection in rejected}
         taken = [document for document in documents if document.key not in refused]
         counts = Counts(version_conflicts=overtaken, failures=len(rejected))
         if taken:
-            with self._explained():
+            with self.explained():
                 counts += self._merged(table, taken, rows)
         return WriteResult(counts, tuple(rejected))
 
@@ -76,7 +62,7 @@ class LanceWriter:
                 held = held_of(table, cast("list[str]", rows[KEY].to_pylist()))
         except Exception:
             # Its files are taken away while it is written: whoever drops a generation says so, LanceDB does not.
-            self._opened()
+            self.opened()
             raise
         fared = Counts()
         for document, key in zip(documents, rows[KEY].to_pylist(), strict=True):
@@ -92,13 +78,3 @@ def held_of(table: Table, keys: Sequence[str]) -> dict[str, Held]:
         for row in query.to_arrow().to_pylist():
             found[row[KEY]] = Held(row[VERSION], row[DELETED])
     return found
-
-
-def fate(document: Document, held: Held | None) -> Counts:
-    """What becomes of a document where this is held, as a reader sees it."""
-    if held is not None and held.version > document.version:
-        return Counts(version_conflicts=1)
-    was_there = held is not None and not held.deleted
-    if document.fields is None:
-        return Counts(deleted=1) if was_there else Counts(noops=1)
-    return Counts(updated=1) if was_there else Counts(created=1)

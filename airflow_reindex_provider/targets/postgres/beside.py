@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -44,41 +45,36 @@ WHERE n.nspname = %(schema)s AND c.relname = %(name)s
 """
 
 
+@dataclass(slots=True)
 class Beside:
-    """A generation without passages has none of these things, and then all of this does nothing."""
+    """A generation without passages has none of these things, and then all of this does nothing.
 
-    def __init__(
-        self,
-        target: PostgresIndexDefinition,
-        stream: str,
-        connection: psycopg.Connection[Any],
-        schema: str,
-        name: str,
-    ) -> None:
-        self._target = target
-        self._stream = stream
-        self._connection = connection
-        self._schema = schema
-        self._name = name
-        self._lenders: dict[str, list[sql.Identifier]] = {}
+    :ivar schema: of the index. :ivar name: its public name."""
+
+    target: PostgresIndexDefinition
+    stream: str
+    connection: psycopg.Connection[Any]
+    schema: str
+    name: str
+    _lenders: dict[str, list[sql.Identifier]] = field(default_factory=dict, init=False)
 
     def table(self, generation: str) -> sql.Identifier:
-        return sql.Identifier(self._schema, generation + SUFFIX)
+        return sql.Identifier(self.schema, generation + SUFFIX)
 
     def recipe(self, generation: str) -> Recipe | None:
-        return recipe_of(self._connection, self.table(generation))
+        return recipe_of(self.connection, self.table(generation))
 
     def require_recipe(self, generation: str) -> None:
         """:raises ConfigurationError: the generation was made by another one than the stream has."""
-        require_recipe(self.recipe(generation), self._target.passages, generation, self._target.label)
+        require_recipe(self.recipe(generation), self.target.passages, generation, self.target.label)
 
     def require_name(self) -> None:
         """:raises ConfigurationError: the name of the view of passages is taken by something that is not ours."""
         found = self._found()
         if found is not None and not self._is_ours(found):
             raise ConfigurationError(
-                f"{self._target.label}: its passages are to be seen as {self._name + SUFFIX!r}, and there is something else of"
-                f" this name in schema {self._schema!r}. Rename that, or give the index another name."
+                f"{self.target.label}: its passages are to be seen as {self.name + SUFFIX!r}, and there is something else of"
+                f" this name in schema {self.schema!r}. Rename that, or give the index another name."
             )
 
     # -- life of a generation
@@ -88,10 +84,10 @@ class Beside:
         if recipe is None:
             return
         table = self.table(generation)
-        for definition in passage_index_definitions(self._target):
+        for definition in passage_index_definitions(self.target):
             log.info("Building an index on the passages of %s: %s", generation, definition)
-            build_index(self._connection, self._target, table, definition)
-        self._connection.execute(sql.SQL("ANALYZE {}").format(table))
+            build_index(self.connection, self.target, table, definition)
+        self.connection.execute(sql.SQL("ANALYZE {}").format(table))
 
     def show(self, generation: str) -> None:
         """In the transaction of a swap: the view is of the passages of this generation from now on, or there is none."""
@@ -99,32 +95,32 @@ class Beside:
             self.drop_view()
             return
         self.require_name()
-        table = sql.Identifier(self._schema, generation)
-        key = held_by(self._connection, table).key
+        table = sql.Identifier(self.schema, generation)
+        key = held_by(self.connection, table).key
         point_view(
-            self._connection,
+            self.connection,
             self._view,
             view_query(table, self.table(generation), key),
             view_columns(key),
-            self._target.label,
+            self.target.label,
         )
-        self.hand_over(self._stream)
+        self.hand_over(self.stream)
 
     def hand_over(self, stream: str) -> None:
-        self._stream = stream
+        self.stream = stream
         if self._found() is not None:
             comment = json.dumps({MARK: {"stream": stream, "passages": True}})
-            self._connection.execute(sql.SQL("COMMENT ON VIEW {} IS {}").format(self._view, sql.Literal(comment)))
+            self.connection.execute(sql.SQL("COMMENT ON VIEW {} IS {}").format(self._view, sql.Literal(comment)))
 
     def drop(self, generation: str) -> None:
-        with dependents_named(self._connection, self.table(generation), self._target.label):
-            self._connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(self.table(generation)))
+        with dependents_named(self.connection, self.table(generation), self.target.label):
+            self.connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(self.table(generation)))
 
     def drop_view(self) -> None:
         found = self._found()
         if found is not None and self._is_ours(found):
-            with dependents_named(self._connection, self._view, self._target.label):
-                self._connection.execute(sql.SQL("DROP VIEW {}").format(self._view))
+            with dependents_named(self.connection, self._view, self.target.label):
+                self.connection.execute(sql.SQL("DROP VIEW {}").format(self._view))
 
     def carried(self, source: str, target: str) -> tuple[sql.Identifier, sql.Identifier] | None:
         """The tables between which passages can be carried over; None where they are not of one model."""
@@ -136,7 +132,7 @@ class Beside:
     # -- writing
 
     def writer(self, generation: str, live: Callable[[], str | None]) -> Callable[[Meter], PassageWriter] | None:
-        recipe = self._target.passages
+        recipe = self.target.passages
         if recipe is None:
             return None
         return partial(
@@ -150,13 +146,13 @@ class Beside:
         self, generation: str, documents: Sequence[Document], schema: Schema, live: Callable[[], str | None]
     ) -> Recalled:
         hashes = list({passage.hash for document in documents for passage in document.passages})
-        held = known(self._connection, hashes, self._lenders_of(generation, live)) if hashes else set()
+        held = known(self.connection, hashes, self._lenders_of(generation, live)) if hashes else set()
         overtaken = self._overtaken(generation, documents, schema) if len(held) < len(hashes) else frozenset()
         return Recalled(frozenset(held), {}, overtaken)
 
     def _overtaken(self, generation: str, documents: Sequence[Document], schema: Schema) -> frozenset[Any]:
-        table = sql.Identifier(self._schema, generation)
-        types = held_by(self._connection, table).columns
+        table = sql.Identifier(self.schema, generation)
+        types = held_by(self.connection, table).columns
         names = [sql.Identifier(f"k{n}") for n in range(len(schema.primary_key))]
         equal = sql.SQL(" AND ").join(
             sql.SQL("t.{} = w.{}::{}").format(sql.Identifier(column), name, sql.SQL(types[column]))
@@ -175,8 +171,8 @@ class Beside:
         )
         parts = [[document.key[n] for document in documents] for n in range(len(names))]
         try:
-            with transaction(self._connection):
-                found = self._connection.execute(statement, [*parts, [document.version for document in documents]])
+            with transaction(self.connection):
+                found = self.connection.execute(statement, [*parts, [document.version for document in documents]])
                 return frozenset(tuple(key) for key in found)
         except REFUSALS:
             # A key that this table cannot even have. Writing it will say so.
@@ -194,13 +190,13 @@ class Beside:
 
     @property
     def _view(self) -> sql.Identifier:
-        return sql.Identifier(self._schema, self._name + SUFFIX)
+        return sql.Identifier(self.schema, self.name + SUFFIX)
 
     def _found(self) -> tuple[str, str | None] | None:
         """Kind and comment of what has the view's name."""
-        names = {"schema": self._schema, "name": self._name + SUFFIX}
-        return self._connection.execute(_VIEW, names).fetchone()
+        names = {"schema": self.schema, "name": self.name + SUFFIX}
+        return self.connection.execute(_VIEW, names).fetchone()
 
     def _is_ours(self, found: tuple[str, str | None]) -> bool:
         kind, comment = found
-        return kind == "v" and stream_of(comment) == self._stream and "passages" in mark_of(comment)
+        return kind == "v" and stream_of(comment) == self.stream and "passages" in mark_of(comment)

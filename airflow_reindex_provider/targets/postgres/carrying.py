@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from psycopg import errors, sql
@@ -64,15 +65,16 @@ def carry_over(
         there = {name: kind for name, kind in there.items() if name not in LISTS}
     if not keys or tuple(primary_key) != own_key or tuple(primary_key) != other_key:
         return 0
+    copying = _Copying(own_key, source, here, target, there)
     carried = 0
     waiting = [list(keys)]
     while waiting:
         part = waiting.pop()
         try:
             with transaction(connection):
-                carried += connection.execute(_statement(part, own_key, source, here, target, there)).rowcount
+                carried += connection.execute(copying.documents(part)).rowcount
                 if passages is not None:
-                    connection.execute(_passages(part, own_key, source, here, target, there, *passages))
+                    connection.execute(copying.passages(part, *passages))
         except REFUSALS:
             # Halved until the one that does not fit stands alone. Its row comes with the next run, or is parked by it.
             if len(part) > 1:
@@ -91,86 +93,81 @@ def _columns(
     return {name: kind for name, kind, made, _ in rows if generated or not made}, tuple(name for _, name in key)
 
 
-def _statement(
-    keys: Sequence[Key],
-    key: Sequence[str],
-    source: sql.Identifier,
-    here: Mapping[str, str],
-    target: sql.Identifier,
-    there: Mapping[str, str],
-) -> sql.Composed:
-    shared = [n for n in there if n in here]
-    return sql.SQL(
-        "INSERT INTO {target} AS t ({names}) SELECT {values} FROM {wanted}"
-        " WHERE NOT l.{deleted} AND NOT EXISTS (SELECT FROM {target} AS t WHERE {same}"
-        " AND NOT (t.{deleted} AND t.{version} < l.{version}))"
-        " ON CONFLICT ({key}) DO UPDATE SET {updates} WHERE t.{deleted} AND t.{version} < excluded.{version}"
-    ).format(
-        target=target,
-        names=_comma(sql.Identifier(n) for n in shared),
-        values=_comma(_value(n, here, there) for n in shared),
-        wanted=_wanted(keys, key, source, here),
-        same=_same(key, here, there),
-        key=_comma(map(sql.Identifier, key)),
-        updates=_comma(sql.SQL("{0} = excluded.{0}").format(sql.Identifier(n)) for n in shared if n not in key),
-        version=sql.Identifier(VERSION),
-        deleted=sql.Identifier(DELETED),
-    )
+@dataclass(frozen=True, slots=True)
+class _Copying:
+    """:ivar key: the primary key's columns. :ivar here: types of the source's columns, by name. :ivar there: the target's."""
 
+    key: tuple[str, ...]
+    source: sql.Identifier
+    here: Mapping[str, str]
+    target: sql.Identifier
+    there: Mapping[str, str]
 
-def _passages(
-    keys: Sequence[Key],
-    key: Sequence[str],
-    source: sql.Identifier,
-    here: Mapping[str, str],
-    target: sql.Identifier,
-    there: Mapping[str, str],
-    from_passages: sql.Identifier,
-    to_passages: sql.Identifier,
-) -> sql.Composed:
-    """Of the documents that were carried over, and of those that have their very version already."""
-    return sql.SQL(
-        "INSERT INTO {into} (document, hash, text, embedding) SELECT t.{document}, p.hash, p.text, p.embedding FROM {wanted}"
-        " JOIN {target} AS t ON {same} AND t.{version} = l.{version} JOIN {passages} AS p ON p.document = l.{document}"
-        " AND p.hash = ANY (t.{hashes}) ON CONFLICT DO NOTHING"
-    ).format(
-        into=to_passages,
-        document=sql.Identifier(DOCUMENT),
-        wanted=_wanted(keys, key, source, here),
-        target=target,
-        same=_same(key, here, there),
-        version=sql.Identifier(VERSION),
-        passages=from_passages,
-        hashes=sql.Identifier(HASHES),
-    )
+    def documents(self, keys: Sequence[Key]) -> sql.Composed:
+        shared = [n for n in self.there if n in self.here]
+        return sql.SQL(
+            "INSERT INTO {target} AS t ({names}) SELECT {values} FROM {wanted}"
+            " WHERE NOT l.{deleted} AND NOT EXISTS (SELECT FROM {target} AS t WHERE {same}"
+            " AND NOT (t.{deleted} AND t.{version} < l.{version}))"
+            " ON CONFLICT ({key}) DO UPDATE SET {updates} WHERE t.{deleted} AND t.{version} < excluded.{version}"
+        ).format(
+            target=self.target,
+            names=_comma(sql.Identifier(n) for n in shared),
+            values=_comma(self._value(n) for n in shared),
+            wanted=self._wanted(keys),
+            same=self._same(),
+            key=_comma(map(sql.Identifier, self.key)),
+            updates=_comma(
+                sql.SQL("{0} = excluded.{0}").format(sql.Identifier(n)) for n in shared if n not in self.key
+            ),
+            version=sql.Identifier(VERSION),
+            deleted=sql.Identifier(DELETED),
+        )
 
+    def passages(self, keys: Sequence[Key], source: sql.Identifier, target: sql.Identifier) -> sql.Composed:
+        """Of the documents that were carried over, and of those that have their very version already. :param source: the table
+        of theirs."""
+        return sql.SQL(
+            "INSERT INTO {into} (document, hash, text, embedding) SELECT t.{document}, p.hash, p.text, p.embedding FROM {wanted}"
+            " JOIN {target} AS t ON {same} AND t.{version} = l.{version} JOIN {passages} AS p ON p.document = l.{document}"
+            " AND p.hash = ANY (t.{hashes}) ON CONFLICT DO NOTHING"
+        ).format(
+            into=target,
+            document=sql.Identifier(DOCUMENT),
+            wanted=self._wanted(keys),
+            target=self.target,
+            same=self._same(),
+            version=sql.Identifier(VERSION),
+            passages=source,
+            hashes=sql.Identifier(HASHES),
+        )
 
-def _wanted(keys: Sequence[Key], key: Sequence[str], source: sql.Identifier, here: Mapping[str, str]) -> sql.Composed:
-    """The rows ``l`` of these keys."""
-    numbered = [(sql.Identifier("k", f"k{n}"), name) for n, name in enumerate(key)]
-    return sql.SQL("{source} AS l JOIN unnest({lists}) AS k({aliases}) ON {wanted}").format(
-        source=source,
-        lists=_comma(sql.Literal([part[n] for part in keys]) + sql.SQL("::text[]") for n in range(len(key))),
-        aliases=_comma(sql.Identifier(f"k{n}") for n in range(len(key))),
-        wanted=sql.SQL(" AND ").join(
-            sql.SQL("{} = {}::{}").format(sql.Identifier("l", name), given, sql.SQL(here[name]))
-            for given, name in numbered
-        ),
-    )
+    def _wanted(self, keys: Sequence[Key]) -> sql.Composed:
+        """The rows ``l`` of these keys."""
+        numbered = [(sql.Identifier("k", f"k{n}"), name) for n, name in enumerate(self.key)]
+        return sql.SQL("{source} AS l JOIN unnest({lists}) AS k({aliases}) ON {wanted}").format(
+            source=self.source,
+            lists=_comma(sql.Literal([part[n] for part in keys]) + sql.SQL("::text[]") for n in range(len(self.key))),
+            aliases=_comma(sql.Identifier(f"k{n}") for n in range(len(self.key))),
+            wanted=sql.SQL(" AND ").join(
+                sql.SQL("{} = {}::{}").format(sql.Identifier("l", name), given, sql.SQL(self.here[name]))
+                for given, name in numbered
+            ),
+        )
 
+    def _same(self) -> sql.Composed:
+        return sql.SQL(" AND ").join(
+            sql.SQL("{} = {}").format(sql.Identifier("t", n), self._value(n)) for n in self.key
+        )
 
-def _same(key: Sequence[str], here: Mapping[str, str], there: Mapping[str, str]) -> sql.Composed:
-    return sql.SQL(" AND ").join(sql.SQL("{} = {}").format(sql.Identifier("t", n), _value(n, here, there)) for n in key)
-
-
-def _value(name: str, here: Mapping[str, str], there: Mapping[str, str]) -> sql.Composable:
-    cell = sql.Identifier("l", name)
-    # By way of text, which every two types have in common.
-    return (
-        cell
-        if here[name] == there[name]
-        else sql.SQL("{}::text::{}").format(cell, sql.SQL(without_length(there[name])))
-    )
+    def _value(self, name: str) -> sql.Composable:
+        cell = sql.Identifier("l", name)
+        # By way of text, which every two types have in common.
+        return (
+            cell
+            if self.here[name] == self.there[name]
+            else sql.SQL("{}::text::{}").format(cell, sql.SQL(without_length(self.there[name])))
+        )
 
 
 def _comma(parts: Iterable[sql.Composable]) -> sql.Composed:

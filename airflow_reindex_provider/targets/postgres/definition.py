@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import KW_ONLY, dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Self
+from dataclasses import KW_ONLY, dataclass, field
+from typing import TYPE_CHECKING, Any
 
-from airflow_reindex_provider.core.embedding.recipe import Recipe
 from airflow_reindex_provider.core.errors import ConfigurationError
 from airflow_reindex_provider.databases.postgres.connection import connect
 from airflow_reindex_provider.databases.postgres.names import split_name
@@ -41,30 +40,20 @@ class FullText:
 class PostgresIndexDefinition(NamedIndex):
     """The fields of a :class:`~airflow_reindex_provider.targets.postgres.target.PostgresTarget`, which documents them."""
 
-    conn_id: str
     _: KW_ONLY
-    index: str
     columns: Mapping[str, str] = field(default_factory=dict)
     full_text: FullText | None = None
     indexes: tuple[str, ...] = ()
-    chunk_rows: int = 10_000
     passage_indexes: tuple[str, ...] | None = None
-    passages: Recipe | None = None
 
-    def __post_init__(self) -> None:
+    def require_name(self) -> None:
         if GROUP in (split_name(self.index)[0] or ""):
             raise ConfigurationError(f"{self.label}: {GROUP} belongs into the name, behind the schema.")
-        self.public_name.require_room(self.label)
-        if self.chunk_rows < 1:
-            raise ConfigurationError(f"{self.label}: chunk_rows must be at least 1.")
 
     @property
     def public_name(self) -> PublicName:
         added = len(SUFFIX) if self.passages else 0
         return PublicName(split_name(self.index)[1], MAX_NAME_BYTES - added)
-
-    def with_passages(self, recipe: Recipe) -> Self:
-        return replace(self, passages=recipe)
 
     def connect(self) -> AbstractContextManager[psycopg.Connection[Any]]:
         return connect(self.conn_id, owner=f"Target {self.label}", tag=WRITER_TAG)

@@ -6,11 +6,10 @@ import json
 import re
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import KW_ONLY, dataclass, replace
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
-from airflow_reindex_provider.core.embedding.recipe import Recipe
 from airflow_reindex_provider.core.errors import ConfigurationError
 from airflow_reindex_provider.core.model import Format, Guarantee
 from airflow_reindex_provider.targets.public_name import NamedIndex, PublicName
@@ -23,16 +22,12 @@ _NAME = re.compile(r"[^A-Z\\/*?\"<>|\s,#:]+")
 class SearchDefinition(NamedIndex):
     """The part of a :class:`SearchTarget` that its open session knows."""
 
-    conn_id: str
     _: KW_ONLY
-    index: str
     mappings: Mapping[str, Any] | str | Path | None = None
     settings: Mapping[str, Any] | str | Path | None = None
     nested: tuple[str, ...] = ()
-    chunk_rows: int = 10_000
     compress: bool | None = None
     timeout_s: float = 60.0
-    passages: Recipe | None = None
 
     guarantee: ClassVar[Guarantee] = Guarantee.VERSIONED
     formats: ClassVar[tuple[Format, ...]] = (Format.BULK, Format.ROWS)
@@ -44,21 +39,18 @@ class SearchDefinition(NamedIndex):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "nested", tuple(self.nested))
+        NamedIndex.__post_init__(self)
+
+    def require_name(self) -> None:
         if not _NAME.fullmatch(self.index) or self.index != self.index.lower() or self.index[0] in "-_+.":
             raise ConfigurationError(
                 f'{self.label}: {self.engine_name} takes names in lower case, without spaces and any of \\ / * ? " < > | , # :,'
                 " and not with one of - _ + . in front."
             )
-        self.public_name.require_room(self.label)
-        if self.chunk_rows < 1:
-            raise ConfigurationError(f"{self.label}: chunk_rows must be at least 1.")
 
     @property
     def public_name(self) -> PublicName:
         return PublicName(self.index, MAX_NAME_BYTES)
-
-    def with_passages(self, recipe: Recipe) -> Self:
-        return replace(self, passages=recipe)
 
     @staticmethod
     @abstractmethod

@@ -36,6 +36,14 @@ class EngineSlowError(TransientError):
     """No answer in time. What was sent may have been done, or may still be."""
 
 
+def slow(engine: Engine, timeout_s: float) -> EngineSlowError:
+    return EngineSlowError(f"{engine.name} at {engine.where} did not answer within {timeout_s:g} s")
+
+
+def silent(engine: Engine, says: object) -> EngineGoneError:
+    return EngineGoneError(f"{engine.name} at {engine.where} does not answer: {says}")
+
+
 class EngineBusyError(TransientError):
     """The engine says that it has too much to do, or cannot reach its own parts."""
 

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import Self
 
-from airflow_reindex_provider.core.embedding.recipe import Recipe
 from airflow_reindex_provider.core.errors import ConfigurationError
 from airflow_reindex_provider.targets.public_name import GROUP, NamedIndex, PublicName
 
@@ -26,25 +25,16 @@ _DASH = "D"
 class WeaviateDefinition(NamedIndex):
     """The fields of a :class:`~airflow_reindex_provider.targets.weaviate.target.WeaviateTarget`, which documents them."""
 
-    conn_id: str
     _: KW_ONLY
-    index: str
     columns: Mapping[str, str] = field(default_factory=dict)
     chunk_rows: int = 1_000
-    passages: Recipe | None = None
 
-    def __post_init__(self) -> None:
+    def require_name(self) -> None:
         if not _NAME.fullmatch(self.index.replace(GROUP, "group")):
             raise ConfigurationError(
                 f"{self.label}: the name of a Weaviate collection begins with a capital, and has letters, digits and underscores"
                 " alone."
             )
-        self.public_name.require_room(self.label)
-        if self.chunk_rows < 1:
-            raise ConfigurationError(f"{self.label}: chunk_rows must be at least 1.")
-
-    def with_passages(self, recipe: Recipe) -> Self:
-        return replace(self, passages=recipe)
 
     def of_group(self, name: str) -> Self:
         return replace(self, index=self.index.replace(GROUP, name.replace("-", _DASH)))

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
-from airflow_reindex_provider.core.embedding.recipe import Recipe
 from airflow_reindex_provider.core.errors import ConfigurationError
-from airflow_reindex_provider.core.keys import KeyKind, key_kinds
 from airflow_reindex_provider.core.model import Schema
-from airflow_reindex_provider.targets.key_texts import KeyTexts
+from airflow_reindex_provider.targets.made_for import MadeFor
 from airflow_reindex_provider.targets.row_passages import HASHES, PASSAGES, require_room
 from airflow_reindex_provider.targets.weaviate.definition import WeaviateDefinition
 from airflow_reindex_provider.targets.weaviate.passages import property_configs, vector_config
@@ -26,18 +22,10 @@ _NAME = re.compile(r"[a-z_][A-Za-z0-9_]{0,229}")
 _TAKEN = ("_id", "_additional", "vector")
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """:ivar columns: types by name, without our own. :ivar key: the kinds of the key's columns that the generation was made
-    for, by name. :ivar recipe: what its passages are made by."""
+class Layout(MadeFor):
+    """The collection's properties and vectors, and what is noted with them."""
 
-    columns: Mapping[str, str]
-    key: Mapping[str, KeyKind]
-    recipe: Recipe | None = None
-
-    @property
-    def key_texts(self) -> KeyTexts:
-        return KeyTexts(tuple(self.key.values()))
+    __slots__ = ()
 
     @property
     def properties(self) -> dict[str, str]:
@@ -51,9 +39,7 @@ class Layout:
 
     def config(self, name: str) -> dict[str, Any]:
         """As Weaviate's REST interface takes it."""
-        mark = {"is": GENERATION, "columns": dict(self.columns), "key": list(self.key.items())}
-        if self.recipe is not None:
-            mark["recipe"] = self.recipe.to_json()
+        mark = {"is": GENERATION, **self.noted}
         own = [
             # Whole, and nothing but hexadecimal digits: its order is that of bytes, whatever a text is made of.
             {"name": KEY, "dataType": ["text"], "tokenization": "field", "indexSearchable": False},
@@ -71,9 +57,7 @@ class Layout:
     @classmethod
     def of(cls, description: str) -> Layout:
         """:param description: of a generation's collection."""
-        mark = mark_of(description)
-        recipe = Recipe.from_json(mark["recipe"]) if "recipe" in mark else None
-        return cls(mark["columns"], {name: KeyKind(kind) for name, kind in mark["key"]}, recipe)
+        return cls.from_noted(mark_of(description))
 
 
 def property_name(column: str) -> str:
@@ -82,7 +66,8 @@ def property_name(column: str) -> str:
 
 def layout_for(target: WeaviateDefinition, schema: Schema) -> Layout:
     """:raises ConfigurationError: a column cannot have its name in Weaviate."""
-    columns = {**{field.name: field.type for field in schema.fields}, **target.columns}
+    layout = Layout.wanted(target, schema)
+    columns = layout.columns
     remedy = "Give it another name in a query (AS), or leave it out with columns= of the source."
     for name, kind in columns.items():
         if name.startswith("_reindex_"):
@@ -100,4 +85,4 @@ def layout_for(target: WeaviateDefinition, schema: Schema) -> Layout:
         )
     if target.passages is not None:
         require_room(target.passages, columns, target.label, taken=(PASSAGES, HASHES))
-    return Layout(columns, dict(zip(schema.primary_key, key_kinds(schema), strict=True)), target.passages)
+    return layout

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from airflow_reindex_provider.core.errors import ConfigurationError, TransientError
+from airflow_reindex_provider.targets.known_generations import KnownGenerations
 from airflow_reindex_provider.targets.weaviate.definition import LOCK, WeaviateDefinition
 from airflow_reindex_provider.targets.weaviate.lock import Lock, is_lock
 from airflow_reindex_provider.targets.weaviate.server import ExistsError, Server
@@ -32,19 +33,10 @@ class Made:
     served: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class State:
-    """:ivar stream: whose the index is; None before there is a register. :ivar live: the name of a generation."""
+class State(KnownGenerations[Made]):
+    """What the register and the alias say."""
 
-    stream: str | None = None
-    live: str | None = None
-    generations: Mapping[str, Made] = field(default_factory=dict)
-
-    def having(self, name: str, made: Made) -> State:
-        return replace(self, generations={**self.generations, name: made})
-
-    def without(self, name: str) -> State:
-        return replace(self, generations={n: made for n, made in self.generations.items() if n != name})
+    __slots__ = ()
 
     @property
     def text(self) -> str:

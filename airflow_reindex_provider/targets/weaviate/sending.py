@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_reindex_provider.core.errors import ReindexError, TransientError
-from airflow_reindex_provider.core.model import Counts, Document, Rejection
+from airflow_reindex_provider.core.model import Counts, Rejection
 from airflow_reindex_provider.targets.weaviate.layout import DELETED, VERSION
 from airflow_reindex_provider.targets.weaviate.lock import Hold, Lock
 from airflow_reindex_provider.targets.weaviate.rows import Row, version_of
 from airflow_reindex_provider.targets.weaviate.server import MissingError, Server, meant
+from airflow_reindex_provider.targets.whole_documents import Held, fate
 
 if TYPE_CHECKING:
     from weaviate.collections import Collection
@@ -25,14 +26,6 @@ _MOST_ROWS = 500
 _FENCED = "multi-tenancy enabled"
 """What the register says to objects: the name that they were sent under was taken away."""
 _TOO_LARGE = "larger than max"
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """What a collection had of a key."""
-
-    version: int
-    deleted: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,14 +129,6 @@ def units(rows: Sequence[Row]) -> Iterator[list[Row]]:
         size += row.size
     if unit:
         yield unit
-
-
-def fate(document: Document, held: Held | None) -> Counts:
-    """What becomes of a document that is written where this was held, as a reader sees it."""
-    was_there = held is not None and not held.deleted
-    if document.fields is None:
-        return Counts(deleted=1) if was_there else Counts(noops=1)
-    return Counts(updated=1) if was_there else Counts(created=1)
 
 
 def _is_wanted(row: Row, held: Held | None, fresh_only: bool) -> bool:

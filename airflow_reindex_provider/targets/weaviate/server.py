@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_reindex_provider.core.errors import ConfigurationError, ReindexError, TransientError
+from airflow_reindex_provider.targets.refusing import unknown_connection
 
 if TYPE_CHECKING:
     from weaviate import WeaviateClient
@@ -57,10 +58,7 @@ class Server:
             with explained(label, conn_id):
                 client = WeaviateHook(conn_id).get_conn()
         except AirflowNotFoundException as error:
-            raise ConfigurationError(
-                f"Target {label} uses the connection {conn_id!r}, which does not exist: add one with this id and the type"
-                f" weaviate (Admin > Connections, `airflow connections add {conn_id}`, or AIRFLOW_CONN_{conn_id.upper()})."
-            ) from error
+            raise unknown_connection(label, conn_id, "a Weaviate connection") from error
         try:
             server = cls(client, conn_id, label)
             server.require_version()
@@ -162,8 +160,6 @@ def explained(label: str, conn_id: str) -> Iterator[None]:
 
     try:
         yield
-    except ReindexError:
-        raise
     except (WeaviateBaseError, OSError) as error:
         raise meant(str(error), label, conn_id, status=_status(error), is_silence=_is_silence(error)) from error
     except Exception as error:

@@ -10,20 +10,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from airflow_reindex_provider.core.errors import GenerationGoneError
-from airflow_reindex_provider.core.keys import Checksum, KeyRange, Listed
-from airflow_reindex_provider.core.model import (
-    Document,
-    Finding,
-    Format,
-    Generation,
-    Key,
-    Marked,
-    Recalled,
-    Schema,
-    Size,
-)
-from airflow_reindex_provider.targets.fitting import require_fit
-from airflow_reindex_provider.targets.refusing import gone, require_ours, still_live
+from airflow_reindex_provider.core.keys import KeyRange, Listed
+from airflow_reindex_provider.core.model import Document, Finding, Format, Key, Marked, Recalled, Schema, Size
+from airflow_reindex_provider.targets.registered import RegisteredSession
 from airflow_reindex_provider.targets.weaviate import belongings, checking
 from airflow_reindex_provider.targets.weaviate.layout import DELETED, Layout, layout_for
 from airflow_reindex_provider.targets.weaviate.listing import pages
@@ -41,29 +30,20 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class WeaviateTargetSession:
+class WeaviateTargetSession(RegisteredSession[State]):
     """See :class:`~airflow_reindex_provider.core.protocols.RebuildingTarget`, ``ListingTarget`` and ``MarkingTarget``."""
 
+    _target: WeaviateDefinition
+    _register: Register
+    _engine_type = staticmethod(weaviate_type)
+
     def __init__(self, target: WeaviateDefinition, stream: str, server: Server) -> None:
-        self._target = target
-        self._stream = stream
+        super().__init__(target, stream, Register(server, target))
         self._server = server
-        self._register = Register(server, target)
 
     # -- generations
 
-    def generations(self) -> Sequence[Generation]:
-        state = self._state()
-        return [Generation(n, n == state.live, made.served) for n, made in sorted(state.generations.items())]
-
-    def create_first(self, name: str, schema: Schema) -> str:
-        return self._make(name, schema, is_there=lambda state: next(iter(sorted(state.generations)), None))
-
-    def create(self, name: str, schema: Schema) -> None:
-        self._make(name, schema, is_there=lambda state: name if name in state.generations else None)
-
     def _make(self, name: str, schema: Schema, *, is_there: Callable[[State], str | None]) -> str:
-        """:param is_there: names the generation that there is no need to make another one for."""
         if found := is_there(self._state()):
             return found
         layout = layout_for(self._target, schema)
@@ -115,24 +95,8 @@ class WeaviateTargetSession:
         return count
 
     def drop(self, generation: str) -> None:
-        def decide(state: State) -> State | None:
-            self._require_ours(state)
-            if generation not in state.generations:
-                return None
-            if state.live == generation:
-                raise still_live(self._target.label, generation)
-            return state.without(generation)
-
-        if self._register.change(decide, lambda: self._register.drop(generation)):
+        if self._register.change(partial(self._without, generation), lambda: self._register.drop(generation)):
             log.info("Dropped generation %s of %s.", generation, self._target.label)
-
-    def hand_over(self, stream: str) -> None:
-        def decide(state: State) -> State | None:
-            self._require_ours(state)
-            return replace(state, stream=stream) if state.stream is not None else None
-
-        self._register.change(decide)
-        self._stream = stream
 
     def remove(self) -> None:
         self._state()
@@ -174,29 +138,18 @@ class WeaviateTargetSession:
 
     # -- writing
 
-    def fields(self, generation: str, schema: Schema) -> Sequence[str]:
-        layout = self._layout(generation)
-        require_fit(self._target, generation, layout, schema, engine_type=weaviate_type)
-        return [field.name for field in schema.fields if field.name in layout.columns]
-
     @contextmanager
     def writer(self, generation: str, schema: Schema, format: Format) -> Iterator[WeaviateWriter]:
         self.fields(generation, schema)
         sending = Sending(self._server, generation, self._target.register)
-        recalling = partial(self._recalled, generation) if self._target.passages else None
-        yield WeaviateWriter(sending, Rows(self._layout(generation)), lambda: self._layout(generation), recalling)
-
-    def recall(self, generation: str, documents: Sequence[Document], schema: Schema) -> Recalled:
-        """An object is written whole, so all its vectors are sent again."""
-        return self._recalled(generation, documents, ())
+        rows = Rows(self._layout(generation))
+        yield WeaviateWriter(sending, rows, lambda: self._layout(generation), self._recalling(generation))
 
     def _recalled(self, generation: str, documents: Sequence[Document], given: Collection[bytes]) -> Recalled:
         layout, recipe, live = self._layout(generation), self._target.passages, self._state().live
         lenders = [generation]
-        if live is not None and live != generation and recipe:
-            lent = self._layout(live).recipe
-            if lent and lent.model == recipe.model:
-                lenders.append(live)
+        if live is not None and live != generation and recipe and self._layout(live).lends_to(recipe):
+            lenders.append(live)
         return recalled(documents, self._server, lenders, layout, given=given)
 
     # -- keys, for a sweep
@@ -204,19 +157,7 @@ class WeaviateTargetSession:
     def keys(self, generation: str, within: KeyRange, schema: Schema) -> Iterator[Sequence[Listed]]:
         yield from pages(self._server, generation, self._layout(generation), within)
 
-    def checksum(self, generation: str, within: KeyRange, schema: Schema, *, below: int) -> Checksum | None:
-        """Weaviate hashes nothing as Postgres does."""
-        return None
-
     # -- pieces
-
-    def _state(self) -> State:
-        state = self._register.state()
-        self._require_ours(state)
-        return state
-
-    def _require_ours(self, state: State) -> None:
-        require_ours(self._target.label, self._stream, state.stream)
 
     def _layout(self, generation: str) -> Layout:
         if generation not in self._state().generations:
@@ -225,6 +166,3 @@ class WeaviateTargetSession:
         if description is None:
             raise self._gone(generation)
         return Layout.of(description)
-
-    def _gone(self, generation: str) -> GenerationGoneError:
-        return gone(self._target.label, generation)

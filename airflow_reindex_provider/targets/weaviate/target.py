@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib import import_module
 from typing import TYPE_CHECKING, ClassVar
 
-from airflow_reindex_provider.core.errors import ConfigurationError
 from airflow_reindex_provider.core.model import Format, Guarantee
+from airflow_reindex_provider.targets.refusing import require_modules
 from airflow_reindex_provider.targets.weaviate.definition import WeaviateDefinition
 
 if TYPE_CHECKING:
@@ -43,14 +42,7 @@ class WeaviateTarget(WeaviateDefinition):
 
     @contextmanager
     def open(self, stream: str) -> Iterator[WeaviateTargetSession]:
-        try:
-            import_module("weaviate")
-            import_module("airflow.providers.weaviate")
-        except ModuleNotFoundError as error:
-            raise ConfigurationError(
-                f"{self.label}: the Python module {error.name} is not installed on this worker:"
-                " pip install 'airflow-reindex-provider[weaviate]'."
-            ) from error
+        require_modules(self.label, "weaviate", "weaviate", "airflow.providers.weaviate")
         from airflow_reindex_provider.targets.weaviate.server import Server
         from airflow_reindex_provider.targets.weaviate.session import WeaviateTargetSession
 
