@@ -23,6 +23,7 @@ from airflow_reindex_provider.core.model import (
     Window,
 )
 from airflow_reindex_provider.core.model.surveys import MOST_COUNTED
+from airflow_reindex_provider.core.opened import Opened
 from airflow_reindex_provider.core.progress import utc_now
 from airflow_reindex_provider.core.protocols import CheckpointStore, PlanningSource, TargetSession, WarningTarget
 from airflow_reindex_provider.core.remembered import Memory, Route
@@ -98,12 +99,9 @@ def superseded(generations: Sequence[Generation], generation: str) -> bool:
 
 
 def make_plan(
-    stream: str,
+    opened: Opened[PlanningSource],
     request: Request,
     *,
-    source: PlanningSource,
-    target: TargetSession,
-    store: CheckpointStore,
     new_generation: str,
     route: Route | None = None,
     into: str | None = None,
@@ -127,6 +125,7 @@ def make_plan(
     :raises ConfigurationError: the stream's definition, the checkpoint or the window is wrong.
     :raises CheckpointInvalidError: another stream of this name is remembered, or another source that counts anew.
     """
+    stream, source, target, store = opened.stream, opened.source, opened.target, opened.store
     generations = () if into else target.generations()
     generation = into or current_of(generations)
     # Before the survey, or another run's save between the two would look like one ahead of the source's clock; and also

@@ -11,6 +11,7 @@ import pendulum
 from airflow_reindex_provider.core.errors import WindowError
 from airflow_reindex_provider.core.groups import GroupPlans, SharedPlanning, grouped, list_groups, plan_groups
 from airflow_reindex_provider.core.model import Mode, Plan, Slices, Window
+from airflow_reindex_provider.core.opened import Opened
 from airflow_reindex_provider.core.planning import make_plan
 from airflow_reindex_provider.core.protocols import PlanningSource, SourceSession
 from airflow_reindex_provider.core.published import ACTION_KEY, PLAN_KEY
@@ -110,11 +111,8 @@ class ExtractChangesOperator(StreamOperator):
     ) -> Plan:
         with stream.target.open(stream.name) as target:
             plan = make_plan(
-                stream.name,
+                Opened(stream.name, source, target, stream.checkpoint),
                 request,
-                source=source,
-                target=target,
-                store=stream.checkpoint,
                 new_generation=stream.target.generation_name(stamp),
                 route=stream.route,
                 group=group,

@@ -93,16 +93,12 @@ class PrepareRebuildOperator(LeasingOperator):
             return []
         with (
             tracing.planning(stream.name, Mode.REBUILD) as span,
-            stream.source.open() as source,
-            stream.target.open(stream.name) as target,
+            stream.opened() as opened,
         ):
-            self.touched.stream, self.touched.schema = stream, source.schema()
+            self.touched.stream, self.touched.schema = stream, opened.source.schema()
             plan = begin_rebuild(
-                stream.name,
+                opened,
                 stream.target.generation_name(_stamp(context)),
-                source=source,
-                target=target,
-                store=stream.checkpoint,
                 group=self.group,
                 route=stream.route,
                 guarantee=stream.target.guarantee,
@@ -218,15 +214,15 @@ class RebuildOperator(OfGroupOperator):
         stream, keeper = self.own, self.keeper(context)
         keeper.keep()
         self.touched.stream, self.touched.generation = stream, self.generation(context)
-        with stream.source.open() as source, stream.target.open(stream.name) as target:
-            self.touched.schema = source.schema()
+        with stream.opened() as opened:
+            self.touched.schema = opened.source.schema()
 
             def index(batch: Batch) -> BatchResult:
                 return index_into(
                     stream,
                     batch,
-                    source=source,
-                    target=target,
+                    source=opened.source,
+                    target=opened.target,
                     progress=self.track(context, batch),
                     resume=_NoResume(),
                     should_stop=self.should_stop,
@@ -235,11 +231,8 @@ class RebuildOperator(OfGroupOperator):
                 )
 
             caught = catch_up(
-                stream.name,
+                opened,
                 self.generation(context),
-                source=source,
-                target=target,
-                store=stream.checkpoint,
                 index=index,
                 run=str(context["run_id"]),
                 max_lag=timedelta(seconds=float(self.max_lag_s)),
@@ -291,13 +284,10 @@ class VerifyOperator(RebuildOperator):
         if self.plan(context) is None:
             raise AirflowSkipException("A rollback: the generation has been served before.")
         self.touched.stream, self.touched.generation = stream, self.generation(context)
-        with stream.source.open() as source, stream.target.open(stream.name) as target:
+        with stream.opened() as opened:
             checked = verify(
-                stream.name,
+                opened,
                 self.generation(context),
-                source=source,
-                target=target,
-                store=stream.checkpoint,
                 transform=stream.transform,
                 min_size_ratio=self.min_size_ratio,
                 initial_value=stream.first_cursor,
@@ -317,8 +307,8 @@ class PromoteOperator(RebuildOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         stream = self.own
         generation = self.bring_up_to_date(context).generation
-        with stream.source.open() as source, stream.target.open(stream.name) as target:
-            carried = promote(stream.name, generation, source=source, target=target, store=stream.checkpoint)
+        with stream.opened() as opened:
+            carried = promote(opened, generation)
         self.touched.swapped = True
         self.log.info("Generation %s of stream %r is served now.", generation, stream.name)
         # The one before may have been a run ahead.

@@ -112,13 +112,10 @@ class PlanSweepOperator(LeasingOperator):
 
     def plan(self) -> tuple[SweepPlan, tuple[SweepRange, ...]]:
         stream = self.own
-        with stream.source.open() as source, stream.target.open(stream.name) as target:
-            self.touched.stream, self.touched.schema = stream, source.schema()
+        with stream.opened() as opened:
+            self.touched.stream, self.touched.schema = stream, opened.source.schema()
             return plan_sweep(
-                stream.name,
-                source=source,
-                target=target,
-                store=stream.checkpoint,
+                opened,
                 sizes=stream.sizes,
                 guarantee=stream.target.guarantee,
                 route=stream.route,

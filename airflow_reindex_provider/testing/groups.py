@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 from airflow_reindex_provider.core.groups import GroupPlans, SharedPlanning, grouped, list_groups, plan_groups
 from airflow_reindex_provider.core.model import BatchResult, Plan, Slices, Window
+from airflow_reindex_provider.core.opened import Opened
 from airflow_reindex_provider.core.planning import make_plan
 from airflow_reindex_provider.core.protocols import CheckpointStore
 from airflow_reindex_provider.core.running.settling import Outcome
@@ -54,12 +55,10 @@ class GroupRunner:
             def plan(value: str) -> Plan:
                 own = stream.of_group(value)
                 with own.target.open(own.name) as target:
+                    planning = SharedPlanning(source, survey, cuts, own.source.open)
                     return make_plan(
-                        own.name,
+                        Opened(own.name, planning, target, self.store),
                         request,
-                        source=SharedPlanning(source, survey, cuts, own.source.open),
-                        target=target,
-                        store=self.store,
                         new_generation=own.target.generation_name(stamp),
                         route=own.route,
                         group=value,

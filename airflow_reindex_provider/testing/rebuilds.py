@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
-from airflow_reindex_provider.core.model import Batch, BatchResult, Plan
-from airflow_reindex_provider.core.progress import Progress
+from airflow_reindex_provider.core.model import Plan
 from airflow_reindex_provider.core.rebuilding.steps import (
     PREVIOUS,
     CaughtUp,
@@ -17,9 +17,7 @@ from airflow_reindex_provider.core.rebuilding.steps import (
     retire,
 )
 from airflow_reindex_provider.core.rebuilding.verifying import Verification, verify
-from airflow_reindex_provider.core.running.indexing import index_batch
 from airflow_reindex_provider.core.running.settling import Outcome, require_complete
-from airflow_reindex_provider.testing.memory import MemoryReporter, MemoryResumeLog
 from airflow_reindex_provider.testing.runs import Runner
 
 
@@ -50,13 +48,10 @@ class Rebuilder:
 
     def begin(self, stamp: str) -> Plan:
         run = self.run
-        with run.sessions() as (source, target):
+        with run.opened() as opened:
             return begin_rebuild(
-                run.stream,
+                opened,
                 run.target.generation_name(stamp),
-                source=source,
-                target=target,
-                store=run.store,
                 group=run.group,
                 route=run.route,
                 guarantee=run.target.guarantee,
@@ -70,29 +65,11 @@ class Rebuilder:
 
     def catch_up(self, generation: str) -> CaughtUp:
         run = self.run
-        with run.sessions() as (source, target):
-
-            def index(batch: Batch) -> BatchResult:
-                return index_batch(
-                    batch,
-                    source=source,
-                    target=target,
-                    format=run.format,
-                    chunk_rows=run.chunk_rows or run.target.chunk_rows,
-                    max_failures=run.max_failures,
-                    progress=Progress(batch, batch.mode, MemoryReporter()),
-                    resume=MemoryResumeLog(),
-                    transform=run.transform,
-                    embed=run.embed,
-                )
-
+        with run.opened() as opened:
             return catch_up(
-                run.stream,
+                opened,
                 generation,
-                source=source,
-                target=target,
-                store=run.store,
-                index=index,
+                index=partial(run.index_in, opened),
                 run="by hand",
                 max_lag=self.max_lag,
                 max_failures=run.max_failures,
@@ -100,17 +77,8 @@ class Rebuilder:
             )
 
     def verify(self, generation: str) -> Verification:
-        run = self.run
-        with run.sessions() as (source, target):
-            return verify(
-                run.stream,
-                generation,
-                source=source,
-                target=target,
-                store=run.store,
-                transform=run.transform,
-                min_size_ratio=self.min_size_ratio,
-            )
+        with self.run.opened() as opened:
+            return verify(opened, generation, transform=self.run.transform, min_size_ratio=self.min_size_ratio)
 
     def promote(self, generation: str) -> None:
         """Between two more windows: a person may have taken their time, and the live generation may have been ahead."""
@@ -119,9 +87,8 @@ class Rebuilder:
         self.catch_up(generation)
 
     def swap(self, generation: str) -> int:
-        run = self.run
-        with run.sessions() as (source, target):
-            return promote(run.stream, generation, source=source, target=target, store=run.store)
+        with self.run.opened() as opened:
+            return promote(opened, generation)
 
     def retire(self) -> tuple[str, ...]:
         run = self.run

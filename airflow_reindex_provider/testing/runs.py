@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from airflow_reindex_provider.core.embedding.embed import Embed
 from airflow_reindex_provider.core.embedding.target import EmbeddingTarget
 from airflow_reindex_provider.core.model import Batch, BatchResult, Format, Plan, Transform
+from airflow_reindex_provider.core.opened import Opened
 from airflow_reindex_provider.core.planning import Sizes, make_plan
 from airflow_reindex_provider.core.progress import Progress
 from airflow_reindex_provider.core.protocols import (
@@ -61,13 +62,10 @@ class Runner:
 
     def plan(self, request: Request = Request()) -> Plan:
         stamp = (datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=next(_stamps))).strftime("%Y%m%dt%H%M%S")
-        with self.source.open() as source, self.target.open(self.stream) as target:
+        with self.opened() as opened:
             return make_plan(
-                self.stream,
+                opened,
                 request,
-                source=source,
-                target=target,
-                store=self.store,
                 new_generation=self.target.generation_name(stamp),
                 route=self.route,
                 group=self.group,
@@ -82,20 +80,31 @@ class Runner:
         resume: ResumeLog | None = None,
         should_stop: Callable[[], bool] = lambda: False,
     ) -> BatchResult:
-        with self.sessions() as (source, target):
-            return index_batch(
-                batch,
-                source=source,
-                target=target,
-                format=self.format,
-                chunk_rows=self.chunk_rows or self.target.chunk_rows,
-                max_failures=self.max_failures,
-                progress=Progress(batch, "incremental", MemoryReporter()),
-                resume=resume or MemoryResumeLog(),
-                transform=self.transform,
-                embed=self.embed,
-                should_stop=should_stop,
-            )
+        with self.opened() as opened:
+            return self.index_in(opened, batch, resume=resume, should_stop=should_stop)
+
+    def index_in(
+        self,
+        opened: Opened[SourceSession],
+        batch: Batch,
+        *,
+        resume: ResumeLog | None = None,
+        should_stop: Callable[[], bool] = lambda: False,
+    ) -> BatchResult:
+        """In sessions that are open already."""
+        return index_batch(
+            batch,
+            source=opened.source,
+            target=opened.target,
+            format=self.format,
+            chunk_rows=self.rows_of_a_chunk,
+            max_failures=self.max_failures,
+            progress=Progress(batch, batch.mode, MemoryReporter()),
+            resume=resume or MemoryResumeLog(),
+            transform=self.transform,
+            embed=self.embed,
+            should_stop=should_stop,
+        )
 
     def settle(self, plan: Plan, results: Sequence[BatchResult]) -> Outcome:
         with self.target.open(self.stream) as target:
@@ -109,7 +118,16 @@ class Runner:
     def format(self) -> Format:
         return choose_format(self.source.formats, self.target.formats, self.transform, self.embed)
 
+    @property
+    def rows_of_a_chunk(self) -> int:
+        return self.chunk_rows or self.target.chunk_rows
+
+    @contextmanager
+    def opened(self) -> Iterator[Opened[SourceSession]]:
+        with self.source.open() as source, self.target.open(self.stream) as target:
+            yield Opened(self.stream, source, target, self.store)
+
     @contextmanager
     def sessions(self) -> Iterator[tuple[SourceSession, TargetSession]]:
-        with self.source.open() as source, self.target.open(self.stream) as target:
-            yield source, target
+        with self.opened() as opened:
+            yield opened.source, opened.target

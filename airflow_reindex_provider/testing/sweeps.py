@@ -35,12 +35,9 @@ class Sweeper:
 
     def plan(self) -> tuple[SweepPlan, Sequence[SweepRange]]:
         run = self.run
-        with run.sessions() as (source, target):
+        with run.opened() as opened:
             return plan_sweep(
-                run.stream,
-                source=source,
-                target=target,
-                store=run.store,
+                opened,
                 sizes=run.sizes,
                 guarantee=run.target.guarantee,
                 route=run.route,
@@ -61,7 +58,7 @@ class Sweeper:
                 plan=plan,
                 comparison=comparison,
                 format=run.format,
-                chunk_rows=run.chunk_rows or run.target.chunk_rows,
+                chunk_rows=run.rows_of_a_chunk,
                 max_failures=run.max_failures,
                 progress=Progress(batch, Mode.SWEEP, MemoryReporter()),
                 transform=run.transform,

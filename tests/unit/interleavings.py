@@ -46,6 +46,7 @@ from airflow_reindex_provider.core.model import (
     Transform,
     Window,
 )
+from airflow_reindex_provider.core.opened import Opened
 from airflow_reindex_provider.core.planning import Sizes, current_generation, make_plan
 from airflow_reindex_provider.core.progress import Progress
 from airflow_reindex_provider.core.running import settling
@@ -235,11 +236,8 @@ class Interleavings(RuleBasedStateMachine):
         with self.source.open() as source, self.target.open(STREAM) as target:
             try:
                 plan = make_plan(
-                    STREAM,
+                    Opened(STREAM, source, target, self.store),
                     request,
-                    source=source,
-                    target=target,
-                    store=self.store,
                     new_generation="g1",
                     sizes=Sizes(batch_rows=batch_rows, max_batches=4),
                     wall=lambda: self.wall,

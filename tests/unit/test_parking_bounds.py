@@ -15,6 +15,7 @@ from airflow_reindex_provider.checkpoints.stored import read_checkpoint
 from airflow_reindex_provider.core import parking
 from airflow_reindex_provider.core.errors import TooManyFailuresError, TransientError
 from airflow_reindex_provider.core.model import BatchResult, Checkpoint, Format, Key, Parked, Plan, Rejection
+from airflow_reindex_provider.core.opened import Opened
 from airflow_reindex_provider.core.planning import make_plan
 from airflow_reindex_provider.core.progress import Progress
 from airflow_reindex_provider.core.running import indexing
@@ -53,11 +54,8 @@ class Bench:
 
     def plan(self) -> Plan:
         return make_plan(
-            "products",
+            Opened("products", self.read, self.session, self.store),
             Request(),
-            source=self.read,
-            target=self.session,
-            store=self.store,
             new_generation="g1",
             wall=lambda: self.now,
         )

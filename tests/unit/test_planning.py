@@ -12,6 +12,7 @@ import pytest
 from airflow_reindex_provider.core.cursors import CursorType
 from airflow_reindex_provider.core.errors import CheckpointInvalidError, ConfigurationError
 from airflow_reindex_provider.core.model import Checkpoint, Mode, Parked, Plan, Position, Window
+from airflow_reindex_provider.core.opened import Opened
 from airflow_reindex_provider.core.planning import Sizes, current_generation, make_plan
 from airflow_reindex_provider.core.windows import Request
 from airflow_reindex_provider.testing.memory import MemoryCheckpoint, MemorySource, MemoryTarget
@@ -37,11 +38,8 @@ class Bench:
 
     def plan(self, request: Request = Request(), **options: Any) -> Plan:
         return make_plan(
-            "products",
+            Opened("products", self.read, self.session, self.store),
             request,
-            source=self.read,
-            target=self.session,
-            store=self.store,
             new_generation="g1",
             wall=lambda: NOW,
             **options,

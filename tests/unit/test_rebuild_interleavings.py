@@ -33,6 +33,7 @@ from storms import tries
 from airflow_reindex_provider.core.errors import ConfigurationError, ReindexError, TransientError
 from airflow_reindex_provider.core.keys import KeyRange
 from airflow_reindex_provider.core.model import Batch, BatchResult, Checkpoint, Format, Key, Mode, Plan, Position
+from airflow_reindex_provider.core.opened import Opened
 from airflow_reindex_provider.core.planning import Sizes, make_plan
 from airflow_reindex_provider.core.progress import Progress
 from airflow_reindex_provider.core.protocols import SourceSession
@@ -104,11 +105,8 @@ class Rebuilds(Interleavings):
         with self.source.open() as source, self.target.open(STREAM) as target:
             try:
                 plan = rebuilding.begin_rebuild(
-                    STREAM,
+                    Opened(STREAM, source, target, self.store),
                     name,
-                    source=source,
-                    target=target,
-                    store=self.store,
                     sizes=Sizes(batch_rows=batch_rows, max_batches=4),
                     wall=lambda: self.wall,
                 )
@@ -166,11 +164,8 @@ class Rebuilds(Interleavings):
                 return result
 
             rebuilding.catch_up(
-                STREAM,
+                Opened(STREAM, source, target, self.store),
                 generation,
-                source=source,
-                target=target,
-                store=self.store,
                 index=index,
                 run="run",
                 max_lag=timedelta(hours=1),
@@ -204,7 +199,7 @@ class Rebuilds(Interleavings):
 
     def swap(self, generation: str, source: SourceSession) -> None:
         with self.target.open(STREAM) as target:
-            rebuilding.promote(STREAM, generation, source=source, target=target, store=self.store)
+            rebuilding.promote(Opened(STREAM, source, target, self.store), generation)
 
     def a_swap_loses_nothing(self, before: dict[Key, Any]) -> None:
         """Promise 5: rows at rest are as in the table, and no document of the live index is missing but for its row."""

@@ -18,6 +18,7 @@ from otlp_receiver import OtlpReceiver, figures
 from airflow_reindex_provider import Stream
 from airflow_reindex_provider.core.errors import TransientError
 from airflow_reindex_provider.core.model import Batch, BatchResult, Chunk, Document, Format, Mode, Position
+from airflow_reindex_provider.core.opened import Opened
 from airflow_reindex_provider.core.planning import make_plan
 from airflow_reindex_provider.core.progress import Progress
 from airflow_reindex_provider.core.sweeping.allowing import allow
@@ -61,12 +62,7 @@ class Run:
             source = stack.enter_context(stream.source.open())
             target = stack.enter_context(stream.target.open(stream.name))
             plan = make_plan(
-                stream.name,
-                Request(Mode.INCREMENTAL),
-                source=source,
-                target=target,
-                store=stream.checkpoint,
-                new_generation="g1",
+                Opened(stream.name, source, target, stream.checkpoint), Request(Mode.INCREMENTAL), new_generation="g1"
             )
             tracing.planned(span, plan)
         # As the operators do: the span has ended.

@@ -18,6 +18,7 @@ from typing import Any
 
 from airflow_reindex_provider.core.errors import ConfigurationError, TransientError
 from airflow_reindex_provider.core.model import Batch, BatchResult, Counts, Guarantee, Mode, Plan, Position
+from airflow_reindex_provider.core.opened import Opened
 from airflow_reindex_provider.core.planning import Sizes, make_plan
 from airflow_reindex_provider.core.progress import utc_now
 from airflow_reindex_provider.core.protocols import CheckpointStore, RebuildingTarget, SourceSession, TargetSession
@@ -39,12 +40,9 @@ def rebuilding(target: TargetSession, stream: str) -> RebuildingTarget:
 
 
 def begin_rebuild(
-    stream: str,
+    opened: Opened[SourceSession],
     generation: str,
     *,
-    source: SourceSession,
-    target: TargetSession,
-    store: CheckpointStore,
     group: str | None = None,
     route: Route | None = None,
     guarantee: Guarantee = Guarantee.VERSIONED,
@@ -62,9 +60,10 @@ def begin_rebuild(
     :raises ConfigurationError: nothing is live yet, or the stream's definition is wrong.
     :raises TransientError: no row is safe to read at the moment.
     """
+    stream, source, store = opened.stream, opened.source, opened.store
     if route is not None:
         Memory(store, stream, route).require_same(source.survey)
-    writing = rebuilding(target, stream)
+    writing = rebuilding(opened.target, stream)
     generations = writing.generations()
     if not any(g.live for g in generations):
         raise ConfigurationError(
@@ -80,11 +79,8 @@ def begin_rebuild(
         store.reset(stream, generation)
     writing.create(generation, schema)
     plan = make_plan(
-        stream,
+        opened,
         Request(Mode.REBUILD),
-        source=source,
-        target=target,
-        store=store,
         new_generation=generation,
         into=generation,
         group=group,
@@ -150,12 +146,9 @@ class CaughtUp:
 
 
 def catch_up(
-    stream: str,
+    opened: Opened[SourceSession],
     generation: str,
     *,
-    source: SourceSession,
-    target: TargetSession,
-    store: CheckpointStore,
     index: Callable[[Batch], BatchResult],
     run: str,
     max_lag: timedelta,
@@ -174,11 +167,8 @@ def catch_up(
     for number in range(1, MAX_ROUNDS + 1):
         began = clock()
         plan = make_plan(
-            stream,
+            opened,
             Request(Mode.REBUILD),
-            source=source,
-            target=target,
-            store=store,
             new_generation=generation,
             into=generation,
             initial_value=initial_value,
@@ -186,7 +176,9 @@ def catch_up(
             wall=wall,
         )
         results = [index(batch) for batch in plan.batches]
-        outcome = settle(plan, results, store=store, target=target, run=run, max_failures=max_failures, wall=wall)
+        outcome = settle(
+            plan, results, store=opened.store, target=opened.target, run=run, max_failures=max_failures, wall=wall
+        )
         require_complete(outcome)
         counts += outcome.counts
         took_s = clock() - began
@@ -196,27 +188,25 @@ def catch_up(
                 generation, number, counts, outcome.checkpoint_after, outcome.parked, plan.held_by, plan.warnings
             )
     raise TransientError(
-        f"Stream {stream!r}: after {MAX_ROUNDS} windows generation {generation!r} is still more than {max_lag} behind. The"
+        f"Stream {opened.stream!r}: after {MAX_ROUNDS} windows generation {generation!r} is still more than {max_lag} behind. The"
         " source changes faster than the index takes it: raise max_lag, or throttle_docs_per_s."
     )
 
 
-def promote(
-    stream: str, generation: str, *, source: SourceSession, target: TargetSession, store: CheckpointStore
-) -> int:
+def promote(opened: Opened[SourceSession], generation: str) -> int:
     """Point the public name at the generation. Its checkpoint is saved by then, so the next run goes on from there.
 
     What the live one holds of rows that are not at rest is carried over; says how many documents that were.
 
     :raises ConfigurationError: it has no checkpoint, so it was never loaded.
     """
-    position = store.load(stream, generation).position
+    position = opened.store.load(opened.stream, generation).position
     if position is None:
         raise ConfigurationError(
-            f"Stream {stream!r}: generation {generation!r} has no checkpoint, so nobody knows what it holds. It is not promoted;"
-            " trigger a new rebuild."
+            f"Stream {opened.stream!r}: generation {generation!r} has no checkpoint, so nobody knows what it holds. It is not"
+            " promoted; trigger a new rebuild."
         )
-    writing = rebuilding(target, stream)
+    writing = rebuilding(opened.target, opened.stream)
     carried = 0
 
     # A row that changes more often than windows close lies above the horizon whenever it is read, so no window ever has it,
@@ -231,10 +221,10 @@ def promote(
     # has the version that it has, so the next run, which reads on from P, brings each of these rows to its state by then.
     def carry(live: str) -> None:
         nonlocal carried
-        schema = source.schema()
+        schema = opened.source.schema()
         carried = sum(
             writing.carry_over(page, schema, from_generation=live, to_generation=generation)
-            for page in source.keys_from(position.cursor)
+            for page in opened.source.keys_from(position.cursor)
         )
 
     writing.promote(generation, carry=carry)

@@ -9,12 +9,11 @@ from typing import Any
 from airflow_reindex_provider.core.errors import VerificationError
 from airflow_reindex_provider.core.keys import KeyRange
 from airflow_reindex_provider.core.model import Batch, Document, Format, Key, Mode, Position, Schema, Transform, Window
+from airflow_reindex_provider.core.opened import Opened
 from airflow_reindex_provider.core.protocols import (
-    CheckpointStore,
     ListingSource,
     ListingTarget,
     SourceSession,
-    TargetSession,
 )
 from airflow_reindex_provider.core.rebuilding.steps import rebuilding
 from airflow_reindex_provider.core.sweeping.comparing import Comparison
@@ -48,12 +47,9 @@ class Verification:
 
 
 def verify(
-    stream: str,
+    opened: Opened[SourceSession],
     generation: str,
     *,
-    source: SourceSession,
-    target: TargetSession,
-    store: CheckpointStore,
     transform: Transform | None = None,
     min_size_ratio: float = 0.5,
     initial_value: str | None = None,
@@ -67,8 +63,9 @@ def verify(
     :raises VerificationError: rows are missing or stale, a document has other values, or the generation is far smaller than
         the live one; names the numbers.
     """
+    stream, source, target = opened.stream, opened.source, opened.target
     writing = rebuilding(target, stream)
-    checkpoint = store.load(stream, generation)
+    checkpoint = opened.store.load(stream, generation)
     schema = source.schema()
     parked = {p.key for p in checkpoint.parked}
     documents = writing.count(generation)

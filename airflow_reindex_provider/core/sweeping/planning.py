@@ -5,12 +5,11 @@ from __future__ import annotations
 from airflow_reindex_provider.core.errors import ConfigurationError
 from airflow_reindex_provider.core.keys import KeyRange
 from airflow_reindex_provider.core.model import Guarantee, Outliers
+from airflow_reindex_provider.core.opened import Opened
 from airflow_reindex_provider.core.planning import Sizes, current_generation, told_of
 from airflow_reindex_provider.core.protocols import (
-    CheckpointStore,
     CountingSource,
     SourceSession,
-    TargetSession,
 )
 from airflow_reindex_provider.core.remembered import Memory, Route
 from airflow_reindex_provider.core.sweeping.records import Compare, SweepPlan, SweepRange
@@ -18,11 +17,8 @@ from airflow_reindex_provider.core.sweeping.sides import comparing_target, listi
 
 
 def plan_sweep(
-    stream: str,
+    opened: Opened[SourceSession],
     *,
-    source: SourceSession,
-    target: TargetSession,
-    store: CheckpointStore,
     sizes: Sizes,
     guarantee: Guarantee,
     route: Route | None = None,
@@ -38,6 +34,7 @@ def plan_sweep(
         raise ConfigurationError(
             f"max_delete_fraction is a part of the index, from 0 to 1, and not {max_delete_fraction}."
         )
+    stream, source, target, store = opened.stream, opened.source, opened.target, opened.store
     reading, writing = listing_source(source, stream), listing_target(target, stream)
     if guarantee is not Guarantee.VERSIONED and not dry_run:
         raise ConfigurationError(
