@@ -16,7 +16,6 @@ from airflow_reindex_provider.core.errors import ConfigurationError
 from airflow_reindex_provider.core.groups import LEAST_ROOM, group_name
 from airflow_reindex_provider.core.model import Format, Transform
 from airflow_reindex_provider.core.opened import Opened
-from airflow_reindex_provider.core.planning import Sizes
 from airflow_reindex_provider.core.protocols import (
     CheckpointStore,
     GroupingSource,
@@ -29,6 +28,7 @@ from airflow_reindex_provider.core.remembered import Route
 from airflow_reindex_provider.core.running.indexing import choose_format
 from airflow_reindex_provider.core.stable_text import stable_text
 from airflow_reindex_provider.core.templates import refuse_templates
+from airflow_reindex_provider.core.windows import Sizes
 from airflow_reindex_provider.events import event_asset, events_alias, known_event, stream_asset
 
 if TYPE_CHECKING:

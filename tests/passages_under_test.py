@@ -18,7 +18,7 @@ from airflow_reindex_provider.core.embedding.passages import passages
 from airflow_reindex_provider.core.errors import TransientError
 from airflow_reindex_provider.core.planning import current_generation
 from airflow_reindex_provider.core.protocols import Target
-from airflow_reindex_provider.core.running.settling import Outcome
+from airflow_reindex_provider.core.running.outcomes import Outcome
 from airflow_reindex_provider.sources.postgres import PostgresSource
 from airflow_reindex_provider.stream import Stream
 from airflow_reindex_provider.targets.postgres import PostgresTarget

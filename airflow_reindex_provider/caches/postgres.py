@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_reindex_provider.core.embedding.embedder import Vector
 from airflow_reindex_provider.core.findings import tried
 from airflow_reindex_provider.core.model import Finding
-from airflow_reindex_provider.databases.postgres.names import split_name
-from airflow_reindex_provider.databases.postgres.own_table import OwnTable
+from airflow_reindex_provider.databases.postgres.own_table import InOwnTable, OwnTable
 
 if TYPE_CHECKING:
     import psycopg
@@ -41,7 +40,7 @@ _STATEMENT_VECTORS = 256
 
 
 @dataclass(frozen=True)
-class PostgresVectorCache:
+class PostgresVectorCache(InOwnTable):
     """Keeps what a model has answered in a table that is made on first use, before anything is made of the answer. So it is not
     paid for again: not where the model, the process or the index breaks before the document is written, not in another stream
     or index, not after the generation that had it is dropped.
@@ -54,15 +53,11 @@ class PostgresVectorCache:
     :raises ConfigurationError: the table's name is none; later, the connection, a grant or the schema is missing.
     """
 
-    conn_id: str
     table: str = "public.reindex_vectors"
 
-    def __post_init__(self) -> None:
-        split_name(self.table)
-
-    @property
-    def label(self) -> str:
-        return f"PostgresVectorCache({self.conn_id!r}, table={self.table!r})"
+    what = "table of vectors"
+    create = _CREATE
+    privileges = ("SELECT", "INSERT", "UPDATE")
 
     @contextmanager
     def open(self) -> Iterator[_Session]:
@@ -73,17 +68,6 @@ class PostgresVectorCache:
     def check(self) -> Iterator[Finding]:
         """Whether the table is there and ours to use; else, whether it can be made."""
         yield tried("table", self._own.state)
-
-    @property
-    def _own(self) -> OwnTable:
-        return OwnTable(
-            self.conn_id,
-            self.table,
-            owner=self.label,
-            what="table of vectors",
-            create=_CREATE,
-            privileges=("SELECT", "INSERT", "UPDATE"),
-        )
 
 
 class _Session:

@@ -12,8 +12,8 @@ from airflow_reindex_provider.checkpoints.stored import conflict, invalid, read_
 from airflow_reindex_provider.core.errors import CheckpointInvalidError
 from airflow_reindex_provider.core.findings import tried
 from airflow_reindex_provider.core.model import Checkpoint, Finding
-from airflow_reindex_provider.databases.postgres.names import identifier, render, split_name
-from airflow_reindex_provider.databases.postgres.own_table import OwnTable
+from airflow_reindex_provider.databases.postgres.names import identifier, render
+from airflow_reindex_provider.databases.postgres.own_table import InOwnTable
 
 _CREATE = """CREATE TABLE IF NOT EXISTS {table} (
     stream text NOT NULL,
@@ -48,7 +48,7 @@ _RESET = "DELETE FROM {table} WHERE stream = %(stream)s AND generation = %(gener
 
 
 @dataclass(frozen=True)
-class TableCheckpoint:
+class TableCheckpoint(InOwnTable):
     """One row for each (stream, generation) in a table that is made on first use.
 
     Saving is a compare-and-set in one statement: of several runs that read the same version exactly one wins, the
@@ -61,11 +61,11 @@ class TableCheckpoint:
     :raises ConfigurationError: the table's name is none; later, the connection, a grant or the schema is missing.
     """
 
-    conn_id: str
     table: str = "public.reindex_checkpoint"
 
-    def __post_init__(self) -> None:
-        split_name(self.table)
+    what = "checkpoint table"
+    create = _CREATE
+    privileges = ("SELECT", "INSERT", "UPDATE", "DELETE")
 
     def load(self, stream: str, generation: str) -> Checkpoint:
         from psycopg import DataError
@@ -134,15 +134,4 @@ class TableCheckpoint:
             generation,
             place=f"the row with {condition} in the table {table} of the connection {self.conn_id!r}",
             reset=f"DELETE FROM {table} WHERE {condition};",
-        )
-
-    @property
-    def _own(self) -> OwnTable:
-        return OwnTable(
-            self.conn_id,
-            self.table,
-            owner=f"TableCheckpoint({self.conn_id!r}, table={self.table!r})",
-            what="checkpoint table",
-            create=_CREATE,
-            privileges=("SELECT", "INSERT", "UPDATE", "DELETE"),
         )

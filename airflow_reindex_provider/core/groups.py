@@ -223,6 +223,20 @@ class GroupPlans:
             found[MAX_WARNINGS:] = [f"And {len(found) - MAX_WARNINGS} more, which the groups' own plans have."]
         return tuple(found)
 
+    @property
+    def as_one(self) -> Plan | None:
+        """One plan that says of the run what all of them say together; None where no group could be planned."""
+        if not self.plans:
+            return None
+        return replace(
+            self.plans[0],
+            stream=self.stream,
+            batches=self.batches,
+            rows=self.rows,
+            held_by=self.held_by,
+            warnings=self.warnings,
+        )
+
     def to_json(self) -> dict[str, Any]:
         """Without the batches, as :meth:`Plan.to_json`."""
         return {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 
 from airflow_reindex_provider.core import parking
@@ -27,17 +27,9 @@ from airflow_reindex_provider.core.opened import Opened
 from airflow_reindex_provider.core.progress import utc_now
 from airflow_reindex_provider.core.protocols import CheckpointStore, PlanningSource, TargetSession, WarningTarget
 from airflow_reindex_provider.core.remembered import Memory, Route
-from airflow_reindex_provider.core.windows import Request, backfill_window, cursor_bound, incremental_window
+from airflow_reindex_provider.core.windows import Request, Sizes, backfill_window, cursor_bound, incremental_window
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Sizes:
-    """How finely a window is cut: batches of about ``batch_rows``, larger where there would be over ``max_batches``."""
-
-    batch_rows: int = 50_000
-    max_batches: int = 64
 
 
 def current_generation(target: TargetSession) -> str | None:
@@ -102,7 +94,7 @@ def make_plan(
     opened: Opened[PlanningSource],
     request: Request,
     *,
-    new_generation: str,
+    new_generation: str = "",
     route: Route | None = None,
     into: str | None = None,
     group: str | None = None,
@@ -117,7 +109,7 @@ def make_plan(
     The horizon is taken first, in a statement of its own; all later reads of the run stay below it. Nothing is written but the
     stream's first generation and what is remembered of the stream, and in a dry run nothing at all.
 
-    :param new_generation: the name for the first generation, should there be none.
+    :param new_generation: the name for the first generation, should there be none; not needed with ``into``.
     :param route: what the stream connects, to be remembered and compared; None remembers nothing.
     :param into: plan for this generation, which must be there, and not for the live one.
     :param group: value of the group that the stream is of.

@@ -22,6 +22,14 @@ class Request:
     dry_run: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """How finely a window is cut: batches of about ``batch_rows``, larger where there would be over ``max_batches``."""
+
+    batch_rows: int = 50_000
+    max_batches: int = 64
+
+
 def incremental_window(
     survey: Survey, checkpoint: Position | None, *, where: str, initial_value: str | None = None
 ) -> Window | None:

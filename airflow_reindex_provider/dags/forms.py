@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from airflow.sdk import Param
 
 from airflow_reindex_provider.control.acts import ACTION, ACTS, ARGUMENTS
 from airflow_reindex_provider.core.rebuilding.promoting import ALL, PER_GROUP, WAIT
 
+
+def _optional(kind: str, **says: Any) -> Param:
+    """A field that may be left empty."""
+    return Param(None, type=[kind, "null"], **says)
+
+
 WINDOW_PARAMS: dict[str, Param] = {
-    "window_start": Param(
-        None,
-        type=["string", "null"],
+    "window_start": _optional(
+        "string",
         format="date-time",
         title="Window start",
         description="Index the rows whose cursor lies at or after this, and leave the checkpoint alone. Empty: go on from"
         " the checkpoint; in a backfill, the interval of each run.",
     ),
-    "window_end": Param(
-        None,
-        type=["string", "null"],
+    "window_end": _optional(
+        "string",
         format="date-time",
         title="Window end",
         description="Stop before this cursor value. Empty: read as far as is safe; in a backfill, the end of the interval.",
@@ -36,16 +42,14 @@ A stream with an integer cursor wants numbers: ``params={"window_start": Param(N
 """
 
 ACTION_PARAMS: dict[str, Param] = {
-    ACTION: Param(
-        None,
-        type=["string", "null"],
+    ACTION: _optional(
+        "string",
         enum=[None, *(act.name for act in ACTS.values() if not act.in_form)],
         title="Something else",
         description="What this run does instead of indexing. Empty: it indexes.",
     ),
-    ARGUMENTS: Param(
-        None,
-        type=["object", "null"],
+    ARGUMENTS: _optional(
+        "object",
         title="Its arguments",
         description="As JSON, by name. Empty where it needs none.",
     ),
@@ -77,9 +81,8 @@ REBUILD_PARAMS: dict[str, Param] = {
         title="Promote",
         description="wait: a person approves the swap, once the new index is verified.",
     ),
-    "max_lag_s": Param(
-        None,
-        type=["number", "null"],
+    "max_lag_s": _optional(
+        "number",
         exclusiveMinimum=0,
         title="Lag in seconds",
         description="Catching up ends with a window that took no longer than this. Empty: as the Dag says.",
@@ -91,9 +94,8 @@ REBUILD_PARAMS: dict[str, Param] = {
         title="Documents a second",
         description="Of all tasks of the copy together, at the most. 0: as fast as it goes.",
     ),
-    "rollback_to": Param(
-        None,
-        type=["string", "null"],
+    "rollback_to": _optional(
+        "string",
         title="Roll back to",
         description="previous, or the name of a generation that was served: bring it up to date and serve it again, instead of"
         " a rebuild.",
@@ -148,15 +150,13 @@ SWEEP_PARAMS: dict[str, Param] = {
 """Trigger form of a sweep."""
 
 MAINTENANCE_PARAMS: dict[str, Param] = {
-    "dry_run": Param(
-        None,
-        type=["boolean", "null"],
+    "dry_run": _optional(
+        "boolean",
         title="Dry run",
         description="List what would go, and drop nothing. Empty: so it is until a run of this Dag has succeeded.",
     ),
-    "gone": Param(
-        None,
-        type=["array", "null"],
+    "gone": _optional(
+        "array",
         items={"type": "string"},
         title="Streams that are gone",
         description="Names, one a line: all that was made for them goes. A stream that no Dag names is left alone otherwise.",

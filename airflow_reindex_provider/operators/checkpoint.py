@@ -14,8 +14,9 @@ from airflow_reindex_provider.core.errors import GenerationGoneError
 from airflow_reindex_provider.core.groups import GroupPlans
 from airflow_reindex_provider.core.model import BatchResult, Mode, Plan
 from airflow_reindex_provider.core.published import ACTION_KEY, OUTCOME_KEY, PLAN_KEY
-from airflow_reindex_provider.core.running.settling import Outcome, require_complete, settle
-from airflow_reindex_provider.core.running.settling_groups import GroupOutcomes, require_all, settle_groups
+from airflow_reindex_provider.core.running.outcomes import GroupOutcomes, Outcome
+from airflow_reindex_provider.core.running.settling import require_complete, settle
+from airflow_reindex_provider.core.running.settling_groups import require_all, settle_groups
 from airflow_reindex_provider.events import Event, with_names
 from airflow_reindex_provider.operators.acting import asked_of
 from airflow_reindex_provider.operators.base import StreamOperator, close_progress, results_of

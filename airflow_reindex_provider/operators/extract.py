@@ -152,17 +152,8 @@ class ExtractChangesOperator(StreamOperator):
             return self._plan(own, request, SharedPlanning(source, survey, cuts, own.source.open), stamp, group=value)
 
         plans = plan_groups(stream.name, request, groups, plan, max_batches=stream.max_batches)
-        for planned in plans.plans[:1]:
-            self._tell(
-                replace(
-                    planned,
-                    stream=stream.name,
-                    batches=plans.batches,
-                    rows=plans.rows,
-                    held_by=plans.held_by,
-                    warnings=plans.warnings,
-                )
-            )
+        if (whole := plans.as_one) is not None:
+            self._tell(whole)
         for planned in plans.plans:
             self.log.info("%s: %s rows in %d batches.", planned.stream, f"{planned.rows:,}", len(planned.batches))
             self._tell_embedding(planned)

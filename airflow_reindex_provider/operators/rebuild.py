@@ -12,7 +12,6 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from airflow_reindex_provider.control.carried import REBUILD
 from airflow_reindex_provider.core.leases import DEFAULT_LEASE, Keeper
 from airflow_reindex_provider.core.model import Batch, BatchResult, Counts, Mode, Plan
-from airflow_reindex_provider.core.planning import Sizes
 from airflow_reindex_provider.core.progress import utc_now
 from airflow_reindex_provider.core.published import BUSY_KEY, GENERATION_KEY, PLAN_KEY
 from airflow_reindex_provider.core.rebuilding.promoting import ALL, WAIT
@@ -27,6 +26,7 @@ from airflow_reindex_provider.core.rebuilding.steps import (
 from airflow_reindex_provider.core.rebuilding.verifying import verify
 from airflow_reindex_provider.core.running.settling import require_complete
 from airflow_reindex_provider.core.running.throttle import Throttle
+from airflow_reindex_provider.core.windows import Sizes
 from airflow_reindex_provider.events import Event
 from airflow_reindex_provider.operators import tracing
 from airflow_reindex_provider.operators.base import close_progress, lease_of, results_of, tell

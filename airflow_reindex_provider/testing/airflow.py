@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 import httpx
@@ -28,7 +28,7 @@ import psycopg.errors
 from airflow_reindex_provider.testing.airflow_programs import how_to_run
 from airflow_reindex_provider.testing.airflow_settings import environment
 from airflow_reindex_provider.testing.postgres import EmbeddedPostgres
-from airflow_reindex_provider.testing.processes import ProcessSet, free_port, tail
+from airflow_reindex_provider.testing.processes import OwnProcesses, free_port, tail
 from airflow_reindex_provider.testing.rest import NoAnswerError, Rest, RestError
 
 T = TypeVar("T")
@@ -39,7 +39,7 @@ _POLL_S, _SLOWEST_POLL_S = 0.2, 1.0  # A look costs the api-server 0.03 s of CPU
 _STATE_OF_RUN = "SELECT state FROM dag_run WHERE dag_id = %s AND run_id = %s"
 
 
-class Airflow:
+class Airflow(OwnProcesses):
     """Context manager: a running Airflow with a user `admin`, password `admin`, on loopback ports that were free.
 
     Its settings come from here alone: `AIRFLOW*` variables of the calling environment are left out. It schedules and
@@ -71,6 +71,7 @@ class Airflow:
         workers: int = 2,
         start_timeout_s: float = 400,
     ) -> None:
+        super().__init__()
         self.home = Path(home).expanduser().resolve()
         self.url = f"http://127.0.0.1:{port or free_port()}"
         self._dag_folders = {name: Path(folder).resolve() for name, folder in dag_folders.items()}
@@ -80,39 +81,31 @@ class Airflow:
         self._workers = tuple(f"worker-{number + 1}" for number in range(workers if broker_url else 0))
         self._start_timeout_s = start_timeout_s
         self._env: dict[str, str] = {}
-        self._processes = ProcessSet()
-        self._exit = contextlib.ExitStack()
         self.rest: Rest
 
-    def __enter__(self) -> Self:
-        with contextlib.ExitStack() as stack:
-            self.logs.mkdir(parents=True, exist_ok=True)
-            self._env = environment(
-                home=self.home,
-                url=self.url,
-                dag_folders=self._dag_folders,
-                postgres=self._postgres,
-                users=f"{self.user}:admin",
-                broker_url=self._broker_url,
-                more=self._extra_env,
-            )
-            passwords = self.home / "passwords.json"
-            passwords.write_text(json.dumps({self.user: self.password}))
-            with contextlib.suppress(psycopg.errors.DuplicateDatabase):
-                self._postgres.create_database("airflow")
-            stack.enter_context(self._processes)
-            self.cli("db", "migrate", timeout_s=self._start_timeout_s)
-            for component in (*_COMPONENTS, *self._workers):
-                self._start(component)
-            self.rest = self._wait(self._healthy, timeout_s=self._start_timeout_s, what=lambda: "a healthy Airflow")
-            stack.callback(self.rest.close)
-            # What tasks speak to is built at its first call, and for these seconds the api-server answers nobody else.
-            httpx.get(f"{self.url}/execution/health", timeout=self._start_timeout_s).raise_for_status()
-            self._exit = stack.pop_all()
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._exit.close()
+    def _begin(self, stack: contextlib.ExitStack) -> None:
+        self.logs.mkdir(parents=True, exist_ok=True)
+        self._env = environment(
+            home=self.home,
+            url=self.url,
+            dag_folders=self._dag_folders,
+            postgres=self._postgres,
+            users=f"{self.user}:admin",
+            broker_url=self._broker_url,
+            more=self._extra_env,
+        )
+        passwords = self.home / "passwords.json"
+        passwords.write_text(json.dumps({self.user: self.password}))
+        with contextlib.suppress(psycopg.errors.DuplicateDatabase):
+            self._postgres.create_database("airflow")
+        stack.enter_context(self._processes)
+        self.cli("db", "migrate", timeout_s=self._start_timeout_s)
+        for component in (*_COMPONENTS, *self._workers):
+            self._start(component)
+        self.rest = self._wait(self._healthy, timeout_s=self._start_timeout_s, what=lambda: "a healthy Airflow")
+        stack.callback(self.rest.close)
+        # What tasks speak to is built at its first call, and for these seconds the api-server answers nobody else.
+        httpx.get(f"{self.url}/execution/health", timeout=self._start_timeout_s).raise_for_status()
 
     @property
     def logs(self) -> Path:

@@ -12,8 +12,8 @@ from airflow_reindex_provider.core.model import BatchResult, Plan, Slices, Windo
 from airflow_reindex_provider.core.opened import Opened
 from airflow_reindex_provider.core.planning import make_plan
 from airflow_reindex_provider.core.protocols import CheckpointStore
-from airflow_reindex_provider.core.running.settling import Outcome
-from airflow_reindex_provider.core.running.settling_groups import GroupOutcomes, settle_groups
+from airflow_reindex_provider.core.running.outcomes import GroupOutcomes, Outcome
+from airflow_reindex_provider.core.running.settling_groups import settle_groups
 from airflow_reindex_provider.core.windows import Request
 from airflow_reindex_provider.stream import Stream
 from airflow_reindex_provider.testing.memory import MemoryCheckpoint

@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import shutil
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from urllib.parse import urlencode
 
 from airflow_reindex_provider.testing.folders import make_folder
 from airflow_reindex_provider.testing.installed import install, server_user
-from airflow_reindex_provider.testing.processes import ProcessSet, free_port, tail
+from airflow_reindex_provider.testing.processes import ProcessSet, free_port, until_it_answers
 
 _VARIABLE = "REINDEX_MARIADB_BIN"
 _CLIENT = "REINDEX_MYSQL_CLIENT"
@@ -182,20 +181,14 @@ class InstalledMariaDB:
         )
 
     def _wait(self, processes: ProcessSet, log: Path) -> None:
-        deadline = time.monotonic() + _START_S
-        while True:
-            processes.check()
-            try:
-                self.database("mysql").execute("SELECT 1")
-            except Exception as error:
-                # Whatever a server that is coming up answers.
-                if time.monotonic() > deadline:
-                    raise RuntimeError(
-                        f"The server does not answer ({error}); the end of its log:\n{tail(log)}"
-                    ) from error
-                time.sleep(0.05)
-            else:
-                return
+        until_it_answers(
+            lambda: self.database("mysql").execute("SELECT 1"),
+            Exception,  # whatever a server that is coming up answers
+            within_s=_START_S,
+            alive=processes.check,
+            what="The server",
+            log=log,
+        )
 
 
 def find_mariadb() -> tuple[Path, Path]:

@@ -7,22 +7,20 @@ import os
 import pwd
 import shutil
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Self
 from urllib.parse import quote
 
 import psycopg
 from psycopg.conninfo import make_conninfo
 
 from airflow_reindex_provider.testing.postgres import Database, EmbeddedPostgres
-from airflow_reindex_provider.testing.processes import ProcessSet, free_port, tail
+from airflow_reindex_provider.testing.processes import OwnProcesses, free_port, until_it_answers
 
 _START_S = 30.0
 
 
-class PgBouncer:
+class PgBouncer(OwnProcesses):
     """Context manager: a pool for every database of ``postgres``, on loopback; no password.
 
     It ends with the context, and also when the owner is killed.
@@ -60,24 +58,17 @@ class PgBouncer:
             "ignore_startup_parameters": "extra_float_digits",
             **(settings or {}),
         }
-        self._processes = ProcessSet()
-        self._exit = contextlib.ExitStack()
+        super().__init__()
 
-    def __enter__(self) -> Self:
+    def _begin(self, stack: contextlib.ExitStack) -> None:
         program = find_pgbouncer()
-        with contextlib.ExitStack() as stack:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="reindex-pgbouncer-")))
-            stack.enter_context(self._processes)
-            log = folder / "output.log"
-            self._processes.start(
-                "pgbouncer", [str(program), str(self._configure(folder))], env={}, log=log, user=self._uid()
-            )
-            self._wait(log)
-            self._exit = stack.pop_all()
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._exit.close()
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="reindex-pgbouncer-")))
+        stack.enter_context(self._processes)
+        log = folder / "output.log"
+        self._processes.start(
+            "pgbouncer", [str(program), str(self._configure(folder))], env={}, log=log, user=self._uid()
+        )
+        self._wait(log)
 
     def dsn(self, database: str, *, user: str = "postgres") -> str:
         """The conninfo string that psycopg and libpq take."""
@@ -108,19 +99,15 @@ class PgBouncer:
         return None if user is None else pwd.getpwnam(user).pw_uid
 
     def _wait(self, log: Path) -> None:
-        deadline = time.monotonic() + _START_S
-        while True:
-            try:
-                # Its own console is there as soon as it is.
-                psycopg.connect(self.dsn("pgbouncer"), autocommit=True).close()
-                return
-            except psycopg.OperationalError as error:
-                self._processes.check()
-                if time.monotonic() > deadline:
-                    raise RuntimeError(
-                        f"PgBouncer does not answer: {error}; the end of its log:\n{tail(log)}"
-                    ) from error
-            time.sleep(0.02)
+        until_it_answers(
+            # Its own console is there as soon as it is.
+            lambda: psycopg.connect(self.dsn("pgbouncer"), autocommit=True).close(),
+            psycopg.OperationalError,
+            within_s=_START_S,
+            alive=self._processes.check,
+            what="PgBouncer",
+            log=log,
+        )
 
 
 def find_pgbouncer() -> Path:

@@ -189,17 +189,19 @@ class EmbeddedPostgres:
         if (self.data_dir / "postmaster.pid").exists() and self._control("status", check=False) == 0:
             self.stop(crash=True)
 
+    @property
+    def _apart(self) -> dict[str, Any]:
+        """How a process is started that is the server's user's, and in no group of its owner's."""
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        return {**quiet, "cwd": "/", "user": self._user, "start_new_session": True}
+
     def _guard(self) -> None:
         kind = "temporary" if self._temporary else "kept"
         self._watchdog = subprocess.Popen(
             ["/bin/sh", "-c", _WATCHDOG, "reindex-pg-watchdog", str(self._pg_ctl), str(self.data_dir), kind],
             stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            cwd="/",
-            user=self._user,
             # A signal to the owner's process group must not end the watchdog.
-            start_new_session=True,
+            **self._apart,
         )
 
     def _start(self) -> None:
@@ -228,12 +230,8 @@ class EmbeddedPostgres:
         result = subprocess.run(
             [str(self._pg_ctl), "-D", str(self.data_dir), "-w", action, *options],
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            cwd="/",
-            user=self._user,
             # Ctrl-C reaches the whole process group of a terminal; the server is stopped by its owner, in order.
-            start_new_session=True,
+            **self._apart,
             check=False,
         )
         if check and result.returncode != 0:

@@ -11,7 +11,8 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -110,6 +111,52 @@ class ProcessSet:
         for name, (process, log) in self._started.items():
             if process.poll() is not None:
                 raise RuntimeError(f"{name} ended with exit code {process.returncode}; the end of {log}:\n{tail(log)}")
+
+
+class OwnProcesses(ABC):
+    """Context manager of something that runs in processes of its own, which end with the context, and also when the owner is
+    killed."""
+
+    def __init__(self) -> None:
+        self._processes = ProcessSet()
+        self._exit = contextlib.ExitStack()
+
+    def __enter__(self) -> Self:
+        with contextlib.ExitStack() as stack:
+            self._begin(stack)
+            self._exit = stack.pop_all()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._exit.close()
+
+    @abstractmethod
+    def _begin(self, stack: contextlib.ExitStack) -> None:
+        """Start all of it. :param stack: takes what is to be undone at the end."""
+
+
+def until_it_answers(
+    ask: Callable[[], object],
+    silence: type[Exception],
+    *,
+    within_s: float,
+    alive: Callable[[], object],
+    what: str,
+    log: Path,
+) -> None:
+    """:param ask: raises ``silence`` while nothing answers. :param alive: raises where nothing ever will.
+    :raises RuntimeError: it takes too long; has the end of its log."""
+    deadline = time.monotonic() + within_s
+    while True:
+        alive()
+        try:
+            ask()
+        except silence as error:
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"{what} does not answer ({error}); the end of its log:\n{tail(log)}") from error
+            time.sleep(0.05)
+        else:
+            return
 
 
 def tail(log: Path, *, lines: int = 30) -> str:

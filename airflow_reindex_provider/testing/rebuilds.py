@@ -7,17 +7,10 @@ from datetime import timedelta
 from functools import partial
 
 from airflow_reindex_provider.core.model import Plan
-from airflow_reindex_provider.core.rebuilding.steps import (
-    PREVIOUS,
-    CaughtUp,
-    begin_rebuild,
-    begin_rollback,
-    catch_up,
-    promote,
-    retire,
-)
+from airflow_reindex_provider.core.rebuilding import steps
 from airflow_reindex_provider.core.rebuilding.verifying import Verification, verify
-from airflow_reindex_provider.core.running.settling import Outcome, require_complete
+from airflow_reindex_provider.core.running.outcomes import Outcome
+from airflow_reindex_provider.core.running.settling import require_complete
 from airflow_reindex_provider.testing.runs import Runner
 
 
@@ -40,16 +33,16 @@ class Rebuilder:
         self.retire()
         return plan.generation
 
-    def rollback(self, to: str = PREVIOUS) -> str:
+    def rollback(self, to: str = steps.PREVIOUS) -> str:
         with self.run.target.open(self.run.stream) as target:
-            generation = begin_rollback(self.run.stream, to, target=target)
+            generation = steps.begin_rollback(self.run.stream, to, target=target)
         self.promote(generation)
         return generation
 
     def begin(self, stamp: str) -> Plan:
         run = self.run
         with run.opened() as opened:
-            return begin_rebuild(
+            return steps.begin_rebuild(
                 opened,
                 run.target.generation_name(stamp),
                 group=run.group,
@@ -63,10 +56,10 @@ class Rebuilder:
         require_complete(outcome)
         return outcome
 
-    def catch_up(self, generation: str) -> CaughtUp:
+    def catch_up(self, generation: str) -> steps.CaughtUp:
         run = self.run
         with run.opened() as opened:
-            return catch_up(
+            return steps.catch_up(
                 opened,
                 generation,
                 index=partial(run.index_in, opened),
@@ -88,9 +81,9 @@ class Rebuilder:
 
     def swap(self, generation: str) -> int:
         with self.run.opened() as opened:
-            return promote(opened, generation)
+            return steps.promote(opened, generation)
 
     def retire(self) -> tuple[str, ...]:
         run = self.run
         with run.target.open(run.stream) as target:
-            return retire(run.stream, target=target, store=run.store, retain=self.retain)
+            return steps.retire(run.stream, target=target, store=run.store, retain=self.retain)

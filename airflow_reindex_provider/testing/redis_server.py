@@ -9,14 +9,13 @@ import tempfile
 import time
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Self
 
-from airflow_reindex_provider.testing.processes import ProcessSet, free_port, tail
+from airflow_reindex_provider.testing.processes import OwnProcesses, free_port, tail
 
 _START_S = 30.0
 
 
-class RedisServer:
+class RedisServer(OwnProcesses):
     """Context manager: one Redis server, empty, without a password; its data are gone afterwards.
 
     The server ends with the context, and also when the owner is killed.
@@ -25,32 +24,25 @@ class RedisServer:
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self._port = free_port()
-        self._processes = ProcessSet()
-        self._exit = contextlib.ExitStack()
 
-    def __enter__(self) -> Self:
+    def _begin(self, stack: contextlib.ExitStack) -> None:
         program = find_redis()
-        with contextlib.ExitStack() as stack:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="reindex-redis-")))
-            stack.enter_context(self._processes)
-            log = folder / "server.log"
-            # Its title would be written over the environment that /proc shows, and with it over the mark of its set.
-            options = {
-                "bind": "127.0.0.1",
-                "port": str(self._port),
-                "dir": str(folder),
-                "save": "",
-                "set-proc-title": "no",
-            }
-            command = [str(program), *(word for name, value in options.items() for word in (f"--{name}", value))]
-            self._processes.start("redis", command, env={}, log=log)
-            self._wait(log)
-            self._exit = stack.pop_all()
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._exit.close()
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="reindex-redis-")))
+        stack.enter_context(self._processes)
+        log = folder / "server.log"
+        # Its title would be written over the environment that /proc shows, and with it over the mark of its set.
+        options = {
+            "bind": "127.0.0.1",
+            "port": str(self._port),
+            "dir": str(folder),
+            "save": "",
+            "set-proc-title": "no",
+        }
+        command = [str(program), *(word for name, value in options.items() for word in (f"--{name}", value))]
+        self._processes.start("redis", command, env={}, log=log)
+        self._wait(log)
 
     @property
     def url(self) -> str:

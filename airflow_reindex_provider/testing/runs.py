@@ -12,7 +12,7 @@ from airflow_reindex_provider.core.embedding.embed import Embed
 from airflow_reindex_provider.core.embedding.target import EmbeddingTarget
 from airflow_reindex_provider.core.model import Batch, BatchResult, Format, Plan, Transform
 from airflow_reindex_provider.core.opened import Opened
-from airflow_reindex_provider.core.planning import Sizes, make_plan
+from airflow_reindex_provider.core.planning import make_plan
 from airflow_reindex_provider.core.progress import Progress
 from airflow_reindex_provider.core.protocols import (
     CheckpointStore,
@@ -24,8 +24,9 @@ from airflow_reindex_provider.core.protocols import (
 )
 from airflow_reindex_provider.core.remembered import Route
 from airflow_reindex_provider.core.running.indexing import choose_format, index_batch
-from airflow_reindex_provider.core.running.settling import Outcome, settle
-from airflow_reindex_provider.core.windows import Request
+from airflow_reindex_provider.core.running.outcomes import Outcome
+from airflow_reindex_provider.core.running.settling import settle
+from airflow_reindex_provider.core.windows import Request, Sizes
 from airflow_reindex_provider.testing.memory import MemoryCheckpoint, MemoryReporter, MemoryResumeLog
 
 _stamps = itertools.count(1)
@@ -97,7 +98,7 @@ class Runner:
             source=opened.source,
             target=opened.target,
             format=self.format,
-            chunk_rows=self.rows_of_a_chunk,
+            chunk_rows=self.chunk_rows or self.target.chunk_rows,
             max_failures=self.max_failures,
             progress=Progress(batch, batch.mode, MemoryReporter()),
             resume=resume or MemoryResumeLog(),
@@ -117,10 +118,6 @@ class Runner:
     @property
     def format(self) -> Format:
         return choose_format(self.source.formats, self.target.formats, self.transform, self.embed)
-
-    @property
-    def rows_of_a_chunk(self) -> int:
-        return self.chunk_rows or self.target.chunk_rows
 
     @contextmanager
     def opened(self) -> Iterator[Opened[SourceSession]]:

@@ -58,7 +58,7 @@ class Sweeper:
                 plan=plan,
                 comparison=comparison,
                 format=run.format,
-                chunk_rows=run.rows_of_a_chunk,
+                chunk_rows=run.chunk_rows or run.target.chunk_rows,
                 max_failures=run.max_failures,
                 progress=Progress(batch, Mode.SWEEP, MemoryReporter()),
                 transform=run.transform,

@@ -12,7 +12,6 @@ import os
 import shutil
 import subprocess
 import tempfile
-import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -20,7 +19,7 @@ from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
 
 from airflow_reindex_provider.testing.folders import make_folder, one_at_a_time
-from airflow_reindex_provider.testing.processes import ProcessSet, free_port, tail
+from airflow_reindex_provider.testing.processes import ProcessSet, free_port, until_it_answers
 
 VERSION = "1.35.2"
 _MODULE = "github.com/weaviate/weaviate/cmd/weaviate-server"
@@ -136,19 +135,15 @@ class WeaviateServer:
         }
 
     def _wait(self, processes: ProcessSet, log: Path) -> None:
-        deadline = time.monotonic() + _START_S
-        while True:
-            processes.check()
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{self._port}/v1/.well-known/ready", timeout=5).close()
-            except OSError as error:
-                if time.monotonic() > deadline:
-                    raise RuntimeError(
-                        f"Weaviate does not answer ({error}); the end of its log:\n{tail(log)}"
-                    ) from error
-                time.sleep(0.05)
-            else:
-                return
+        ready = f"http://127.0.0.1:{self._port}/v1/.well-known/ready"
+        until_it_answers(
+            lambda: urllib.request.urlopen(ready, timeout=5).close(),
+            OSError,
+            within_s=_START_S,
+            alive=processes.check,
+            what="Weaviate",
+            log=log,
+        )
 
 
 def find_weaviate() -> Path:

@@ -11,7 +11,7 @@ from multiprocessing.context import ForkServerProcess as Process
 from dying import Place, die_at
 
 from airflow_reindex_provider.checkpoints.table import TableCheckpoint
-from airflow_reindex_provider.core.planning import Sizes
+from airflow_reindex_provider.core.windows import Sizes
 from airflow_reindex_provider.sources.postgres import PostgresSource
 from airflow_reindex_provider.sources.postgres.session import PostgresSourceSession
 from airflow_reindex_provider.targets.postgres import PostgresTarget

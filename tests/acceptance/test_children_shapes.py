@@ -16,9 +16,8 @@ from storms import tries
 
 from airflow_reindex_provider.control.tombstones import purge_tombstones
 from airflow_reindex_provider.core.model import Mode
-from airflow_reindex_provider.core.planning import Sizes
 from airflow_reindex_provider.core.sweeping.records import Compare
-from airflow_reindex_provider.core.windows import Request
+from airflow_reindex_provider.core.windows import Request, Sizes
 from airflow_reindex_provider.sources.postgres import PostgresSource
 from airflow_reindex_provider.stream import Stream
 from airflow_reindex_provider.targets.postgres import PostgresTarget

@@ -22,8 +22,8 @@ from storms import tries
 from airflow_reindex_provider.checkpoints.table import TableCheckpoint
 from airflow_reindex_provider.control.tombstones import purge_tombstones
 from airflow_reindex_provider.core.errors import ConfigurationError, ReindexError
-from airflow_reindex_provider.core.planning import Sizes
 from airflow_reindex_provider.core.sweeping.records import Compare
+from airflow_reindex_provider.core.windows import Sizes
 from airflow_reindex_provider.targets.opensearch import OpenSearchTarget
 from airflow_reindex_provider.targets.postgres import PostgresTarget
 from airflow_reindex_provider.testing.postgres import Database

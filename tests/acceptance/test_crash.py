@@ -20,8 +20,8 @@ import pytest
 
 from airflow_reindex_provider.core.errors import ConfigurationError, IndexingStoppedError, TransientError
 from airflow_reindex_provider.core.model import Batch, BatchResult, Counts, Format, Transform
-from airflow_reindex_provider.core.planning import Sizes
 from airflow_reindex_provider.core.running.indexing import WRITES_AT_ONCE
+from airflow_reindex_provider.core.windows import Sizes
 from airflow_reindex_provider.databases.postgres.settings import READER_TAG, WRITER_TAG
 from airflow_reindex_provider.sources.postgres import PostgresSource
 from airflow_reindex_provider.targets.postgres import PostgresTarget

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from airflow_reindex_provider.core.model import Format
-from airflow_reindex_provider.core.planning import Sizes
+from airflow_reindex_provider.core.windows import Sizes
 from airflow_reindex_provider.sources.postgres import PostgresSource
 from airflow_reindex_provider.targets.postgres import PostgresTarget
 from airflow_reindex_provider.testing.postgres import Database

@@ -11,8 +11,7 @@ import psycopg
 import pytest
 
 from airflow_reindex_provider.core.model import Chunk, Document, Format, Mode, Transform
-from airflow_reindex_provider.core.planning import Sizes
-from airflow_reindex_provider.core.windows import Request
+from airflow_reindex_provider.core.windows import Request, Sizes
 from airflow_reindex_provider.sources.postgres import PostgresSource
 from airflow_reindex_provider.targets.postgres import PostgresTarget
 from airflow_reindex_provider.testing.postgres import Database

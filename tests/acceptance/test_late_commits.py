@@ -15,7 +15,7 @@ from clean_ups import CleanUps, stream_of
 from rebuilding_load import beside
 
 from airflow_reindex_provider.core.model import Transform
-from airflow_reindex_provider.core.planning import Sizes
+from airflow_reindex_provider.core.windows import Sizes
 from airflow_reindex_provider.sources.postgres import PostgresSource
 from airflow_reindex_provider.targets.postgres import PostgresTarget
 from airflow_reindex_provider.testing.postgres import Database

@@ -20,7 +20,7 @@ from storms import tries
 
 from airflow_reindex_provider.checkpoints.table import TableCheckpoint
 from airflow_reindex_provider.core.errors import ReindexError
-from airflow_reindex_provider.core.planning import Sizes
+from airflow_reindex_provider.core.windows import Sizes
 from airflow_reindex_provider.sources.mysql import MySqlSource
 from airflow_reindex_provider.sources.sql import session
 from airflow_reindex_provider.targets.postgres import PostgresTarget

@@ -15,9 +15,9 @@ import pytest
 
 from airflow_reindex_provider.core.errors import TransientError
 from airflow_reindex_provider.core.model import Batch, BatchResult, Chunk, Counts, Document, Format, Position, Transform
-from airflow_reindex_provider.core.planning import Sizes
 from airflow_reindex_provider.core.progress import Progress
 from airflow_reindex_provider.core.running.indexing import index_batch
+from airflow_reindex_provider.core.windows import Sizes
 from airflow_reindex_provider.sources.postgres import PostgresSource
 from airflow_reindex_provider.targets.elasticsearch import ElasticsearchTarget
 from airflow_reindex_provider.targets.opensearch import OpenSearchTarget

@@ -23,7 +23,7 @@ from clean_ups import CleanUps, leased, stream_of
 from rebuilding_load import beside, make_items, runs, write
 
 from airflow_reindex_provider.checkpoints.table import TableCheckpoint
-from airflow_reindex_provider.core.planning import Sizes
+from airflow_reindex_provider.core.windows import Sizes
 from airflow_reindex_provider.sources.postgres import PostgresSource
 from airflow_reindex_provider.targets.elasticsearch import ElasticsearchTarget
 from airflow_reindex_provider.targets.opensearch import OpenSearchTarget

@@ -14,8 +14,8 @@ import pytest
 from airflow_reindex_provider.core.bulk import document_id
 from airflow_reindex_provider.core.errors import TooManyDeletesError, VerificationError
 from airflow_reindex_provider.core.model import Counts
-from airflow_reindex_provider.core.planning import Sizes
 from airflow_reindex_provider.core.sweeping.records import Difference
+from airflow_reindex_provider.core.windows import Sizes
 from airflow_reindex_provider.sources.postgres import PostgresSource
 from airflow_reindex_provider.targets.elasticsearch import ElasticsearchTarget
 from airflow_reindex_provider.targets.opensearch import OpenSearchTarget

@@ -22,9 +22,9 @@ from airflow_reindex_provider.core.errors import (
 )
 from airflow_reindex_provider.core.keys import KeyRange
 from airflow_reindex_provider.core.model import Counts
-from airflow_reindex_provider.core.planning import Sizes
 from airflow_reindex_provider.core.sweeping.allowing import allow
 from airflow_reindex_provider.core.sweeping.records import Difference
+from airflow_reindex_provider.core.windows import Sizes
 from airflow_reindex_provider.sources.postgres import PostgresSource
 from airflow_reindex_provider.sources.postgres.session import PostgresSourceSession
 from airflow_reindex_provider.targets.postgres import PostgresTarget

@@ -11,8 +11,8 @@ import pytest
 
 from airflow_reindex_provider.core.errors import TooManyDeletesError
 from airflow_reindex_provider.core.model import Counts, Transform
-from airflow_reindex_provider.core.planning import Sizes
 from airflow_reindex_provider.core.sweeping.records import Compare, Difference
+from airflow_reindex_provider.core.windows import Sizes
 from airflow_reindex_provider.sources.postgres import PostgresSource
 from airflow_reindex_provider.targets.opensearch import OpenSearchTarget
 from airflow_reindex_provider.targets.postgres import PostgresTarget

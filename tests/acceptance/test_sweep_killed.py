@@ -14,10 +14,10 @@ import pytest
 from dying import Place, die_at
 
 from airflow_reindex_provider.checkpoints.table import TableCheckpoint
-from airflow_reindex_provider.core.planning import Sizes
 from airflow_reindex_provider.core.sweeping.allowing import allow
 from airflow_reindex_provider.core.sweeping.records import Difference, RepairJob, SweepPlan, SweepReport
 from airflow_reindex_provider.core.sweeping.repairing import AT_ONCE, Repair
+from airflow_reindex_provider.core.windows import Sizes
 from airflow_reindex_provider.sources.postgres import PostgresSource
 from airflow_reindex_provider.targets.postgres import PostgresTarget
 from airflow_reindex_provider.targets.postgres.writer import PostgresWriter

@@ -12,9 +12,9 @@ import pytest
 
 from airflow_reindex_provider.core.errors import IndexingStoppedError
 from airflow_reindex_provider.core.model import Batch, BatchResult, Transform
-from airflow_reindex_provider.core.planning import Sizes
 from airflow_reindex_provider.core.progress import Progress
 from airflow_reindex_provider.core.running.indexing import WRITES_AT_ONCE, index_batch
+from airflow_reindex_provider.core.windows import Sizes
 from airflow_reindex_provider.sources.postgres import PostgresSource
 from airflow_reindex_provider.targets.postgres import PostgresTarget
 from airflow_reindex_provider.testing.memory import MemoryReporter, MemoryResumeLog

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from airflow_reindex_provider.core.model import Format
-from airflow_reindex_provider.core.planning import Sizes
+from airflow_reindex_provider.core.windows import Sizes
 from airflow_reindex_provider.sources.postgres import PostgresSource
 from airflow_reindex_provider.sources.sql.children import Child
 from airflow_reindex_provider.targets.postgres import PostgresTarget

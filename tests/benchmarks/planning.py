@@ -8,7 +8,7 @@ import time
 import psycopg
 
 from airflow_reindex_provider.core.model import Position, Window
-from airflow_reindex_provider.core.planning import Sizes
+from airflow_reindex_provider.core.windows import Sizes
 from airflow_reindex_provider.testing.postgres import Database
 from tests.benchmarks import data
 from tests.benchmarks.task import SOURCE

@@ -10,7 +10,8 @@ from typing import Any
 from airflow_reindex_provider import Stream
 from airflow_reindex_provider.core.groups import known_groups
 from airflow_reindex_provider.core.protocols import Source
-from airflow_reindex_provider.core.running.settling_groups import GroupOutcomes, require_all
+from airflow_reindex_provider.core.running.outcomes import GroupOutcomes
+from airflow_reindex_provider.core.running.settling_groups import require_all
 from airflow_reindex_provider.core.sweeping.records import Difference
 from airflow_reindex_provider.targets.postgres import PostgresTarget
 from airflow_reindex_provider.testing.groups import GroupRunner

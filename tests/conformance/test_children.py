@@ -14,9 +14,8 @@ import pytest
 from airflow_reindex_provider.control.tombstones import purge_tombstones
 from airflow_reindex_provider.core.errors import ConfigurationError
 from airflow_reindex_provider.core.model import Batch, Finding, Format, Level, Mode, Position, Transform, Window
-from airflow_reindex_provider.core.planning import Sizes
 from airflow_reindex_provider.core.sweeping.records import Compare
-from airflow_reindex_provider.core.windows import Request
+from airflow_reindex_provider.core.windows import Request, Sizes
 from airflow_reindex_provider.sources.postgres import PostgresSource
 from airflow_reindex_provider.sources.sql.children import Child, Parent
 from airflow_reindex_provider.stream import Stream

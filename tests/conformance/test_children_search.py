@@ -11,8 +11,8 @@ import pytest
 
 from airflow_reindex_provider.core.errors import ConfigurationError
 from airflow_reindex_provider.core.model import Transform
-from airflow_reindex_provider.core.planning import Sizes
 from airflow_reindex_provider.core.sweeping.records import Compare
+from airflow_reindex_provider.core.windows import Sizes
 from airflow_reindex_provider.targets.elasticsearch import ElasticsearchTarget
 from airflow_reindex_provider.targets.opensearch import OpenSearchTarget
 from airflow_reindex_provider.targets.search.target import SearchTarget

@@ -13,8 +13,7 @@ from psycopg import sql
 
 from airflow_reindex_provider.core.cursors import CursorType
 from airflow_reindex_provider.core.model import Mode
-from airflow_reindex_provider.core.planning import Sizes
-from airflow_reindex_provider.core.windows import Request
+from airflow_reindex_provider.core.windows import Request, Sizes
 from airflow_reindex_provider.sources.postgres import PostgresSource
 from airflow_reindex_provider.sources.postgres.sql import VERSIONS
 from airflow_reindex_provider.targets.postgres import PostgresTarget

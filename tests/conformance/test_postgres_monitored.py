@@ -13,7 +13,7 @@ import pytest
 from airflow_reindex_provider import PostgresSource, PostgresTarget
 from airflow_reindex_provider.core.groups import GroupPlans
 from airflow_reindex_provider.core.model import Mode, Plan
-from airflow_reindex_provider.core.running.settling_groups import GroupOutcomes
+from airflow_reindex_provider.core.running.outcomes import GroupOutcomes
 from airflow_reindex_provider.core.windows import Request
 from airflow_reindex_provider.operators.base import tell
 from airflow_reindex_provider.sources.postgres import horizon

@@ -15,8 +15,7 @@ from airflow_reindex_provider.control.tombstones import purge_tombstones
 from airflow_reindex_provider.core.errors import ConfigurationError, TransientError
 from airflow_reindex_provider.core.groups import GROUPS
 from airflow_reindex_provider.core.model import Batch, Checkpoint, Format, Mode, Position, Transform, Window
-from airflow_reindex_provider.core.planning import Sizes
-from airflow_reindex_provider.core.windows import Request
+from airflow_reindex_provider.core.windows import Request, Sizes
 from airflow_reindex_provider.sources.postgres import PostgresSource
 from airflow_reindex_provider.stream import Stream
 from airflow_reindex_provider.targets.postgres import PostgresTarget

@@ -13,7 +13,7 @@ import pytest
 from airflow_reindex_provider.core.bulk import key_of
 from airflow_reindex_provider.core.errors import ConfigurationError
 from airflow_reindex_provider.core.model import Chunk, Counts, Document, Format, Key, Position, Rejection, Schema
-from airflow_reindex_provider.core.planning import Sizes
+from airflow_reindex_provider.core.windows import Sizes
 from airflow_reindex_provider.sources.postgres import PostgresSource
 from airflow_reindex_provider.targets.elasticsearch import ElasticsearchTarget
 from airflow_reindex_provider.targets.opensearch import OpenSearchTarget

@@ -16,7 +16,7 @@ from sql_tables import WORDS, SqlTable
 
 from airflow_reindex_provider.core.errors import ConfigurationError
 from airflow_reindex_provider.core.model import Batch, Format, Position, Window
-from airflow_reindex_provider.core.planning import Sizes
+from airflow_reindex_provider.core.windows import Sizes
 from airflow_reindex_provider.sources.dbapi import SqlSource
 from airflow_reindex_provider.sources.mysql import MySqlSource
 from airflow_reindex_provider.sources.postgres import PostgresSource

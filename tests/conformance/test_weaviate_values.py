@@ -15,7 +15,7 @@ import pytest
 from airflow_reindex_provider.core.cursors import CursorType
 from airflow_reindex_provider.core.errors import ConfigurationError, TransientError
 from airflow_reindex_provider.core.model import Chunk, Counts, Document, Field, Format, Level, Position, Schema
-from airflow_reindex_provider.targets.weaviate import WeaviateTarget, sending, server
+from airflow_reindex_provider.targets.weaviate import WeaviateTarget, rows, server
 from airflow_reindex_provider.targets.weaviate.session import WeaviateTargetSession
 from airflow_reindex_provider.testing.weaviate_server import WeaviateServer
 
@@ -185,7 +185,7 @@ def test_what_weaviate_itself_refuses(
 
 def test_large_documents(session: WeaviateTargetSession, monkeypatch: pytest.MonkeyPatch) -> None:
     """They are sent in several requests."""
-    monkeypatch.setattr(sending, "_MOST_BYTES", 1_000)
+    monkeypatch.setattr(rows, "_MOST_BYTES", 1_000)
     made = schema({"id": "text", "body": "text"}, "id")
     session.promote(session.create_first(FIRST, made))
     documents = [Document((str(n),), 1, {"id": str(n), "body": "x" * 600}) for n in range(4)]

@@ -47,11 +47,11 @@ from airflow_reindex_provider.core.model import (
     Window,
 )
 from airflow_reindex_provider.core.opened import Opened
-from airflow_reindex_provider.core.planning import Sizes, current_generation, make_plan
+from airflow_reindex_provider.core.planning import current_generation, make_plan
 from airflow_reindex_provider.core.progress import Progress
 from airflow_reindex_provider.core.running import settling
 from airflow_reindex_provider.core.running.indexing import index_batch
-from airflow_reindex_provider.core.windows import Request
+from airflow_reindex_provider.core.windows import Request, Sizes
 from airflow_reindex_provider.testing.memory import (
     MemoryCheckpoint,
     MemoryReporter,

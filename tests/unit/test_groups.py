@@ -35,7 +35,7 @@ from airflow_reindex_provider.core.model import (
     Position,
     Window,
 )
-from airflow_reindex_provider.core.running.settling import Outcome
+from airflow_reindex_provider.core.running.outcomes import Outcome
 from airflow_reindex_provider.core.running.settling_groups import require_all, settle_groups
 from airflow_reindex_provider.core.windows import Request
 from airflow_reindex_provider.targets.opensearch import OpenSearchTarget

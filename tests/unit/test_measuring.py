@@ -11,7 +11,7 @@ import pytest
 
 from airflow_reindex_provider import Stream
 from airflow_reindex_provider.core.metrics import BATCH_DURATION, DOCUMENTS, RUN_DURATION, RUNS
-from airflow_reindex_provider.core.planning import Sizes
+from airflow_reindex_provider.core.windows import Sizes
 from airflow_reindex_provider.operators import measuring
 from airflow_reindex_provider.operators.checkpoint import CheckpointOperator
 from airflow_reindex_provider.operators.index import IndexBatchOperator

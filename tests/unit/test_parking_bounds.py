@@ -20,7 +20,8 @@ from airflow_reindex_provider.core.planning import make_plan
 from airflow_reindex_provider.core.progress import Progress
 from airflow_reindex_provider.core.running import indexing
 from airflow_reindex_provider.core.running.indexing import NOTE_BYTES, index_batch
-from airflow_reindex_provider.core.running.settling import Outcome, settle
+from airflow_reindex_provider.core.running.outcomes import Outcome
+from airflow_reindex_provider.core.running.settling import settle
 from airflow_reindex_provider.core.sweeping.repairing import RepairResult
 from airflow_reindex_provider.core.windows import Request
 from airflow_reindex_provider.testing.memory import (

@@ -13,8 +13,8 @@ from airflow_reindex_provider.core.cursors import CursorType
 from airflow_reindex_provider.core.errors import CheckpointInvalidError, ConfigurationError
 from airflow_reindex_provider.core.model import Checkpoint, Mode, Parked, Plan, Position, Window
 from airflow_reindex_provider.core.opened import Opened
-from airflow_reindex_provider.core.planning import Sizes, current_generation, make_plan
-from airflow_reindex_provider.core.windows import Request
+from airflow_reindex_provider.core.planning import current_generation, make_plan
+from airflow_reindex_provider.core.windows import Request, Sizes
 from airflow_reindex_provider.testing.memory import MemoryCheckpoint, MemorySource, MemoryTarget
 
 KIND = CursorType.TIMESTAMPTZ

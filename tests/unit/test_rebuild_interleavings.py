@@ -34,7 +34,7 @@ from airflow_reindex_provider.core.errors import ConfigurationError, ReindexErro
 from airflow_reindex_provider.core.keys import KeyRange
 from airflow_reindex_provider.core.model import Batch, BatchResult, Checkpoint, Format, Key, Mode, Plan, Position
 from airflow_reindex_provider.core.opened import Opened
-from airflow_reindex_provider.core.planning import Sizes, make_plan
+from airflow_reindex_provider.core.planning import make_plan
 from airflow_reindex_provider.core.progress import Progress
 from airflow_reindex_provider.core.protocols import SourceSession
 from airflow_reindex_provider.core.rebuilding import steps as rebuilding
@@ -43,6 +43,7 @@ from airflow_reindex_provider.core.running.indexing import index_batch
 from airflow_reindex_provider.core.sweeping import repairing
 from airflow_reindex_provider.core.sweeping.allowing import allow
 from airflow_reindex_provider.core.sweeping.records import RepairJob, SweepPlan
+from airflow_reindex_provider.core.windows import Sizes
 from airflow_reindex_provider.testing.memory import MemoryReporter, MemoryResumeLog, MemorySource
 from airflow_reindex_provider.testing.memory_source import MemorySourceSession, Row
 from airflow_reindex_provider.testing.runs import Runner

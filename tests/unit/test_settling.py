@@ -28,7 +28,8 @@ from airflow_reindex_provider.core.model import (
     Window,
 )
 from airflow_reindex_provider.core.parking import merge
-from airflow_reindex_provider.core.running.settling import Outcome, reached_position, require_complete, settle
+from airflow_reindex_provider.core.running.outcomes import Outcome
+from airflow_reindex_provider.core.running.settling import reached_position, require_complete, settle
 from airflow_reindex_provider.testing.memory import MemoryCheckpoint, MemoryTarget, MemoryTargetSession
 
 KIND = CursorType.INTEGER

@@ -14,7 +14,7 @@ from airflow_reindex_provider.core.cursors import CursorType
 from airflow_reindex_provider.core.errors import ConfigurationError, SourceIncompleteError, TooManyDeletesError
 from airflow_reindex_provider.core.keys import KeyKind, KeyRange, Listed, in_order, placing
 from airflow_reindex_provider.core.model import Chunk, Document, Format, Guarantee, Key, Position
-from airflow_reindex_provider.core.planning import Sizes, current_generation
+from airflow_reindex_provider.core.planning import current_generation
 from airflow_reindex_provider.core.sweeping import comparing, repairing
 from airflow_reindex_provider.core.sweeping.allowing import allow, deletion_version, require_absent, respelled
 from airflow_reindex_provider.core.sweeping.records import (
@@ -26,6 +26,7 @@ from airflow_reindex_provider.core.sweeping.records import (
     SweepReport,
     coalesced,
 )
+from airflow_reindex_provider.core.windows import Sizes
 from airflow_reindex_provider.testing.memory import MemorySource, MemorySourceSession, MemoryTarget, MemoryTargetSession
 from airflow_reindex_provider.testing.runs import Runner
 from airflow_reindex_provider.testing.sweeps import Sweeper

@@ -19,12 +19,12 @@ from typing import Any
 from airflow_reindex_provider.core.errors import ConfigurationError, TransientError
 from airflow_reindex_provider.core.model import Batch, BatchResult, Counts, Guarantee, Mode, Plan, Position
 from airflow_reindex_provider.core.opened import Opened
-from airflow_reindex_provider.core.planning import Sizes, make_plan
+from airflow_reindex_provider.core.planning import make_plan
 from airflow_reindex_provider.core.progress import utc_now
 from airflow_reindex_provider.core.protocols import CheckpointStore, RebuildingTarget, SourceSession, TargetSession
 from airflow_reindex_provider.core.remembered import Memory, Route
 from airflow_reindex_provider.core.running.settling import require_complete, settle
-from airflow_reindex_provider.core.windows import Request
+from airflow_reindex_provider.core.windows import Request, Sizes
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +81,6 @@ def begin_rebuild(
     plan = make_plan(
         opened,
         Request(Mode.REBUILD),
-        new_generation=generation,
         into=generation,
         group=group,
         fresh=all(g.name != generation for g in generations),
@@ -169,7 +168,6 @@ def catch_up(
         plan = make_plan(
             opened,
             Request(Mode.REBUILD),
-            new_generation=generation,
             into=generation,
             initial_value=initial_value,
             sizes=sizes,

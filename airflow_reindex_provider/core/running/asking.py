@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
-from typing import Self
 
 from airflow_reindex_provider.core.embedding.cache import VectorCacheSession
 from airflow_reindex_provider.core.embedding.embed import Embed
@@ -30,7 +29,7 @@ class Asked:
         return {**self.kept, **dict(zip(self.texts, self.future.result(), strict=True))}
 
 
-class Asking:
+class Asking(AbstractContextManager["Asking"]):
     """A context; what the model was asked for and has not answered at its end is given up. Model and cache are opened when they
     are needed, the cache first. Several threads may ask, one after the other."""
 
@@ -41,9 +40,6 @@ class Asking:
         self._stack = ExitStack()
         self._cache: VectorCacheSession | None = None
         self._requests: Requests | None = None
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(self, *error: object) -> None:
         self._stack.close()

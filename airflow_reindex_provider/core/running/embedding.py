@@ -11,10 +11,10 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Self, cast
+from typing import cast
 
 from airflow_reindex_provider.core.embedding.embed import Embed
 from airflow_reindex_provider.core.embedding.embedder import Vector
@@ -64,7 +64,7 @@ class _Prepared:
     written: Future[WriteResult] = field(default_factory=Future)
 
 
-class Embedding:
+class Embedding(AbstractContextManager["Embedding"]):
     """The passages of one batch's documents. A context that ends with what was asked for and is not needed any more.
 
     :param told: called while it waits for the model, and whenever something is counted. :param waiting: the same, to raise where
@@ -106,9 +106,6 @@ class Embedding:
         self._met = 0
         self.acknowledged = PassageCounts()
         """Passages of documents that were written."""
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(self, *error: object) -> None:
         self._asking.__exit__()

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
-from typing import Any
 
 from airflow_reindex_provider.core import parking
 from airflow_reindex_provider.core.errors import (
@@ -28,52 +27,10 @@ from airflow_reindex_provider.core.model import (
 from airflow_reindex_provider.core.planning import superseded
 from airflow_reindex_provider.core.progress import utc_now
 from airflow_reindex_provider.core.protocols import SAVE_TRIES, CheckpointStore, TargetSession
+from airflow_reindex_provider.core.running.outcomes import Outcome
 from airflow_reindex_provider.core.windows import is_forward
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """The sums of a finished run, as its closing task returns them and its asset event carries them."""
-
-    plan: Plan
-    counts: Counts
-    batches_done: int
-    checkpoint_before: Position | None
-    checkpoint_after: Position | None
-    parked: int
-    passages: PassageCounts = PassageCounts()
-
-    @property
-    def complete(self) -> bool:
-        return self.batches_done == len(self.plan.batches)
-
-    def to_json(self) -> dict[str, Any]:
-        plan = self.plan
-        return {
-            "stream": plan.stream,
-            "mode": str(plan.mode),
-            "generation": plan.generation,
-            "status": "completed" if self.complete else "failed",
-            "window": plan.window.to_json() if plan.window else None,
-            "batches": len(plan.batches),
-            "batches_done": self.batches_done,
-            "total": plan.rows,
-            "processed": self.counts.processed,
-            **self.counts.to_json(),
-            **self.passages.to_json(),
-            "parked": self.parked,
-            "null_cursors": plan.null_cursors,
-            "ahead_cursors": plan.ahead_cursors,
-            "checkpoint_before": self.checkpoint_before.to_json() if self.checkpoint_before else None,
-            "checkpoint_after": self.checkpoint_after.to_json() if self.checkpoint_after else None,
-            "horizon": plan.horizon,
-            "horizon_basis": plan.horizon_basis,
-            "held_by": plan.held_by,
-            "warnings": list(plan.warnings),
-            "dry_run": plan.dry_run,
-        }
 
 
 def reached_position(plan: Plan, done: Mapping[int, BatchResult]) -> Position | None:

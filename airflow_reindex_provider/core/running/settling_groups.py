@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
 
 from airflow_reindex_provider.core.errors import (
     BatchesFailedError,
@@ -15,63 +13,11 @@ from airflow_reindex_provider.core.errors import (
     TransientError,
 )
 from airflow_reindex_provider.core.groups import GroupPlans
-from airflow_reindex_provider.core.model import (
-    BatchResult,
-    Counts,
-    PassageCounts,
-    Plan,
-)
-from airflow_reindex_provider.core.running.settling import Outcome, require_complete
+from airflow_reindex_provider.core.model import BatchResult, Plan
+from airflow_reindex_provider.core.running.outcomes import GroupOutcomes, Outcome
+from airflow_reindex_provider.core.running.settling import require_complete
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class GroupOutcomes:
-    """How the groups of a run fared. :ivar failures: of planning and of settling; the state of all others is settled.
-    :ivar again: whether a failure was one that a retry may get over."""
-
-    plans: GroupPlans
-    outcomes: tuple[Outcome, ...]
-    failures: Mapping[str, str]
-    again: bool = False
-
-    @property
-    def counts(self) -> Counts:
-        return sum((outcome.counts for outcome in self.outcomes), Counts())
-
-    def to_json(self) -> dict[str, Any]:
-        plans = self.plans
-        return {
-            "stream": plans.stream,
-            "mode": str(plans.mode),
-            "status": "failed" if self.failures else "completed",
-            "batches": len(plans.batches),
-            "batches_done": sum(outcome.batches_done for outcome in self.outcomes),
-            "total": plans.rows,
-            "processed": self.counts.processed,
-            **self.counts.to_json(),
-            **sum((outcome.passages for outcome in self.outcomes), PassageCounts()).to_json(),
-            "parked": sum(outcome.parked for outcome in self.outcomes),
-            "nulls": plans.nulls,
-            **plans.out_of_reach,
-            "held_by": plans.held_by,
-            "warnings": list(plans.warnings),
-            "groups": {str(o.plan.group): _told(o) for o in self.outcomes},
-            "failures": dict(self.failures),
-            "dry_run": plans.dry_run,
-        }
-
-
-def _told(outcome: Outcome) -> dict[str, Any]:
-    after = outcome.checkpoint_after
-    return {
-        "generation": outcome.plan.generation,
-        "status": "completed" if outcome.complete else "failed",
-        "processed": outcome.counts.processed,
-        "parked": outcome.parked,
-        "checkpoint_after": after.to_json() if after else None,
-    }
 
 
 def settle_groups(

@@ -18,10 +18,11 @@ from airflow_reindex_provider.core.protocols import (
     Target,
     TargetSession,
 )
-from airflow_reindex_provider.core.sweeping.contents import Content, Contents
+from airflow_reindex_provider.core.sweeping.contents import Contents
 from airflow_reindex_provider.core.sweeping.records import (
     EXAMPLES,
     Compare,
+    Content,
     Difference,
     Finding,
     SweepPlan,

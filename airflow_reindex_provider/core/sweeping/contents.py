@@ -4,20 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 
 from airflow_reindex_provider.core.model import Batch, Document, Format, Key, Mode, Position, Schema, Transform, Window
 from airflow_reindex_provider.core.protocols import ComparingTarget, SourceSession
+from airflow_reindex_provider.core.sweeping.records import Content
 
 CHUNK_ROWS = 500
-
-
-class Content(StrEnum):
-    """What a row makes, against the document of its version. ``NONE``: no document is to be there."""
-
-    SAME = "same"
-    OTHER = "other"
-    NONE = "none"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from airflow_reindex_provider.core.errors import ConfigurationError
 from airflow_reindex_provider.core.keys import KeyRange
 from airflow_reindex_provider.core.model import Guarantee, Outliers
 from airflow_reindex_provider.core.opened import Opened
-from airflow_reindex_provider.core.planning import Sizes, current_generation, told_of
+from airflow_reindex_provider.core.planning import current_generation, told_of
 from airflow_reindex_provider.core.protocols import (
     CountingSource,
     SourceSession,
@@ -14,6 +14,7 @@ from airflow_reindex_provider.core.protocols import (
 from airflow_reindex_provider.core.remembered import Memory, Route
 from airflow_reindex_provider.core.sweeping.records import Compare, SweepPlan, SweepRange
 from airflow_reindex_provider.core.sweeping.sides import comparing_target, listing_source, listing_target
+from airflow_reindex_provider.core.windows import Sizes
 
 
 def plan_sweep(

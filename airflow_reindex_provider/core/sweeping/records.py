@@ -36,6 +36,14 @@ class Difference(StrEnum):
     NEWER = "newer"
 
 
+class Content(StrEnum):
+    """What a row makes, against the document of its version. ``NONE``: no document is to be there."""
+
+    SAME = "same"
+    OTHER = "other"
+    NONE = "none"
+
+
 class Finding(NamedTuple):
     key: Key
     difference: Difference

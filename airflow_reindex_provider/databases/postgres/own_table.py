@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_reindex_provider.core.errors import ConfigurationError
 from airflow_reindex_provider.databases.postgres.connection import connect
@@ -119,3 +119,29 @@ def _grant(privileges: str, on: str, name: str, role: str) -> str:
     from psycopg import sql
 
     return f"GRANT {privileges} ON {on.format(render(identifier(name)))} TO {render(sql.Identifier(role))};"
+
+
+@dataclass(frozen=True)
+class InOwnTable:
+    """What is kept in such a table. The classes that a Dag file names document the fields."""
+
+    conn_id: str
+    table: str
+
+    what: ClassVar[str]
+    """What it is, in a word or two."""
+    create: ClassVar[str]
+    privileges: ClassVar[tuple[str, ...]]
+
+    def __post_init__(self) -> None:
+        split_name(self.table)
+
+    @property
+    def label(self) -> str:
+        return f"{type(self).__name__}({self.conn_id!r}, table={self.table!r})"
+
+    @property
+    def _own(self) -> OwnTable:
+        return OwnTable(
+            self.conn_id, self.table, owner=self.label, what=self.what, create=self.create, privileges=self.privileges
+        )

@@ -19,6 +19,7 @@ from airflow_reindex_provider.core.model import Key
 from airflow_reindex_provider.sources.mysql.definition import MySqlDefinition
 from airflow_reindex_provider.sources.mysql.description import cursor_of
 from airflow_reindex_provider.sources.sql.asking import Asking
+from airflow_reindex_provider.sources.sql.definition import require_stamps
 from airflow_reindex_provider.sources.sql.relation import KeyColumn, Part, ValueColumn
 
 EVENTS = ("delete", "update")
@@ -62,15 +63,7 @@ class Tombstones:
     @classmethod
     def of(cls, source: MySqlDefinition, asking: Asking, kind: CursorType, user: str) -> Tombstones:
         """:raises ConfigurationError: this source cannot have them."""
-        if kind is CursorType.INTEGER:
-            raise ConfigurationError(
-                f"{source.label}: tombstones are stamped with the time of their statement, and the cursor_field"
-                f" {source.cursor_field!r} counts. Use a soft_delete_column or a sweep, or a cursor_field made of time."
-            )
-        if source.cursor_field in source.key:
-            raise ConfigurationError(
-                f"{source.label}: with tombstones, cursor_field cannot be part of the primary_key."
-            )
+        require_stamps(source.label, source.cursor_field, source.key, kind, of="statement")
         *schemas, name = source.split_table()
         ((schema,),) = asking.all(sa.text("SELECT database()"))
         schema = schemas[0] if schemas else schema

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import KW_ONLY, dataclass, fields, replace
+from dataclasses import KW_ONLY, dataclass, fields
 from datetime import timedelta
-from typing import Any, Self, cast
+from typing import Any, Self
 
 from airflow_reindex_provider.core.errors import ConfigurationError
 from airflow_reindex_provider.databases.postgres.names import split_name
 from airflow_reindex_provider.sources.sql.children import Child, Parent, children_of
-from airflow_reindex_provider.sources.sql.definition import key_of, require_lag
+from airflow_reindex_provider.sources.sql.definition import RowsDefinition, key_of, require_lag
 from airflow_reindex_provider.sources.sql.parts import Part, parts_of
 
 _MAX_TOMBSTONES_BYTES = 63 - len("_truncate")
 
 
 @dataclass(frozen=True, slots=True)
-class PostgresDefinition:
+class PostgresDefinition(RowsDefinition):
     """The fields of a :class:`~airflow_reindex_provider.sources.postgres.source.PostgresSource`, which documents them."""
 
     conn_id: str
@@ -62,27 +62,12 @@ class PostgresDefinition:
             split_name(part.table)
             _require_room(self.label, part.losses)
         require_lag(self.label, self.lag)
-        if self.group is not None and self.group_by is None:
-            raise ConfigurationError(
-                f"{self.label}: group={self.group!r} needs group_by, the column that it is a value of."
-            )
-
-    @property
-    def key(self) -> tuple[str, ...]:
-        """The primary key's columns."""
-        return cast("tuple[str, ...]", self.primary_key)
+        self.require_column_of(self.label)
 
     @property
     def parts(self) -> tuple[Part, ...]:
         """What a document is made of besides its row."""
         return parts_of(self.label, self.key, self.children)
-
-    @property
-    def has_groups(self) -> bool:
-        return self.group_by is not None and self.group is None
-
-    def of_group(self, value: str) -> Self:
-        return replace(self, group=value)
 
     @property
     def label(self) -> str:

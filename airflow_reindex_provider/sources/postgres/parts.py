@@ -26,8 +26,6 @@ from airflow_reindex_provider.sources.postgres.losses import Losses
 from airflow_reindex_provider.sources.postgres.sql import Relation, is_soft_deleted
 from airflow_reindex_provider.sources.sql.parts import Part
 
-SHOWN = "reindex_shown"
-
 
 @dataclass(frozen=True, slots=True)
 class DescribedPart:
@@ -213,13 +211,14 @@ def _losses(
 def _node(described: DescribedPart, number: int, inner: tuple[Node, ...]) -> Node:
     part, row = described.part, f"c{number}"
     table: sql.Composable = identifier(part.table)
+    passes = "reindex_shown"
     shown: list[sql.Composable] = []
     if part.row_filter:
         # Where it stands, no other table's columns have names of their own.
         table = sql.SQL("(SELECT *, ({}\n) IS TRUE AS {} FROM {} AS r)").format(
-            sql.SQL(part.row_filter), sql.Identifier(SHOWN), table
+            sql.SQL(part.row_filter), sql.Identifier(passes), table
         )
-        shown.append(sql.Identifier(row, SHOWN))
+        shown.append(sql.Identifier(row, passes))
     if part.soft_delete_column:
         shown.append(sql.SQL("NOT {}").format(is_soft_deleted(sql.Identifier(row, part.soft_delete_column))))
     schema = described.description.schema

@@ -20,6 +20,7 @@ from airflow_reindex_provider.databases.postgres.connection import connect
 from airflow_reindex_provider.databases.postgres.errors import explained
 from airflow_reindex_provider.databases.postgres.names import render, split_name
 from airflow_reindex_provider.databases.postgres.transactions import transaction
+from airflow_reindex_provider.sources.sql.definition import require_stamps
 
 if TYPE_CHECKING:
     from airflow_reindex_provider.sources.postgres.catalog import Catalogue
@@ -106,15 +107,7 @@ class Tombstones:
                 f"{source.label}: no trigger of it fires for the rows of {catalogue.named_children}, which belong to it:"
                 " leave tombstones out, and sweep the stream; or use a soft_delete_column."
             )
-        if cursor_type is CursorType.INTEGER:
-            raise ConfigurationError(
-                f"{source.label}: tombstones are stamped with the time of their transaction, and the cursor_field"
-                f" {source.cursor_field!r} counts. Use a soft_delete_column or a sweep, or a cursor_field made of time."
-            )
-        if source.cursor_field in source.key:
-            raise ConfigurationError(
-                f"{source.label}: with tombstones, cursor_field cannot be part of the primary_key."
-            )
+        require_stamps(source.label, source.cursor_field, source.key, cursor_type, of="transaction")
         for name in source.key:
             column = catalogue.column(name)
             if column is not None and not column.has_one_text and not column.fixed_text:

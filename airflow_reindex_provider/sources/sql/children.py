@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import KW_ONLY, dataclass, fields
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from airflow_reindex_provider.core.errors import ConfigurationError
 
@@ -17,8 +17,24 @@ def names_of(value: Names) -> tuple[str, ...]:
     return (value,) if isinstance(value, str) else tuple(value)
 
 
+class _Sayable:
+    """What JSON can say."""
+
+    __slots__ = ()
+
+    def to_json(self) -> dict[str, Any]:
+        found = {f.name: getattr(self, f.name) for f in fields(cast("Any", self)) if f.name != "_"}
+        if isinstance(self, Through):
+            return found
+        assert isinstance(self, (Child, Parent))
+        found["children"] = [child.to_json() for child in self.children]
+        if isinstance(self, Child) and self.through is not None:
+            found["through"] = self.through.to_json()
+        return {"kind": self.kind, **found}
+
+
 @dataclass(frozen=True, slots=True)
-class Through:
+class Through(_Sayable):
     """The join table of a many-to-many relation.
 
     :param table: ``schema.table``, taken literally.
@@ -39,12 +55,9 @@ class Through:
         for name in ("foreign_key", "target_key"):
             object.__setattr__(self, name, names_of(getattr(self, name)))
 
-    def to_json(self) -> dict[str, Any]:
-        return _json(self)
-
 
 @dataclass(frozen=True, slots=True)
-class Child:
+class Child(_Sayable):
     """One to many: a list of objects, one for each row of another table that refers to this one. With ``through``, many to many.
 
     :param name: of the field in the document.
@@ -89,12 +102,9 @@ class Child:
         if self.max_rows < 1:
             raise ConfigurationError(f"Child {self.name!r}: max_rows starts at 1.")
 
-    def to_json(self) -> dict[str, Any]:
-        return _json(self)
-
 
 @dataclass(frozen=True, slots=True)
-class Parent:
+class Parent(_Sayable):
     """Many to one: an object, of the row that this one refers to; NULL where there is none.
 
     :param name: of the field in the document.
@@ -121,9 +131,6 @@ class Parent:
     def __post_init__(self) -> None:
         _settle(self, "via", "primary_key")
 
-    def to_json(self) -> dict[str, Any]:
-        return _json(self)
-
 
 _KINDS: Mapping[str, type[Child] | type[Parent]] = {c.kind: c for c in (Child, Parent)}
 
@@ -148,13 +155,3 @@ def _settle(part: Child | Parent, *names: str) -> None:
     object.__setattr__(part, "children", children_of(part.children))
     if not part.name or not part.primary_key:
         raise ConfigurationError(f"{part.kind.title()} {part.name!r} of {part.table!r} needs a name and a primary_key.")
-
-
-def _json(value: Child | Parent | Through) -> dict[str, Any]:
-    found = {f.name: getattr(value, f.name) for f in fields(value) if f.name != "_"}
-    if isinstance(value, Through):
-        return found
-    found["children"] = [child.to_json() for child in value.children]
-    if isinstance(value, Child) and value.through is not None:
-        found["through"] = value.through.to_json()
-    return {"kind": value.kind, **found}

@@ -2,16 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, fields, replace
 from datetime import timedelta
 from typing import Any, Self, cast
 
+from airflow_reindex_provider.core.cursors import CursorType
 from airflow_reindex_provider.core.errors import ConfigurationError
 
 
+class RowsDefinition:
+    """What every definition of rows says of their key and their groups. A frozen dataclass with these fields."""
+
+    __slots__ = ()
+
+    primary_key: str | tuple[str, ...]
+    group_by: str | None
+    group: str | None
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """The primary key's columns."""
+        return cast("tuple[str, ...]", self.primary_key)
+
+    @property
+    def has_groups(self) -> bool:
+        return self.group_by is not None and self.group is None
+
+    def of_group(self, value: str) -> Self:
+        return cast("Self", replace(cast("Any", self), group=value))
+
+    def require_column_of(self, label: str) -> None:
+        """:raises ConfigurationError: it is one group's, and says of no column that it is a value of."""
+        if self.group is not None and self.group_by is None:
+            raise ConfigurationError(f"{label}: group={self.group!r} needs group_by, the column that it is a value of.")
+
+
 @dataclass(frozen=True, slots=True)
-class TableDefinition:
+class TableDefinition(RowsDefinition):
     """The fields that the sources of a table have in common; each source documents its own."""
 
     conn_id: str
@@ -34,22 +62,7 @@ class TableDefinition:
         if not all(self.split_table()[1:]) or len(self.split_table()) > 2:
             raise ConfigurationError(f"{self.label}: table is a name, or a schema's and a table's with a dot between.")
         require_lag(self.label, self.lag)
-        if self.group is not None and self.group_by is None:
-            raise ConfigurationError(
-                f"{self.label}: group={self.group!r} needs group_by, the column that it is a value of."
-            )
-
-    @property
-    def has_groups(self) -> bool:
-        return self.group_by is not None and self.group is None
-
-    def of_group(self, value: str) -> Self:
-        return replace(self, group=value)
-
-    @property
-    def key(self) -> tuple[str, ...]:
-        """The primary key's columns."""
-        return cast("tuple[str, ...]", self.primary_key)
+        self.require_column_of(self.label)
 
     @property
     def label(self) -> str:
@@ -80,3 +93,15 @@ def require_lag(label: str, lag: timedelta | int | None) -> None:
     """:raises ConfigurationError: it is negative."""
     if lag is not None and (lag < timedelta(0) if isinstance(lag, timedelta) else lag < 0):
         raise ConfigurationError(f"{label}: lag cannot be negative.")
+
+
+def require_stamps(label: str, cursor_field: str, key: Sequence[str], kind: CursorType, *, of: str) -> None:
+    """:param of: what gives a tombstone its time.
+    :raises ConfigurationError: tombstones cannot be put in order with the rows."""
+    if kind is CursorType.INTEGER:
+        raise ConfigurationError(
+            f"{label}: tombstones are stamped with the time of their {of}, and the cursor_field {cursor_field!r} counts. Use a"
+            " soft_delete_column or a sweep, or a cursor_field made of time."
+        )
+    if cursor_field in key:
+        raise ConfigurationError(f"{label}: with tombstones, cursor_field cannot be part of the primary_key.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid5
@@ -14,6 +14,9 @@ from airflow_reindex_provider.targets.weaviate.layout import DELETED, KEY, VERSI
 from airflow_reindex_provider.targets.weaviate.passages import multivector
 from airflow_reindex_provider.targets.weaviate.types import value_for
 
+_MOST_BYTES = 4 << 20
+"""Of one request; a server takes ten megabytes, if it is old."""
+_MOST_ROWS = 500
 NAMESPACE = UUID("6f1c2b0e-93a7-5d0a-8a55-0d2f6b8d7c11")
 _NO_VALUES = (TypeError, ValueError, OverflowError, ArithmeticError, RecursionError)
 _OFFSET = 2**63
@@ -123,3 +126,17 @@ def _count(value: Any) -> int:
     if value and isinstance(value[0], list):
         return sum(map(len, value))
     return len(value)
+
+
+def units(rows: Sequence[Row]) -> Iterator[list[Row]]:
+    """Parts that fit a request."""
+    unit: list[Row] = []
+    size = 0
+    for row in rows:
+        if unit and (len(unit) == _MOST_ROWS or size + row.size > _MOST_BYTES):
+            yield unit
+            unit, size = [], 0
+        unit.append(row)
+        size += row.size
+    if unit:
+        yield unit

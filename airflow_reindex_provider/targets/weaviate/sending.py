@@ -13,19 +13,12 @@ from airflow_reindex_provider.core.errors import ReindexError, TransientError
 from airflow_reindex_provider.core.model import Counts, Rejection
 from airflow_reindex_provider.targets.weaviate.layout import DELETED, VERSION
 from airflow_reindex_provider.targets.weaviate.lock import Hold, Lock
-from airflow_reindex_provider.targets.weaviate.rows import Row, version_of
-from airflow_reindex_provider.targets.weaviate.server import MissingError, Server, meant
+from airflow_reindex_provider.targets.weaviate.rows import Row, units, version_of
+from airflow_reindex_provider.targets.weaviate.server import FENCED, TOO_LARGE, MissingError, Server, meant
 from airflow_reindex_provider.targets.whole_documents import Held, fate
 
 if TYPE_CHECKING:
     from weaviate.collections import Collection
-
-_MOST_BYTES = 4 << 20
-"""Of one request; a server takes ten megabytes, if it is old."""
-_MOST_ROWS = 500
-_FENCED = "multi-tenancy enabled"
-"""What the register says to objects: the name that they were sent under was taken away."""
-_TOO_LARGE = "larger than max"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +70,7 @@ class Sending:
                 else:
                     reasons = {rows[at].id: failed.message for at, failed in found.errors.items()}
         except ReindexError as error:
-            if _TOO_LARGE not in str(error):
+            if TOO_LARGE not in str(error):
                 raise
             reasons = dict.fromkeys((row.id for row in rows), f"it is too large for one request: {error}")
         # Weaviate has answered, whatever it says.
@@ -93,7 +86,7 @@ class Sending:
 
     def _require_of_one(self, reason: str) -> None:
         """:raises ReindexError: what was refused was so for all, and not for its own sake."""
-        if _FENCED in reason:
+        if FENCED in reason:
             raise TransientError(
                 f"{self.server.label}: this task was held up for so long that others have taken its lock over, or"
                 f" {self.generation} was dropped. It has changed nothing since. Try again."
@@ -115,20 +108,6 @@ def held_of(server: Server, generation: str, ids: Sequence[str]) -> dict[str, He
     return {
         str(o.uuid): Held(version_of(str(o.properties[VERSION])), bool(o.properties[DELETED])) for o in found.objects
     }
-
-
-def units(rows: Sequence[Row]) -> Iterator[list[Row]]:
-    """Parts that fit a request."""
-    unit: list[Row] = []
-    size = 0
-    for row in rows:
-        if unit and (len(unit) == _MOST_ROWS or size + row.size > _MOST_BYTES):
-            yield unit
-            unit, size = [], 0
-        unit.append(row)
-        size += row.size
-    if unit:
-        yield unit
 
 
 def _is_wanted(row: Row, held: Held | None, fresh_only: bool) -> bool:

@@ -30,6 +30,10 @@ _AGAIN_SAID = re.compile(
 _EXISTS = re.compile(r"already (?:exists|used)|is already", re.IGNORECASE)
 _MISSING = re.compile(r"not found|does not exist|could not find class|no alias found", re.IGNORECASE)
 
+FENCED = "multi-tenancy enabled"
+"""What a register says to objects: the name that they were sent under was taken away."""
+TOO_LARGE = "larger than max"
+
 
 class ExistsError(ConfigurationError):
     """What was to be made is there."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 
 from airflow_reindex_provider.core.keys import KeyRange, key_kinds, placing
 from airflow_reindex_provider.core.model import Batch, Format, Position, Window
+from airflow_reindex_provider.testing.formats import InEachFormat
 from airflow_reindex_provider.testing.source_suite.table import (
     Made,
     Table,
@@ -22,16 +22,9 @@ from airflow_reindex_provider.testing.source_suite.table import (
 )
 
 
-class KeyConformance(ABC):
+class KeyConformance(InEachFormat, ABC):
     """The tests in which the kind of key matters; part of :class:`SourceConformance`, and to be run alone for further kinds
     of key."""
-
-    formats: Sequence[Format] = (Format.ROWS,)
-    """The formats to run the reading tests in; all that the source offers."""
-
-    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
-        if "format" in metafunc.fixturenames:
-            metafunc.parametrize("format", metafunc.cls.formats, ids=str)
 
     @pytest.fixture
     @abstractmethod

@@ -13,6 +13,7 @@ from airflow_reindex_provider.core.cursors import CursorType
 from airflow_reindex_provider.core.model import Chunk, Document, Field, Format, Key, Schema, WriteResult
 from airflow_reindex_provider.core.planning import current_generation
 from airflow_reindex_provider.core.protocols import ListingTarget, RebuildingTarget, Target, TargetSession, Writer
+from airflow_reindex_provider.testing.formats import InEachFormat
 
 STREAM = "products"
 
@@ -52,17 +53,11 @@ def text_schema() -> Schema:
     )
 
 
-class IndexSuite(ABC):
+class IndexSuite(InEachFormat, ABC):
     """Tests that need an index which does not exist at their start."""
 
     tells_noops: bool = False
     """Whether a write that changes nothing is counted as a noop instead of an update (or a deletion)."""
-    formats: Sequence[Format] = (Format.ROWS,)
-    """The formats to run the writing tests in; all that the target accepts."""
-
-    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
-        if "format" in metafunc.fixturenames:
-            metafunc.parametrize("format", metafunc.cls.formats, ids=str)
 
     @pytest.fixture
     @abstractmethod

@@ -199,23 +199,11 @@ class PassageSuite(ABC):
         assert shown(passage_index) == {("1",): ["a", "b", "new"]}
 
     def test_what_is_carried_over_has_its_passages(self, passage_index: PassageIndex) -> None:
-        target = passage_index.target(RECIPE)
-        with served(passage_index) as write:
-            write(embedded("1", 1, "a b"), embedded("2", 1, "c"))
-        with target.open(STREAM) as session:
-            carry_all(passage_index, rebuilding_of(session), target, write.generation)
-
-        assert shown(passage_index) == {("1",): ["a", "b"], ("2",): ["c"]}
+        assert shown_of_carried(passage_index, RECIPE) == {("1",): ["a", "b"], ("2",): ["c"]}
 
     def test_nothing_of_another_model_is_carried_over(self, passage_index: PassageIndex) -> None:
         """The document is, and its passages come with the next run, from the new model."""
-        target = passage_index.target(OTHER_RECIPE)
-        with served(passage_index) as write:
-            write(embedded("1", 1, "a b"), embedded("2", 1, "c"))
-        with target.open(STREAM) as session:
-            carry_all(passage_index, rebuilding_of(session), target, write.generation)
-
-        assert shown(passage_index) == {("1",): [], ("2",): []}
+        assert shown_of_carried(passage_index, OTHER_RECIPE) == {("1",): [], ("2",): []}
 
 
 def pieces(body: str) -> tuple[Passage, ...]:
@@ -283,6 +271,16 @@ def carry_all(index: PassageIndex, session: RebuildingTarget, target: Target, li
         assert session.carry_over(keys, index.schema(), from_generation=served, to_generation=other) == 2
 
     session.promote(other, carry=carry)
+
+
+def shown_of_carried(index: PassageIndex, recipe: Recipe) -> dict[Key, list[str]]:
+    """What two documents show once a generation of the recipe has got them by a swap."""
+    target = index.target(recipe)
+    with served(index) as write:
+        write(embedded("1", 1, "a b"), embedded("2", 1, "c"))
+    with target.open(STREAM) as session:
+        carry_all(index, rebuilding_of(session), target, write.generation)
+    return shown(index)
 
 
 def shown(index: PassageIndex) -> dict[Key, list[str]]:
