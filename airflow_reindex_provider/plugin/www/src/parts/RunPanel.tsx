@@ -8,6 +8,7 @@ import type { Batch, Run, Stream } from "../types";
 import { count, duration, isOver, moment, outcomes, plural, took } from "../words";
 import { Answer } from "./Answer";
 import { Bar, Figures } from "./Bar";
+import { Listing } from "./Listing";
 import { RunLink } from "./links";
 import { Notice } from "./Notices";
 import { Muted, Section } from "./Section";
@@ -78,24 +79,20 @@ function Batches({ batches }: { batches: Batch[] }) {
       <Muted>
         {plural(batches.length, "batch", "batches")}: {said.join(", ")}
       </Muted>
-      <Table.ScrollArea maxHeight="22rem">
-        <Table.Root aria-label="Batches" size="sm" stickyHeader>
-          <Table.Header>
-            <Table.Row>
-              <Table.ColumnHeader>Batch</Table.ColumnHeader>
-              <Table.ColumnHeader>State</Table.ColumnHeader>
-              <Table.ColumnHeader textAlign="end">Done</Table.ColumnHeader>
-              <Table.ColumnHeader textAlign="end">Speed</Table.ColumnHeader>
-              <Table.ColumnHeader textAlign="end">To go</Table.ColumnHeader>
-            </Table.Row>
-          </Table.Header>
-          <Table.Body>
-            {shown.map((batch) => (
-              <BatchRow batch={batch} key={`${batch.task_id} ${batch.map_index}`} />
-            ))}
-          </Table.Body>
-        </Table.Root>
-      </Table.ScrollArea>
+      <Listing
+        columns={[
+          { name: "Batch" },
+          { name: "State" },
+          { name: "Done", end: true },
+          { name: "Speed", end: true },
+          { name: "To go", end: true },
+        ]}
+        label="Batches"
+      >
+        {shown.map((batch) => (
+          <BatchRow batch={batch} key={`${batch.task_id} ${batch.map_index}`} />
+        ))}
+      </Listing>
     </>
   );
 }

@@ -2,8 +2,11 @@ import { Button, Table } from "@chakra-ui/react";
 
 import type { Run } from "../types";
 import { amount, duration, moment, took } from "../words";
+import { Listing } from "./Listing";
 import { Section } from "./Section";
 import { State } from "./State";
+
+const COLUMNS = ["Begun", "What", "State", "Done", "Took", "Freshness at its end"].map((name) => ({ name }));
 
 const sameRun = (a: Run | null, b: Run) => a !== null && a.run_id === b.run_id && a.dag_id === b.dag_id;
 
@@ -12,51 +15,35 @@ export function Runs({ runs, chosen, onChoose }: { runs: Run[]; chosen: Run | nu
   if (runs.length === 0) return null;
   return (
     <Section title="Runs">
-      <Table.ScrollArea maxHeight="24rem">
-        <Table.Root aria-label="Runs" size="sm" stickyHeader>
-          <Table.Header>
-            <Table.Row>
-              <Table.ColumnHeader>Begun</Table.ColumnHeader>
-              <Table.ColumnHeader>What</Table.ColumnHeader>
-              <Table.ColumnHeader>State</Table.ColumnHeader>
-              <Table.ColumnHeader>Done</Table.ColumnHeader>
-              <Table.ColumnHeader>Took</Table.ColumnHeader>
-              <Table.ColumnHeader>Freshness at its end</Table.ColumnHeader>
-            </Table.Row>
-          </Table.Header>
-          <Table.Body>
-            {runs.map((run) => (
-              <Table.Row data-run={run.run_id} data-state={run.state} key={`${run.dag_id} ${run.run_id}`}>
-                <Table.Cell whiteSpace="nowrap">
-                  <Button
-                    aria-label={`${moment(run.started_at ?? run.queued_at)}, show run ${run.run_id}`}
-                    aria-pressed={sameRun(chosen, run)}
-                    onClick={() => onChoose(run)}
-                    height="auto"
-                    px={0}
-                    size="xs"
-                    variant="plain"
-                  >
-                    {moment(run.started_at ?? run.queued_at)}
-                  </Button>
-                </Table.Cell>
-                <Table.Cell>
-                  {run.mode}
-                  {run.dry_run ? ", dry" : ""}
-                </Table.Cell>
-                <Table.Cell>
-                  <State state={run.state} />
-                </Table.Cell>
-                <Table.Cell>{amount(run) || "–"}</Table.Cell>
-                <Table.Cell whiteSpace="nowrap">{took(run)}</Table.Cell>
-                <Table.Cell whiteSpace="nowrap">
-                  {run.freshness_s === null ? "–" : duration(run.freshness_s)}
-                </Table.Cell>
-              </Table.Row>
-            ))}
-          </Table.Body>
-        </Table.Root>
-      </Table.ScrollArea>
+      <Listing columns={COLUMNS} label="Runs" maxHeight="24rem">
+        {runs.map((run) => (
+          <Table.Row data-run={run.run_id} data-state={run.state} key={`${run.dag_id} ${run.run_id}`}>
+            <Table.Cell whiteSpace="nowrap">
+              <Button
+                aria-label={`${moment(run.started_at ?? run.queued_at)}, show run ${run.run_id}`}
+                aria-pressed={sameRun(chosen, run)}
+                onClick={() => onChoose(run)}
+                height="auto"
+                px={0}
+                size="xs"
+                variant="plain"
+              >
+                {moment(run.started_at ?? run.queued_at)}
+              </Button>
+            </Table.Cell>
+            <Table.Cell>
+              {run.mode}
+              {run.dry_run ? ", dry" : ""}
+            </Table.Cell>
+            <Table.Cell>
+              <State state={run.state} />
+            </Table.Cell>
+            <Table.Cell>{amount(run) || "–"}</Table.Cell>
+            <Table.Cell whiteSpace="nowrap">{took(run)}</Table.Cell>
+            <Table.Cell whiteSpace="nowrap">{run.freshness_s === null ? "–" : duration(run.freshness_s)}</Table.Cell>
+          </Table.Row>
+        ))}
+      </Listing>
     </Section>
   );
 }

@@ -1,12 +1,13 @@
 /** What a stream has at its target and in its checkpoint store, as the last closing task found it. */
 
-import { Badge, Box, Button, Checkbox, Code, Flex, SimpleGrid, Table, Text, VisuallyHidden } from "@chakra-ui/react";
+import { Badge, Box, Button, Checkbox, Code, Flex, SimpleGrid, Table, Text } from "@chakra-ui/react";
 import { useState } from "react";
 
 import { ActButton, useActing } from "../acting";
 import { previous, rollbackTo } from "../asking";
 import type { Generation, ParkedDocument, Stream } from "../types";
 import { ago, bytes, count, keyOf, moment, served } from "../words";
+import { Listing } from "./Listing";
 import { Fact, Muted, Section } from "./Section";
 
 export function Parked({ stream }: { stream: Stream }) {
@@ -43,45 +44,36 @@ export function Parked({ stream }: { stream: Stream }) {
       title={`Parked documents: ${parked ? count(parked.count) : "not known"}`}
     >
       {documents.length > 0 ? (
-        <Table.ScrollArea maxHeight="22rem">
-          <Table.Root aria-label="Parked documents" size="sm" stickyHeader>
-            <Table.Header>
-              <Table.Row>
-                <Table.ColumnHeader>Key</Table.ColumnHeader>
-                <Table.ColumnHeader>Reason</Table.ColumnHeader>
-                <Table.ColumnHeader textAlign="end">Attempts</Table.ColumnHeader>
-                <Table.ColumnHeader>Next try</Table.ColumnHeader>
-              </Table.Row>
-            </Table.Header>
-            <Table.Body>
-              {documents.map((one) => (
-                <Table.Row data-parked={keyOf(one.key)} key={idOf(one)}>
-                  <Table.Cell>
-                    {steers ? (
-                      <Checkbox.Root
-                        checked={chosen.includes(idOf(one))}
-                        colorPalette="blue"
-                        onCheckedChange={(details) => choose(one, details.checked === true)}
-                        size="sm"
-                      >
-                        <Checkbox.HiddenInput />
-                        <Checkbox.Control />
-                        <Checkbox.Label>{nameOf(one)}</Checkbox.Label>
-                      </Checkbox.Root>
-                    ) : (
-                      nameOf(one)
-                    )}
-                  </Table.Cell>
-                  <Table.Cell overflowWrap="anywhere" whiteSpace="normal">
-                    {one.reason}
-                  </Table.Cell>
-                  <Table.Cell textAlign="end">{count(one.attempts)}</Table.Cell>
-                  <Table.Cell whiteSpace="nowrap">{nextTry(one.next_try_at)}</Table.Cell>
-                </Table.Row>
-              ))}
-            </Table.Body>
-          </Table.Root>
-        </Table.ScrollArea>
+        <Listing
+          columns={[{ name: "Key" }, { name: "Reason" }, { name: "Attempts", end: true }, { name: "Next try" }]}
+          label="Parked documents"
+        >
+          {documents.map((one) => (
+            <Table.Row data-parked={keyOf(one.key)} key={idOf(one)}>
+              <Table.Cell>
+                {steers ? (
+                  <Checkbox.Root
+                    checked={chosen.includes(idOf(one))}
+                    colorPalette="blue"
+                    onCheckedChange={(details) => choose(one, details.checked === true)}
+                    size="sm"
+                  >
+                    <Checkbox.HiddenInput />
+                    <Checkbox.Control />
+                    <Checkbox.Label>{nameOf(one)}</Checkbox.Label>
+                  </Checkbox.Root>
+                ) : (
+                  nameOf(one)
+                )}
+              </Table.Cell>
+              <Table.Cell overflowWrap="anywhere" whiteSpace="normal">
+                {one.reason}
+              </Table.Cell>
+              <Table.Cell textAlign="end">{count(one.attempts)}</Table.Cell>
+              <Table.Cell whiteSpace="nowrap">{nextTry(one.next_try_at)}</Table.Cell>
+            </Table.Row>
+          ))}
+        </Listing>
       ) : null}
       {parked?.count === 0 ? <Muted>No document is refused.</Muted> : null}
       {parked && parked.count > documents.length ? (
@@ -109,49 +101,43 @@ export function Generations({ stream }: { stream: Stream }) {
       aside="The indexes behind the public name; those that were served before can be served again."
       title="Generations"
     >
-      <Table.ScrollArea maxHeight="22rem">
-        <Table.Root aria-label="Generations" size="sm" stickyHeader>
-          <Table.Header>
-            <Table.Row>
-              {stream.has_groups ? <Table.ColumnHeader>Group</Table.ColumnHeader> : null}
-              <Table.ColumnHeader>Generation</Table.ColumnHeader>
-              <Table.ColumnHeader>Made</Table.ColumnHeader>
-              <Table.ColumnHeader textAlign="end">Documents</Table.ColumnHeader>
-              <Table.ColumnHeader textAlign="end">Size</Table.ColumnHeader>
-              <Table.ColumnHeader>
-                <VisuallyHidden>Roll back</VisuallyHidden>
-              </Table.ColumnHeader>
-            </Table.Row>
-          </Table.Header>
-          <Table.Body>
-            {stream.generations.toReversed().map((one) => (
-              <Table.Row data-generation={one.name} key={one.name}>
-                {stream.has_groups ? <Table.Cell>{one.group ?? "–"}</Table.Cell> : null}
-                <Table.Cell overflowWrap="anywhere" whiteSpace="normal">
-                  {one.name}
-                  <br />
-                  <Badge colorPalette={one.live ? "green" : "gray"} variant="surface">
-                    {served(one)}
-                  </Badge>
-                </Table.Cell>
-                <Table.Cell whiteSpace="nowrap">{moment(one.made_at)}</Table.Cell>
-                <Table.Cell textAlign="end">
-                  {one.documents_estimated ? "about " : ""}
-                  {count(one.documents)}
-                </Table.Cell>
-                <Table.Cell textAlign="end" whiteSpace="nowrap">
-                  {bytes(one.bytes)}
-                </Table.Cell>
-                <Table.Cell textAlign="end">
-                  {canGoBackTo(one) ? (
-                    <ActButton act="rollback" fixed={rollbackTo(one)} label="Roll back to this" size="xs" />
-                  ) : null}
-                </Table.Cell>
-              </Table.Row>
-            ))}
-          </Table.Body>
-        </Table.Root>
-      </Table.ScrollArea>
+      <Listing
+        columns={[
+          ...(stream.has_groups ? [{ name: "Group" }] : []),
+          { name: "Generation" },
+          { name: "Made" },
+          { name: "Documents", end: true },
+          { name: "Size", end: true },
+          { name: "Roll back", unseen: true },
+        ]}
+        label="Generations"
+      >
+        {stream.generations.toReversed().map((one) => (
+          <Table.Row data-generation={one.name} key={one.name}>
+            {stream.has_groups ? <Table.Cell>{one.group ?? "–"}</Table.Cell> : null}
+            <Table.Cell overflowWrap="anywhere" whiteSpace="normal">
+              {one.name}
+              <br />
+              <Badge colorPalette={one.live ? "green" : "gray"} variant="surface">
+                {served(one)}
+              </Badge>
+            </Table.Cell>
+            <Table.Cell whiteSpace="nowrap">{moment(one.made_at)}</Table.Cell>
+            <Table.Cell textAlign="end">
+              {one.documents_estimated ? "about " : ""}
+              {count(one.documents)}
+            </Table.Cell>
+            <Table.Cell textAlign="end" whiteSpace="nowrap">
+              {bytes(one.bytes)}
+            </Table.Cell>
+            <Table.Cell textAlign="end">
+              {canGoBackTo(one) ? (
+                <ActButton act="rollback" fixed={rollbackTo(one)} label="Roll back to this" size="xs" />
+              ) : null}
+            </Table.Cell>
+          </Table.Row>
+        ))}
+      </Listing>
     </Section>
   );
 }
