@@ -109,7 +109,6 @@ def _group_tasks(of: Tasks, *, max_wait: timedelta) -> None:
         task_id="report",
         groups_task_id=groups.task_id,
         group_task_id=sweep.task_id,
-        lease_task_id=sweep.task_id,
         **of.all,
     )
     sweep >> report

@@ -80,15 +80,18 @@ class OfGroupOperator(StreamOperator):
 class AllGroupsOperator(StreamOperator):
     """Runs after the work on each group, whatever became of it.
 
-    :param groups_task_id: which groups. :param group_task_id: what ends the work on each. :param lease_task_id: what begins it.
+    :param groups_task_id: which groups. :param group_task_id: what ends the work on each. :param lease_task_id: what begins
+        it, if that is another one.
     """
 
-    def __init__(self, *, groups_task_id: str, group_task_id: str, lease_task_id: str, **kwargs: Any) -> None:
+    def __init__(
+        self, *, groups_task_id: str, group_task_id: str, lease_task_id: str | None = None, **kwargs: Any
+    ) -> None:
         kwargs.setdefault("trigger_rule", TriggerRule.ALL_DONE)
         super().__init__(**kwargs)
         self.groups_task_id = groups_task_id
         self.group_task_id = group_task_id
-        self.lease_task_id = lease_task_id
+        self.lease_task_id = lease_task_id or group_task_id
 
     def by_group(self, context: Context) -> dict[str, Any]:
         """What each of them returned; nothing where it did not finish."""

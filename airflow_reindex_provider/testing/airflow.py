@@ -28,7 +28,7 @@ import psycopg.errors
 from airflow_reindex_provider.testing.airflow_programs import how_to_run
 from airflow_reindex_provider.testing.airflow_settings import environment
 from airflow_reindex_provider.testing.postgres import EmbeddedPostgres
-from airflow_reindex_provider.testing.processes import OwnProcesses, free_port, tail
+from airflow_reindex_provider.testing.processes import ProcessSet, UntilLeft, free_port, tail
 from airflow_reindex_provider.testing.rest import NoAnswerError, Rest, RestError
 
 T = TypeVar("T")
@@ -39,7 +39,7 @@ _POLL_S, _SLOWEST_POLL_S = 0.2, 1.0  # A look costs the api-server 0.03 s of CPU
 _STATE_OF_RUN = "SELECT state FROM dag_run WHERE dag_id = %s AND run_id = %s"
 
 
-class Airflow(OwnProcesses):
+class Airflow(UntilLeft):
     """Context manager: a running Airflow with a user `admin`, password `admin`, on loopback ports that were free.
 
     Its settings come from here alone: `AIRFLOW*` variables of the calling environment are left out. It schedules and
@@ -71,7 +71,6 @@ class Airflow(OwnProcesses):
         workers: int = 2,
         start_timeout_s: float = 400,
     ) -> None:
-        super().__init__()
         self.home = Path(home).expanduser().resolve()
         self.url = f"http://127.0.0.1:{port or free_port()}"
         self._dag_folders = {name: Path(folder).resolve() for name, folder in dag_folders.items()}
@@ -81,6 +80,7 @@ class Airflow(OwnProcesses):
         self._workers = tuple(f"worker-{number + 1}" for number in range(workers if broker_url else 0))
         self._start_timeout_s = start_timeout_s
         self._env: dict[str, str] = {}
+        self._processes = ProcessSet()
         self.rest: Rest
 
     def _begin(self, stack: contextlib.ExitStack) -> None:

@@ -15,12 +15,12 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 
 from airflow_reindex_provider.testing.postgres import Database, EmbeddedPostgres
-from airflow_reindex_provider.testing.processes import OwnProcesses, free_port, until_it_answers
+from airflow_reindex_provider.testing.processes import ProcessSet, UntilLeft, free_port, until_it_answers
 
 _START_S = 30.0
 
 
-class PgBouncer(OwnProcesses):
+class PgBouncer(UntilLeft):
     """Context manager: a pool for every database of ``postgres``, on loopback; no password.
 
     It ends with the context, and also when the owner is killed.
@@ -58,7 +58,7 @@ class PgBouncer(OwnProcesses):
             "ignore_startup_parameters": "extra_float_digits",
             **(settings or {}),
         }
-        super().__init__()
+        self._processes = ProcessSet()
 
     def _begin(self, stack: contextlib.ExitStack) -> None:
         program = find_pgbouncer()

@@ -113,13 +113,10 @@ class ProcessSet:
                 raise RuntimeError(f"{name} ended with exit code {process.returncode}; the end of {log}:\n{tail(log)}")
 
 
-class OwnProcesses(ABC):
-    """Context manager of something that runs in processes of its own, which end with the context, and also when the owner is
-    killed."""
+class UntilLeft(ABC):
+    """Context manager: what is begun in it is undone at its end, and also where its beginning breaks off."""
 
-    def __init__(self) -> None:
-        self._processes = ProcessSet()
-        self._exit = contextlib.ExitStack()
+    _exit: contextlib.ExitStack
 
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as stack:
@@ -132,7 +129,7 @@ class OwnProcesses(ABC):
 
     @abstractmethod
     def _begin(self, stack: contextlib.ExitStack) -> None:
-        """Start all of it. :param stack: takes what is to be undone at the end."""
+        """:param stack: takes what is to be undone."""
 
 
 def until_it_answers(

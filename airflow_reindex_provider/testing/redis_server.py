@@ -10,12 +10,12 @@ import time
 from importlib.util import find_spec
 from pathlib import Path
 
-from airflow_reindex_provider.testing.processes import OwnProcesses, free_port, tail
+from airflow_reindex_provider.testing.processes import ProcessSet, UntilLeft, free_port, tail
 
 _START_S = 30.0
 
 
-class RedisServer(OwnProcesses):
+class RedisServer(UntilLeft):
     """Context manager: one Redis server, empty, without a password; its data are gone afterwards.
 
     The server ends with the context, and also when the owner is killed.
@@ -24,7 +24,7 @@ class RedisServer(OwnProcesses):
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        self._processes = ProcessSet()
         self._port = free_port()
 
     def _begin(self, stack: contextlib.ExitStack) -> None:

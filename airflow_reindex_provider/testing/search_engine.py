@@ -8,19 +8,20 @@ import shutil
 import time
 import urllib.error
 import urllib.request
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from airflow_reindex_provider.testing.engine_nodes import Node, find_node
 from airflow_reindex_provider.testing.engine_releases import DISTRIBUTIONS
 from airflow_reindex_provider.testing.folders import make_folder
-from airflow_reindex_provider.testing.processes import ProcessSet, free_port, tail
+from airflow_reindex_provider.testing.processes import ProcessSet, UntilLeft, free_port, tail
 
 # Half a minute is usual. One that ends is noticed at once.
 _START_S = 400.0
 
 
-class SearchEngine:
+class SearchEngine(UntilLeft):
     """Context manager: one node of ``opensearch`` or ``elasticsearch``; its data are gone afterwards.
 
     Where ``REINDEX_OPENSEARCH_URL`` (``REINDEX_ELASTICSEARCH_URL``) is set it is the engine at that address, which is only
@@ -44,29 +45,24 @@ class SearchEngine:
         self.url = (url or os.environ.get(self._about.url_variable, "")).rstrip("/")
         self.version = ""
 
-    def __enter__(self) -> Self:
+    def _begin(self, stack: ExitStack) -> None:
         if self.url:
             self.version = self._wait()
-            return self
+            return
         self._node = find_node(self._about, short_lived=self._short_lived)
-        self._folder = make_folder(f"reindex-{self.name}-", durable=True)
-        try:
-            # Apart from the rest: programs may not run from memory.
-            self._data = make_folder(f"reindex-{self.name}-data-", durable=not self._short_lived)
-            port = free_port()
-            self.url = f"http://127.0.0.1:{port}"
-            self._node.prepare(self._folder, self._data, port)
-            self.restart()
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
+        self._folder = self._made_folder(stack, "", durable=True)
+        # Apart from the rest: programs may not run from memory.
+        self._data = self._made_folder(stack, "data-", durable=not self._short_lived)
+        port = free_port()
+        self.url = f"http://127.0.0.1:{port}"
+        self._node.prepare(self._folder, self._data, port)
+        stack.callback(self._end)
+        self.restart()
 
-    def __exit__(self, *exc: object) -> None:
-        if self._folder is not None:
-            self._end()
-            for folder in filter(None, (self._folder, self._data)):
-                shutil.rmtree(folder, ignore_errors=True)
+    def _made_folder(self, stack: ExitStack, what: str, *, durable: bool) -> Path:
+        folder = make_folder(f"reindex-{self.name}-{what}", durable=durable)
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        return folder
 
     @property
     def ours(self) -> bool:

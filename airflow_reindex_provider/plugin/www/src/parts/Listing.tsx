@@ -1,18 +1,20 @@
 import { Table, VisuallyHidden } from "@chakra-ui/react";
 import type { ReactNode } from "react";
 
-/** A column by its name; `end`: of numbers. `unseen`: told to those alone who hear the page. */
-export type Column = { name: string; end?: boolean; unseen?: boolean };
-
-/** A table that scrolls by itself, below the names of its columns. */
+/** A table that scrolls by itself, below the names of its columns: those of `numbers` stand at the end of their cells, and the one
+ * that is `unseen` is told to those alone who hear the page. */
 export function Listing({
   label,
   columns,
+  numbers = [],
+  unseen,
   maxHeight = "22rem",
   children,
 }: {
   label: string;
-  columns: Column[];
+  columns: string[];
+  numbers?: string[];
+  unseen?: string;
   maxHeight?: string;
   children: ReactNode;
 }) {
@@ -21,9 +23,9 @@ export function Listing({
       <Table.Root aria-label={label} size="sm" stickyHeader>
         <Table.Header>
           <Table.Row>
-            {columns.map(({ name, end, unseen }) => (
-              <Table.ColumnHeader key={name} textAlign={end ? "end" : undefined}>
-                {unseen ? <VisuallyHidden>{name}</VisuallyHidden> : name}
+            {columns.map((name) => (
+              <Table.ColumnHeader key={name} textAlign={numbers.includes(name) ? "end" : undefined}>
+                {name === unseen ? <VisuallyHidden>{name}</VisuallyHidden> : name}
               </Table.ColumnHeader>
             ))}
           </Table.Row>

@@ -80,14 +80,9 @@ function Batches({ batches }: { batches: Batch[] }) {
         {plural(batches.length, "batch", "batches")}: {said.join(", ")}
       </Muted>
       <Listing
-        columns={[
-          { name: "Batch" },
-          { name: "State" },
-          { name: "Done", end: true },
-          { name: "Speed", end: true },
-          { name: "To go", end: true },
-        ]}
+        columns={["Batch", "State", "Done", "Speed", "To go"]}
         label="Batches"
+        numbers={["Done", "Speed", "To go"]}
       >
         {shown.map((batch) => (
           <BatchRow batch={batch} key={`${batch.task_id} ${batch.map_index}`} />

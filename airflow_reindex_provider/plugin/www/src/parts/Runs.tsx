@@ -6,7 +6,7 @@ import { Listing } from "./Listing";
 import { Section } from "./Section";
 import { State } from "./State";
 
-const COLUMNS = ["Begun", "What", "State", "Done", "Took", "Freshness at its end"].map((name) => ({ name }));
+const COLUMNS = ["Begun", "What", "State", "Done", "Took", "Freshness at its end"];
 
 const sameRun = (a: Run | null, b: Run) => a !== null && a.run_id === b.run_id && a.dag_id === b.dag_id;
 

@@ -44,10 +44,7 @@ export function Parked({ stream }: { stream: Stream }) {
       title={`Parked documents: ${parked ? count(parked.count) : "not known"}`}
     >
       {documents.length > 0 ? (
-        <Listing
-          columns={[{ name: "Key" }, { name: "Reason" }, { name: "Attempts", end: true }, { name: "Next try" }]}
-          label="Parked documents"
-        >
+        <Listing columns={["Key", "Reason", "Attempts", "Next try"]} label="Parked documents" numbers={["Attempts"]}>
           {documents.map((one) => (
             <Table.Row data-parked={keyOf(one.key)} key={idOf(one)}>
               <Table.Cell>
@@ -102,15 +99,10 @@ export function Generations({ stream }: { stream: Stream }) {
       title="Generations"
     >
       <Listing
-        columns={[
-          ...(stream.has_groups ? [{ name: "Group" }] : []),
-          { name: "Generation" },
-          { name: "Made" },
-          { name: "Documents", end: true },
-          { name: "Size", end: true },
-          { name: "Roll back", unseen: true },
-        ]}
+        columns={[...(stream.has_groups ? ["Group"] : []), "Generation", "Made", "Documents", "Size", "Roll back"]}
         label="Generations"
+        numbers={["Documents", "Size"]}
+        unseen="Roll back"
       >
         {stream.generations.toReversed().map((one) => (
           <Table.Row data-generation={one.name} key={one.name}>
