@@ -23,14 +23,19 @@ class _Sayable:
     __slots__ = ()
 
     def to_json(self) -> dict[str, Any]:
-        found = {f.name: getattr(self, f.name) for f in fields(cast("Any", self)) if f.name != "_"}
-        if isinstance(self, Through):
-            return found
-        assert isinstance(self, (Child, Parent))
-        found["children"] = [child.to_json() for child in self.children]
-        if isinstance(self, Child) and self.through is not None:
-            found["through"] = self.through.to_json()
-        return {"kind": self.kind, **found}
+        return {f.name: getattr(self, f.name) for f in fields(cast("Any", self)) if f.name != "_"}
+
+
+class _Nesting(_Sayable):
+    """What has children of its own."""
+
+    __slots__ = ()
+
+    kind: ClassVar[str]
+    children: tuple[Child | Parent, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return {"kind": self.kind, **super().to_json(), "children": [child.to_json() for child in self.children]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +62,7 @@ class Through(_Sayable):
 
 
 @dataclass(frozen=True, slots=True)
-class Child(_Sayable):
+class Child(_Nesting):
     """One to many: a list of objects, one for each row of another table that refers to this one. With ``through``, many to many.
 
     :param name: of the field in the document.
@@ -102,9 +107,13 @@ class Child(_Sayable):
         if self.max_rows < 1:
             raise ConfigurationError(f"Child {self.name!r}: max_rows starts at 1.")
 
+    def to_json(self) -> dict[str, Any]:
+        # A dataclass with slots is another class than the one that super() knows.
+        return {**_Nesting.to_json(self), "through": self.through and self.through.to_json()}
+
 
 @dataclass(frozen=True, slots=True)
-class Parent(_Sayable):
+class Parent(_Nesting):
     """Many to one: an object, of the row that this one refers to; NULL where there is none.
 
     :param name: of the field in the document.
