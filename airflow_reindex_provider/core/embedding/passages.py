@@ -63,8 +63,10 @@ def passages(
     return tuple(found)
 
 
-def distinct(passages: Iterable[Passage]) -> Sequence[Passage]:
+def distinct(passages: Sequence[Passage]) -> Sequence[Passage]:
     """An equal text once, at the first of its places."""
+    if len({passage.hash for passage in passages}) == len(passages):
+        return passages
     found: dict[bytes, Passage] = {}
     for passage in passages:
         found.setdefault(passage.hash, passage)

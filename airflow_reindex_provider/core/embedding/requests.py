@@ -12,9 +12,10 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Self, TypeAlias, cast
 
 from airflow_reindex_provider.core.embedding.answers import checked
@@ -40,30 +41,59 @@ Outcome: TypeAlias = "Vector | Exception"
 
 @dataclass(slots=True)
 class _Submission:
-    """Texts of one call. A future of each would cost more than all else that is done with a text here."""
+    """Texts of one call, with what is known of their tokens. An object, or a future, of each text would cost more than all else
+    that is done with it here."""
 
+    texts: Sequence[str]
+    tokens: Sequence[int]
     outcomes: list[Outcome | None]
     left: int
     future: Future[Sequence[Outcome]] = field(default_factory=Future)
 
-    def settle(self, place: int, outcome: Outcome) -> None:
-        """The first outcome counts."""
-        if self.outcomes[place] is None:
-            self.outcomes[place] = outcome
-            self.left -= 1
-            if not self.left:
-                self.future.set_result(cast("list[Outcome]", self.outcomes))
+    def settle(self, begin: int, outcomes: Sequence[Outcome]) -> None:
+        """Of the texts from a place on. The first outcome of each counts."""
+        end = begin + len(outcomes)
+        before = self.outcomes[begin:end]
+        fresh = before.count(None)
+        if fresh == len(outcomes):
+            self.outcomes[begin:end] = outcomes
+        else:
+            self.outcomes[begin:end] = [
+                new if old is None else old for old, new in zip(before, outcomes, strict=True)
+            ]
+        self.left -= fresh
+        if fresh and not self.left:
+            self.future.set_result(cast("list[Outcome]", self.outcomes))
 
 
-@dataclass(slots=True)
-class _Text:
-    text: str
-    tokens: int
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Texts of a submission that follow each other."""
+
     submission: _Submission
-    place: int
+    begin: int
+    end: int
 
-    def settle(self, outcome: Outcome) -> None:
-        self.submission.settle(self.place, outcome)
+    def __len__(self) -> int:
+        return self.end - self.begin
+
+    @property
+    def texts(self) -> Sequence[str]:
+        return self.submission.texts[self.begin : self.end]
+
+    def cut(self, texts: int) -> tuple[_Part, _Part]:
+        """So many, and the others."""
+        middle = self.begin + texts
+        return replace(self, end=middle), replace(self, begin=middle)
+
+    def settle(self, outcomes: Sequence[Outcome]) -> None:
+        self.submission.settle(self.begin, outcomes)
+
+    def settle_all(self, outcome: Outcome) -> None:
+        self.settle([outcome] * len(self))
+
+
+_Request: TypeAlias = list[_Part]
 
 
 class Requests:
@@ -96,7 +126,7 @@ class Requests:
         self._concurrency = self._room = concurrency
         self._first_delay_s = first_delay_s
         self._changed = threading.Condition()
-        self._waiting: deque[_Text] = deque()
+        self._waiting: deque[_Part] = deque()
         self._threads: list[threading.Thread] = []
         self._under_way = 0
         self._calm = 0
@@ -143,20 +173,16 @@ class Requests:
 
         ``TextRefusedError`` where there is no vector for this text; and for all texts what ends them all: ``TransientError`` or
         ``ConfigurationError``, after which nothing more is sent, or ``CancelledError``. What is under way by then still comes."""
-        tokens = self._tokens(texts)
-        submission = _Submission([None] * len(texts), len(texts))
+        submission = _Submission(texts, self._tokens(texts), [None] * len(texts), len(texts))
         if not texts:
             submission.future.set_result(())
-        most = self._embedder.limits.text_tokens if isinstance(self._embedder, TokenizingEmbedder) else None
+        whole = _Part(submission, 0, len(texts))
         with self._changed:
-            for place, (text, size) in enumerate(zip(texts, tokens, strict=True)):
-                if self._failed is not None:
-                    submission.settle(place, self._failed)
-                elif most is not None and size > most:
-                    submission.settle(place, TextRefusedError(_too_long(size, most, self._embedder.label)))
-                else:
-                    self._waiting.append(_Text(text, size, submission, place))
-            while len(self._threads) < min(self._concurrency, len(self._waiting)):
+            if self._failed is not None:
+                whole.settle_all(self._failed)
+            else:
+                self._waiting += self._without_too_long(whole)
+            while len(self._threads) < min(self._concurrency, sum(map(len, self._waiting))):
                 thread = threading.Thread(target=self._work, name="reindex-embed", daemon=True)
                 self._threads.append(thread)
                 thread.start()
@@ -166,6 +192,21 @@ class Requests:
     def _tokens(self, texts: Sequence[str]) -> Sequence[int]:
         limits = self._embedder.limits
         return tokens_of(self._embedder, texts) if limits.tokens or limits.text_tokens else [0] * len(texts)
+
+    def _without_too_long(self, part: _Part) -> Iterator[_Part]:
+        """Around those that the model would not take."""
+        embedder, begin = self._embedder, part.begin
+        most = embedder.limits.text_tokens if isinstance(embedder, TokenizingEmbedder) else None
+        if most is not None:
+            for place, tokens in enumerate(part.submission.tokens):
+                if tokens > most:
+                    refused = TextRefusedError(_too_long(tokens, most, embedder.label))
+                    part.submission.settle(place, [refused])
+                    if begin < place:
+                        yield replace(part, begin=begin, end=place)
+                    begin = place + 1
+        if begin < part.end:
+            yield replace(part, begin=begin)
 
     # -- in the threads
 
@@ -180,7 +221,7 @@ class Requests:
                     self._under_way -= 1
                     self._changed.notify_all()
 
-    def _take(self) -> list[_Text]:
+    def _take(self) -> _Request:
         """The next request, once one may be sent; nothing at the end."""
         with self._changed:
             while not self._closed:
@@ -191,19 +232,27 @@ class Requests:
                 self._changed.wait(wait if self._waiting and wait > 0 else None)
             return []
 
-    def _packed(self) -> list[_Text]:
+    def _packed(self) -> _Request:
         limits = self._embedder.limits
-        request: list[_Text] = []
-        tokens = 0
-        while self._waiting and len(request) < limits.texts:
-            tokens += self._waiting[0].tokens
-            if request and limits.tokens is not None and tokens > limits.tokens:
+        request: _Request = []
+        room, tokens = limits.texts, limits.tokens
+        while self._waiting and room:
+            part = self._waiting.popleft()
+            fit = min(room, len(part))
+            if tokens is not None:
+                fit, tokens = _fitting(part.submission.tokens[part.begin : part.begin + fit], tokens)
+                fit = fit if fit or request else 1
+            taken, left = part.cut(fit)
+            if taken:
+                request.append(taken)
+            if left:
+                self._waiting.appendleft(left)
                 break
-            request.append(self._waiting.popleft())
+            room -= fit
         return request
 
-    def _ask(self, request: list[_Text]) -> None:
-        texts = [text.text for text in request]
+    def _ask(self, request: _Request) -> None:
+        texts = list(chain.from_iterable(part.texts for part in request))
         for tried in range(1, _TRIES + 1):
             with self._changed:
                 # Others may have been told to wait since this one, or the one that it is half of, was taken.
@@ -218,14 +267,13 @@ class Requests:
                     span.set(texts=len(texts))
                     answer = self._session.embed(texts)
             except TextRefusedError as error:
-                if len(request) == 1:
+                if len(texts) == 1:
                     with self._changed:
-                        request[0].settle(error)
+                        request[0].settle_all(error)
                     return
                 # The provider does not say which: the other half does not suffer for it.
-                middle = len(request) // 2
-                self._ask(request[:middle])
-                self._ask(request[middle:])
+                for half in _halves(request, len(texts) // 2):
+                    self._ask(half)
                 return
             except ThrottledError as error:
                 self._throttle(error, request)
@@ -242,18 +290,21 @@ class Requests:
                 self._settle(request, found, answer.tokens or 0)
                 return
 
-    def _settle(self, request: list[_Text], found: Sequence[Vector | str], tokens: int) -> None:
+    def _settle(self, request: _Request, found: Sequence[Vector | str], tokens: int) -> None:
+        outcomes = [TextRefusedError(vector) if isinstance(vector, str) else vector for vector in found]
         with self._changed:
             self.tokens += tokens
-            self.answered += sum(not isinstance(vector, str) for vector in found)
+            self.answered += sum(not isinstance(outcome, Exception) for outcome in outcomes)
             self._throttled_since, self._throttles = None, 0
             self._calm += 1
             if self._calm >= self._room and self._room < self._concurrency:
                 self._room, self._calm = self._room + 1, 0
-            for text, vector in zip(request, found, strict=True):
-                text.settle(TextRefusedError(vector) if isinstance(vector, str) else vector)
+            at = 0
+            for part in request:
+                part.settle(outcomes[at : at + len(part)])
+                at += len(part)
 
-    def _throttle(self, error: ThrottledError, request: list[_Text]) -> None:
+    def _throttle(self, error: ThrottledError, request: _Request) -> None:
         """Everybody waits, and these texts come first then."""
         now = time.monotonic()
         with self._changed:
@@ -282,12 +333,12 @@ class Requests:
         longest = min(_MAX_DELAY_S, self._first_delay_s * 2.0 ** (min(times, 16) - 1))
         return longest * random.uniform(0.75, 1.0)
 
-    def _fail(self, error: Exception, request: list[_Text]) -> None:
+    def _fail(self, error: Exception, request: _Request) -> None:
         """Nothing more is sent."""
         with self._changed:
             self._failed = self._failed or error
-            for text in (*request, *self._waiting):
-                text.settle(error)
+            for part in (*request, *self._waiting):
+                part.settle_all(error)
             self._waiting.clear()
 
 
@@ -298,9 +349,30 @@ def tokens_of(embedder: Embedder, texts: Sequence[str]) -> Sequence[int]:
     return [len(text.encode("utf-8", "replace")) // _BYTES_A_TOKEN + 1 for text in texts]
 
 
-def _cancel(texts: Iterable[_Text]) -> None:
-    for text in texts:
-        text.settle(CancelledError())
+def _fitting(sizes: Sequence[int], room: int) -> tuple[int, int]:
+    """How many of them there is room for, from the first one on, and the room that is left."""
+    for place, size in enumerate(sizes):
+        if size > room:
+            return place, room
+        room -= size
+    return len(sizes), room
+
+
+def _halves(request: _Request, middle: int) -> tuple[_Request, _Request]:
+    """:param middle: how many texts the first one has."""
+    first: _Request = []
+    second: _Request = []
+    for part in request:
+        before, after = part.cut(max(0, min(middle, len(part))))
+        first += [before] if before else []
+        second += [after] if after else []
+        middle -= len(before)
+    return first, second
+
+
+def _cancel(parts: Iterable[_Part]) -> None:
+    for part in parts:
+        part.settle_all(CancelledError())
 
 
 def _too_long(tokens: int, most: int, label: str) -> str:

@@ -26,7 +26,8 @@ class Asked:
 
     def outcomes(self) -> Mapping[bytes, Outcome]:
         """Of all of them. Waits for the model."""
-        return {**self.kept, **dict(zip(self.texts, self.future.result(), strict=True))}
+        outcomes = dict(zip(self.texts, self.future.result(), strict=True))
+        return {**self.kept, **outcomes} if self.kept else outcomes
 
 
 class Asking(AbstractContextManager["Asking"]):
@@ -66,7 +67,7 @@ class Asking(AbstractContextManager["Asking"]):
         """:param texts: by their hashes. Does not wait for the model."""
         cache = self._opened_cache() if texts else None
         kept = {} if cache is None else cache.find(texts)
-        lacking = {hash: text for hash, text in texts.items() if hash not in kept}
+        lacking = {hash: text for hash, text in texts.items() if hash not in kept} if kept else texts
         if not lacking:
             nothing: Future[Sequence[Outcome]] = Future()
             nothing.set_result(())

@@ -211,7 +211,7 @@ class Embedding(AbstractContextManager["Embedding"]):
         if document.fields is None:
             return document
         found = passages(document.fields, self._embed.fields, split=self._splitter, hashed=self._hashed)
-        return replace(document, passages=found)
+        return Document(document.key, document.version, document.fields, found)
 
     def _ask(self) -> None:
         """For the texts of the next units, as far as their vectors have room."""
@@ -255,15 +255,15 @@ class Embedding(AbstractContextManager["Embedding"]):
                 break
         else:
             raise CancelledError
-        vectors: dict[bytes, Vector] = {}
+        outcomes = asked.outcomes()
+        vectors = {hash: outcome for hash, outcome in outcomes.items() if not isinstance(outcome, Exception)}
         refused: dict[bytes, str] = {}
-        for hash, outcome in asked.outcomes().items():
-            if isinstance(outcome, TextRefusedError):
-                refused[hash] = str(outcome)
-            elif isinstance(outcome, Exception):
-                raise outcome
-            else:
-                vectors[hash] = outcome
+        if len(vectors) < len(outcomes):
+            for hash, outcome in outcomes.items():
+                if isinstance(outcome, TextRefusedError):
+                    refused[hash] = str(outcome)
+                elif isinstance(outcome, Exception):
+                    raise outcome
         return vectors, refused
 
     def _write_unit(
@@ -277,10 +277,10 @@ class Embedding(AbstractContextManager["Embedding"]):
         documents = unit.documents
         rejected: list[Rejection] = []
         for _ in range(_TRIES):
-            refusals = [refusal for document in documents if (refusal := _refusal(document, refused)) is not None]
+            refusals = [r for document in documents if (r := _refusal(document, refused))] if refused else []
             rejected += refusals
             gone = {refusal.key for refusal in refusals}
-            documents = [document for document in documents if document.key not in gone]
+            documents = [document for document in documents if document.key not in gone] if gone else documents
             chunk = Chunk(prepared.chunk.end, prepared.chunk.format, documents, vectors=vectors)
             try:
                 result = writer.write(chunk)
