@@ -58,9 +58,7 @@ class _Submission:
         if fresh == len(outcomes):
             self.outcomes[begin:end] = outcomes
         else:
-            self.outcomes[begin:end] = [
-                new if old is None else old for old, new in zip(before, outcomes, strict=True)
-            ]
+            self.outcomes[begin:end] = [new if old is None else old for old, new in zip(before, outcomes, strict=True)]
         self.left -= fresh
         if fresh and not self.left:
             self.future.set_result(cast("list[Outcome]", self.outcomes))

@@ -70,8 +70,10 @@ class NewRows:
         numbers = self._taken(connection, len(documents))
         rows = ((number, *row_of(document)) for number, document in zip(numbers, documents, strict=True))
         copy_rows(connection, self._copy, rows, meter=self._meter)
-        hashes = ("".join([passage.hash.hex() for passage in distinct(d.passages)]) for d in documents)
-        return list(zip(numbers, hashes, strict=True))
+        return [
+            (number, [passage.hash for passage in distinct(document.passages)])
+            for number, document in zip(numbers, documents, strict=True)
+        ]
 
     def _taken(self, connection: Connection[Any], count: int) -> list[int]:
         """Numbers that nobody else is given, whatever becomes of the transaction in which they are asked for."""

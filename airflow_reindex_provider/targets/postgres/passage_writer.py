@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -14,17 +14,20 @@ from airflow_reindex_provider.core.embedding.embedder import HASH_BYTES, Vector
 from airflow_reindex_provider.core.errors import ConfigurationError, VectorsGoneError
 from airflow_reindex_provider.core.observing import Meter
 from airflow_reindex_provider.databases.postgres.binary_copy import HEADER, TRAILER
-from airflow_reindex_provider.targets.postgres.passages import DOCUMENT, HASHES, vector_type
+from airflow_reindex_provider.targets.postgres.passages import DOCUMENT, HASHES, uuids, vector_type
 from airflow_reindex_provider.targets.postgres.staging import copy_in
 
 if TYPE_CHECKING:
     from psycopg import Connection
 
-NUMBER = sql.Identifier("t", DOCUMENT)
-HASHES_OF = sql.SQL("coalesce(translate({}::text, '{{}},-', ''), '')").format(sql.Identifier("t", HASHES))
-"""Of a row, all in one text: an object for each hash would cost more than the row itself."""
-Written = list[tuple[int, str]]
-"""``NUMBER`` and ``HASHES_OF`` of each row that was written."""
+NOTED = (
+    sql.Identifier("t", DOCUMENT),
+    sql.SQL("coalesce(translate({}::text, '{{}},-', ''), '')").format(sql.Identifier("t", HASHES)),
+)
+"""Of a row that was written, its number and the hashes of its passages, all in one text: an object for each would cost the server
+more than the row itself."""
+Written = list[tuple[int, Sequence[bytes]]]
+"""The same, with each hash by itself."""
 
 _PIECE_BYTES = 256 * 1024
 _GREATEST_HALF = 65_504
@@ -78,14 +81,15 @@ class PassageWriter:
         lacking = _passages_of(written)
         if not all_new:
             numbers = [number for number, _ in written]
-            held = set(_passages_of(connection.execute(self._held, [numbers]).fetchall()))
+            rows = connection.execute(self._held, [numbers])
+            held = set(_passages_of(noted_of(rows)))
             if gone := held.difference(lacking):
                 connection.execute(self._remove, _columns(list(gone)))
             lacking = [one for one in lacking if one not in held]
-        given = [one for one in lacking if one[1] in vectors]
+        lent = [one for one in lacking if one[1] not in vectors]
+        given = [one for one in lacking if one[1] in vectors] if lent else lacking
         if given:
             copy_in(connection, self._copy, self._stream(given, texts, vectors), meter=self._meter)
-        lent = [one for one in lacking if one[1] not in vectors] if len(given) < len(lacking) else []
         for lender in self._lenders:
             if lent:
                 lent = self._lend(connection, lender, lent)
@@ -146,11 +150,15 @@ def _head(dimensions: int, width: int) -> bytes:
     return struct.pack(">ihh", 4 + width * dimensions, dimensions, 0)
 
 
-def _passages_of(rows: Sequence[tuple[int, str]]) -> _Wanted:
-    return [(number, hash) for number, hashes in rows for hash in hashes_of(hashes)]
+def _passages_of(written: Written) -> _Wanted:
+    return [(number, hash) for number, hashes in written for hash in hashes]
 
 
-def hashes_of(text: str) -> list[bytes]:
+def noted_of(rows: Iterable[tuple[int, str]]) -> Written:
+    return [(number, _hashes_of(hashes)) for number, hashes in rows]
+
+
+def _hashes_of(text: str) -> list[bytes]:
     """Of the digits of all, one behind the other."""
     found = bytes.fromhex(text)
     return [found[at : at + HASH_BYTES] for at in range(0, len(found), HASH_BYTES)]
@@ -158,11 +166,6 @@ def hashes_of(text: str) -> list[bytes]:
 
 def _columns(passages: _Wanted) -> list[Any]:
     return [[number for number, _ in passages], uuids([hash for _, hash in passages])]
-
-
-def uuids(hashes: Sequence[bytes]) -> str:
-    """As Postgres writes a list."""
-    return "{" + ",".join([hash.hex() for hash in hashes]) + "}"
 
 
 def known(connection: Connection[Any], hashes: Sequence[bytes], lenders: Sequence[sql.Identifier]) -> set[bytes]:
@@ -177,5 +180,5 @@ def known(connection: Connection[Any], hashes: Sequence[bytes], lenders: Sequenc
                 " WHERE (SELECT true FROM {} AS p WHERE p.hash = w.hash LIMIT 1)"
             ).format(lender)
             row = connection.execute(statement, [uuids(left)]).fetchone()
-            found.update(hashes_of((row and row[0]) or ""))
+            found.update(_hashes_of((row and row[0]) or ""))
     return found

@@ -18,6 +18,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
+from airflow_reindex_provider.core.embedding.embedder import HASH_BYTES
 from airflow_reindex_provider.core.embedding.passages import distinct
 from airflow_reindex_provider.core.embedding.recipe import Recipe
 from airflow_reindex_provider.core.errors import ConfigurationError
@@ -150,14 +151,22 @@ def listed_version(passages: sql.Identifier) -> sql.Composed:
 
 def lists_of(document: Document) -> dict[str, str]:
     """What its row says of its passages, as Postgres writes lists."""
-    own = distinct(document.passages)
-    quoted = {name: _quoted(name) for name in {passage.field for passage in own}}
+    passages = distinct(document.passages)
+    quoted = {name: _quoted(name) for name in {passage.field for passage in passages}}
     return {
-        HASHES: _list([passage.hash.hex() for passage in own]),
-        FIELDS: _list([quoted[passage.field] for passage in own]),
-        STARTS: _list(["NULL" if passage.start is None else str(passage.start) for passage in own]),
-        ENDS: _list(["NULL" if passage.end is None else str(passage.end) for passage in own]),
+        HASHES: uuids([passage.hash for passage in passages]),
+        FIELDS: _list([quoted[passage.field] for passage in passages]),
+        STARTS: _numbers([passage.start for passage in passages]),
+        ENDS: _numbers([passage.end for passage in passages]),
     }
+
+
+def uuids(hashes: Sequence[bytes]) -> str:
+    return "{" + b"".join(hashes).hex(",", HASH_BYTES) + "}"
+
+
+def _numbers(values: Sequence[int | None]) -> str:
+    return _list(map(str, values)).replace("None", "NULL")
 
 
 def _list(values: Iterable[str]) -> str:

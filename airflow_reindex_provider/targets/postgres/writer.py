@@ -25,7 +25,7 @@ from airflow_reindex_provider.core.observing import Meter, Traffic
 from airflow_reindex_provider.databases.postgres.sqlstates import REFUSALS
 from airflow_reindex_provider.databases.postgres.transactions import begin, transaction
 from airflow_reindex_provider.targets.postgres.new_rows import NewRows
-from airflow_reindex_provider.targets.postgres.passage_writer import HASHES_OF, NUMBER, PassageWriter, Written
+from airflow_reindex_provider.targets.postgres.passage_writer import NOTED, PassageWriter, Written, noted_of
 from airflow_reindex_provider.targets.postgres.passages import LISTS, lists_of
 from airflow_reindex_provider.targets.postgres.refused import reason_of
 from airflow_reindex_provider.targets.postgres.staging import TABLE, Staged, Staging, copy_in
@@ -84,7 +84,7 @@ class PostgresWriter:
             primary_key,
             has_deletes=has_deletes,
             loose=loose,
-            noted=() if passages is None else (NUMBER, HASHES_OF),
+            noted=() if passages is None else NOTED,
         )
         self._passages = passages(self._meter) if passages is not None else None
         self._new_rows = NewRows(table, self._order, self._meter) if passages and NewRows.fit(columns) else None
@@ -390,7 +390,7 @@ class PostgresWriter:
             noops=noops,
             version_conflicts=staged - created - updated - deleted - noops,
         )
-        return counts, list(zip(*(values or () for values in noted), strict=True))
+        return counts, noted_of(zip(*(values or () for values in noted), strict=True))
 
 
 def _words(error: Exception) -> str:
