@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -33,11 +33,13 @@ def stream_of(run: Runner) -> Stream:
 class CleanUps:
     """One after the other. All that nothing needs is old enough, recorded deletions too.
 
-    :ivar retain: as in ``Rules``. :ivar dropped: names of what has gone, recorded deletions apart. :ivar purged: how many of
-        these. :ivar done: how many clean-ups. :ivar busy: how many have met somebody else's lease."""
+    :ivar retain: as in ``Rules``. :ivar beside: other streams that are in use. :ivar dropped: names of what has gone, recorded
+        deletions apart. :ivar purged: how many of these. :ivar done: how many clean-ups. :ivar busy: how many have met somebody
+        else's lease."""
 
     stream: Stream
     retain: int | None = None
+    beside: Sequence[Stream] = ()
     dropped: list[str] = field(default_factory=list)
     purged: int = 0
     done: int = 0
@@ -50,7 +52,7 @@ class CleanUps:
     def once(self) -> None:
         """:raises AssertionError: something could not be looked at, or did not go."""
         rules = Rules(self.retain, timedelta(0))
-        cleaning = Cleaning(streams=[self.stream], rules=rules, tombstones_older_than=timedelta(0))
+        cleaning = Cleaning(streams=[self.stream, *self.beside], rules=rules, tombstones_older_than=timedelta(0))
         found = find_orphans(cleaning)
         done = drop_orphans(cleaning, found.orphans, holder="a clean-up")
         for orphan in done.dropped:

@@ -1,5 +1,5 @@
 """Writers of MariaDB and MySQL with late commits, deletes, long transactions and waits for the table's metadata lock, beside
-runs that are killed: the naive way loses rows under the very same writers, ours none."""
+runs that are killed and clean-ups: the naive way loses rows under the very same writers, ours none."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from typing import Any
 
 import pymysql
 import pytest
+from clean_ups import CleanUps, stream_of
+from rebuilding_load import beside
 from storms import tries
 
 from airflow_reindex_provider.checkpoints.table import TableCheckpoint
@@ -152,8 +154,8 @@ class Naive:
 def test_nothing_is_lost_under_writers(
     seed: int, either_database: MariaDatabase, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """At the end the index equals the table, with runs killed at random while it was written; the naive copy, made side by side,
-    does not: it prints how many rows it lost."""
+    """At the end the index equals the table, with runs killed at random while it was written, and clean-ups that forget every
+    deletion that both indexes have passed; the naive copy, made side by side, does not: it prints how many rows it lost."""
     monkeypatch.setattr(session, "WAIT_S", WAIT_S)
     either_database.execute(TABLE)
     run = runner(database.conn_id)
@@ -176,17 +178,20 @@ def test_nothing_is_lost_under_writers(
         thread.start()
     env, chance = {**database.env, **either_database.env}, random.Random(seed)
     killed = written_meanwhile = 0
-    while killed < KILLS or not written_meanwhile:
-        process = _CONTEXT.Process(
-            target=run_on, args=(database.conn_id, env, chance.uniform(*WORK_S), chance.uniform(0, 0.1))
-        )
-        process.start()
-        while process.is_alive():
-            naive.run()
-            process.join(0.05)
-        assert process.exitcode == -signal.SIGALRM
-        killed += 1
-        written_meanwhile += run.run().counts.processed
+    over, cleaning = threading.Event(), CleanUps(stream_of(run), beside=[stream_of(runner(database.conn_id, "a"))])
+    with beside(over, lambda: cleaning.run(over)):
+        while killed < KILLS or not written_meanwhile or not cleaning.purged:
+            process = _CONTEXT.Process(
+                target=run_on, args=(database.conn_id, env, chance.uniform(*WORK_S), chance.uniform(0, 0.1))
+            )
+            process.start()
+            while process.is_alive():
+                naive.run()
+                process.join(0.05)
+            assert process.exitcode == -signal.SIGALRM
+            killed += 1
+            written_meanwhile += run.run().counts.processed
+        cleaning.wait_for_a_whole_one()
     stop.set()
     for thread in writers:
         thread.join()
@@ -203,6 +208,8 @@ def test_nothing_is_lost_under_writers(
         of_group = dict(connection.execute("SELECT id, n FROM public.items_of_group").fetchall())
     lost = sum(naive.rows.get(key) != row for key, row in there.items())
     print(f"naive cursor: {lost} of {len(there)} rows lost or out of date; runs killed: {killed}")
+    print(f"deletions forgotten meanwhile: {cleaning.purged}")
     assert indexed == {key: n for key, (n, gone) in there.items() if not gone}
     assert of_group == {key: n for key, n, gone, tenant in found if not gone and tenant == "a"}
     assert lost > 0
+    assert cleaning.dropped == []
