@@ -12,6 +12,7 @@ ReindexDag(stream("hourly"), schedule="@hourly")
 ReindexDag(stream("delta"), schedule=timedelta(hours=1))
 ReindexDag(stream("narrow", batch_size=10, transform=braked("narrow")), max_active_batches=2)
 ReindexDag(stream("in_asset", checkpoint=AssetCheckpoint(Asset("tests.in_asset"))))
+ReindexDag(stream("kept"))
 ReindexDag(stream("paced", chunk_rows=10, transform=braked("paced")), task_args=QUICK)
 
 with DAG("reindex_poked", schedule=None):
