@@ -42,7 +42,7 @@ mysql: ## A MySQL server for the tests, of Debian's unstable release, into .cach
 
 peers: $(UV) ## What BENCH=peers compares with, into .cache/peers: nothing is installed
 	@$(UV) venv --quiet --clear .cache/peers
-	@$(UV) pip install --quiet --python .cache/peers 'dlt[postgres,sql-database]' pyarrow psycopg2-binary
+	@$(UV) pip install --quiet --python .cache/peers 'dlt[postgres,sql-database]' pyarrow psycopg2-binary pgsync
 
 test: install ## All tests, on a real Postgres and a real Airflow (PYTEST_ARGS="-k window" for some)
 	$(PYTHON) -m pytest tests --ignore=tests/benchmarks --numprocesses auto $(PYTEST_ARGS)

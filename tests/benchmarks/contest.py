@@ -34,5 +34,10 @@ def rate(answers: Sequence[Answer]) -> float:
     return statistics.median(answer["rows"] / answer["seconds"] for answer in answers)
 
 
+def told(answer: Answer) -> str:
+    """In the words of what is printed."""
+    return f"{answer['rows']:,.0f} rows in {answer['seconds']:.1f} s, {answer['cpu_s']:.1f} s CPU, {answer['peak_mb']:.0f} MB"
+
+
 def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)

@@ -55,8 +55,10 @@ def window(rows: int) -> tuple[str, str]:
 
 
 @contextmanager
-def server(rows: int, settings: Mapping[str, str] | None = None) -> Iterator[Database]:
-    """A durable server of its own, in a temporary folder, with a source table of so many rows in a database ``bench``.
+def server(
+    rows: int, settings: Mapping[str, str] | None = None, *, kind: type[EmbeddedPostgres] = EmbeddedPostgres
+) -> Iterator[Database]:
+    """A server of its own, in a temporary folder, with a table of so many rows in a database ``bench``. By default it is durable.
 
     Its connection is in the environment meanwhile, for this process and its children.
 
@@ -64,7 +66,7 @@ def server(rows: int, settings: Mapping[str, str] | None = None) -> Iterator[Dat
     """
     say(f"Making {rows:,} rows ...")
     source = _SOURCE.format(table=TABLE, rows=rows, first=_FIRST.isoformat(), step_ms=_STEP.total_seconds() * 1000)
-    with EmbeddedPostgres(settings=settings) as postgres:
+    with kind(settings=settings) as postgres:
         database = postgres.create_database("bench")
         with database.connect() as connection:
             for name, value in _SETTINGS.items():

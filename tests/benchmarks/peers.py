@@ -1,5 +1,5 @@
-"""Changed rows into the full index of a Postgres, beside what else people load tables with, where `make peers` has installed it.
-``BENCH_UPDATED`` is how many rows there are; a fifth of them changes."""
+"""Changed rows into a full index, beside what else people load them with, where `make peers` has installed it: of Postgres
+here. ``BENCH_UPDATED`` is how many rows there are; a fifth of them changes."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from airflow_reindex_provider.testing.postgres import Database
-from tests.benchmarks import data
-from tests.benchmarks.contest import Answer, median, process, rate, say
+from tests.benchmarks import data, peers_search
+from tests.benchmarks.contest import Answer, median, process, rate, say, told
 from tests.benchmarks.figures import Figure
 from tests.benchmarks.runs import ROWS, SLICES, change, settle
 
@@ -23,7 +23,8 @@ def figures() -> list[Figure]:
         say("No peers here: `make peers` installs them into .cache/peers, and nothing else.")
         return []
     with data.server(ROWS) as database, tempfile.TemporaryDirectory() as folder:
-        return _updates(database, folder)
+        beside_dlt = _updates(database, folder)
+    return [*beside_dlt, *peers_search.figures(PYTHON)]
 
 
 def _updates(database: Database, folder: str) -> list[Figure]:
@@ -37,16 +38,12 @@ def _updates(database: Database, folder: str) -> list[Figure]:
         ours.append(process("runs_updates", "plain", ROWS // SLICES, *window))
         settle(database)
         dlt.append(process("peers_dlt", database.uri, folder, python=PYTHON))
-        say(f"updates: {_told(ours[-1])}; dlt {_told(dlt[-1])}")
+        say(f"updates: {told(ours[-1])}; dlt {told(dlt[-1])}")
         _require_equal(database)
     return [
         Figure.compared("peers_dlt_rate", rate(ours), rate(dlt), "rows/s", at_least=1.5),
         Figure.compared("peers_dlt_cpu", median(ours, "cpu_s"), median(dlt, "cpu_s"), "s CPU", at_most=0.3),
     ]
-
-
-def _told(answer: Answer) -> str:
-    return f"{answer['rows']:,.0f} rows in {answer['seconds']:.1f} s, {answer['cpu_s']:.1f} s CPU, {answer['peak_mb']:.0f} MB"
 
 
 def _require_equal(database: Database) -> None:

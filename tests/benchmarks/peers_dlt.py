@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import sys
-from urllib.parse import unquote, urlsplit
 
 # Before dlt reads them: it warns of each column that it keeps as JSON, and tells its makers of each run.
 os.environ.update(RUNTIME__LOG_LEVEL="ERROR", RUNTIME__DLTHUB_TELEMETRY="false")
@@ -16,14 +15,15 @@ import sqlalchemy.dialects.postgresql  # noqa: F401 - likewise
 from dlt.sources.sql_database import sql_table
 
 from tests.benchmarks.meter import Meter, answer
+from tests.benchmarks.peers_address import address
 
 DATASET = "peer"
 
 
 def main(uri: str, folder: str) -> None:
-    address = _address(uri)
+    at = address(uri)
     table = sql_table(
-        credentials=address.replace("://", "+psycopg2://"),
+        credentials=at.replace("://", "+psycopg2://"),
         schema="public",
         table="products",
         incremental=dlt.sources.incremental("updated_at"),
@@ -31,18 +31,12 @@ def main(uri: str, folder: str) -> None:
         write_disposition={"disposition": "merge", "strategy": "upsert"},
         backend="pyarrow",
     )
-    destination = dlt.destinations.postgres(address)
+    destination = dlt.destinations.postgres(at)
     pipeline = dlt.pipeline("bench", pipelines_dir=folder, destination=destination, dataset_name=DATASET)
     meter = Meter()
     pipeline.run(table, loader_file_format="csv").raise_on_failed_jobs()
     used = meter.read()
     answer(rows=pipeline.last_trace.last_normalize_info.row_counts["products"], **used)
-
-
-def _address(uri: str) -> str:
-    """The same in the words of psycopg2: a socket's folder is no host there. dlt wants a password, which nobody asks for."""
-    parts = urlsplit(uri)
-    return f"postgresql://{parts.username}:none@localhost{parts.path}?host={unquote(parts.hostname or '')}"
 
 
 if __name__ == "__main__":

@@ -26,8 +26,8 @@ def open_index(stream: Stream) -> Iterator[Any]:
         yield session
 
 
-def main(form: str, rows: int, start: str, end: str) -> None:
-    made = stream(form)
+def write(made: Stream, rows: int, start: str, end: str) -> None:
+    """Answers as ``task.run`` does."""
     with SOURCE.open() as source, open_index(made) as session:
         generation = session.create_first(made.target.generation_name(STAMP), source.schema())
     run(made, rows, (start, end))
@@ -36,4 +36,4 @@ def main(form: str, rows: int, start: str, end: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4])
+    write(stream(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4])
