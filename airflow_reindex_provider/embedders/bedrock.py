@@ -7,13 +7,14 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from airflow_reindex_provider.core.embedding.embedder import Answer, Identity, Limits, Vector
+from airflow_reindex_provider.core.embedding.embedder import Answer, Vector
 from airflow_reindex_provider.core.errors import ConfigurationError, TransientError
 from airflow_reindex_provider.embedders.cohere import DOCUMENT, MOST_TEXTS, QUERY, require_truncate
 from airflow_reindex_provider.embedders.failures import named
 from airflow_reindex_provider.embedders.hooks import installed
+from airflow_reindex_provider.embedders.hosted import TruncatingModel
 from airflow_reindex_provider.embedders.sizes import dimensions_of, require_sizes, shortened
 from airflow_reindex_provider.embedders.vectors import vectors_of
 
@@ -38,7 +39,7 @@ _NO_CREDENTIALS = frozenset(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BedrockEmbedder:
+class BedrockEmbedder(TruncatingModel):
     """A model of Amazon's (Titan Text Embeddings) or of Cohere's, at Amazon Bedrock.
 
     Needs ``pip install 'airflow-reindex-provider[bedrock]'``. Credentials and region are those of an Airflow connection. Titan
@@ -56,6 +57,8 @@ class BedrockEmbedder:
     :param texts_per_request: at the most. Default: all that the model takes, which is 96 or, for Titan, 1.
     :param timeout_s: how long an answer may take before the request is sent again; default 60.
     """
+
+    PROVIDER: ClassVar[str] = "bedrock"
 
     conn_id: str = field(kw_only=False)
     model: str
@@ -84,19 +87,6 @@ class BedrockEmbedder:
     @property
     def _known(self) -> tuple[int, ...] | None:
         return next((sizes for name, sizes in _DIMENSIONS.items() if name in self.model), None)
-
-    @property
-    def identity(self) -> Identity:
-        settings = () if self.truncate == "NONE" else (("truncate", self.truncate),)
-        return Identity("bedrock", self.model, self.dimensions, settings)
-
-    @property
-    def limits(self) -> Limits:
-        return Limits(self.texts_per_request)
-
-    @property
-    def label(self) -> str:
-        return f"model {self.model!r} of connection {self.conn_id!r}"
 
     @contextmanager
     def open(self) -> Iterator[_Session]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from airflow_reindex_provider.core.embedding.embedder import Answer, Identity, Limits, Vector
+from airflow_reindex_provider.core.embedding.embedder import Answer, Vector
 from airflow_reindex_provider.core.errors import ConfigurationError, TransientError
 from airflow_reindex_provider.embedders.failures import named
 from airflow_reindex_provider.embedders.hooks import connected, installed
+from airflow_reindex_provider.embedders.hosted import TruncatingModel
 from airflow_reindex_provider.embedders.sizes import dimensions_of, require_sizes, shortened
 from airflow_reindex_provider.embedders.vectors import vectors_of
 
@@ -31,7 +32,7 @@ _DIMENSIONS: dict[str, tuple[int, ...]] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CohereEmbedder:
+class CohereEmbedder(TruncatingModel):
     """A model of Cohere's. Passages are embedded as ``search_document``, what a search asks as ``search_query``.
 
     Needs ``pip install 'airflow-reindex-provider[cohere]'``. The key and the address are those of an Airflow connection.
@@ -46,6 +47,8 @@ class CohereEmbedder:
     :param timeout_s: how long an answer may take before the request is sent again; default 60.
     """
 
+    PROVIDER: ClassVar[str] = "cohere"
+
     conn_id: str = field(kw_only=False)
     model: str
     dimensions: int = 0
@@ -57,19 +60,6 @@ class CohereEmbedder:
         object.__setattr__(self, "dimensions", dimensions_of(self.label, self.dimensions, _DIMENSIONS.get(self.model)))
         require_sizes(self.label, self.dimensions, self.texts_per_request, MOST_TEXTS)
         require_truncate(self.label, self.truncate)
-
-    @property
-    def identity(self) -> Identity:
-        settings = () if self.truncate == "NONE" else (("truncate", self.truncate),)
-        return Identity("cohere", self.model, self.dimensions, settings)
-
-    @property
-    def limits(self) -> Limits:
-        return Limits(self.texts_per_request)
-
-    @property
-    def label(self) -> str:
-        return f"model {self.model!r} of connection {self.conn_id!r}"
 
     @contextmanager
     def open(self) -> Iterator[_Session]:

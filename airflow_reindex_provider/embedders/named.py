@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from airflow_reindex_provider.core.embedding.embedder import Identity, Limits
+from airflow_reindex_provider.core.embedding.embedder import Identity
 from airflow_reindex_provider.core.stable_text import stable_text
-from airflow_reindex_provider.embedders.sizes import require_sizes
+from airflow_reindex_provider.embedders.sizes import Sized, require_sizes
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
-class NamedModel:
+class NamedModel(Sized):
     """See :class:`FunctionEmbedder` and :class:`LangChainEmbedder`, which document the fields.
 
     :cvar PROVIDER: in the identity. :cvar KIND: of a model, for messages."""
@@ -32,10 +32,6 @@ class NamedModel:
     @property
     def identity(self) -> Identity:
         return Identity(self.PROVIDER, self.model, self.dimensions)
-
-    @property
-    def limits(self) -> Limits:
-        return Limits(self.texts_per_request)
 
     @property
     def label(self) -> str:

@@ -12,6 +12,7 @@ from airflow_reindex_provider.core.embedding.embedder import Answer, Identity, L
 from airflow_reindex_provider.core.errors import ConfigurationError, TransientError
 from airflow_reindex_provider.embedders.failures import named
 from airflow_reindex_provider.embedders.hooks import connected, installed
+from airflow_reindex_provider.embedders.hosted import HostedModel
 from airflow_reindex_provider.embedders.sizes import require_sizes
 from airflow_reindex_provider.embedders.vectors import vector_of, vector_of_base64
 
@@ -23,7 +24,7 @@ _SHORTENED = ("text-embedding-3-small", "text-embedding-3-large")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OpenAIEmbedder:
+class OpenAIEmbedder(HostedModel):
     """A model behind OpenAI's API of embeddings: OpenAI's own, or that of vLLM, Ollama, LM Studio, a gateway and many others.
 
     Needs ``pip install 'airflow-reindex-provider[openai]'``. The key and the address are those of an Airflow connection.
@@ -82,10 +83,6 @@ class OpenAIEmbedder:
     @property
     def limits(self) -> Limits:
         return Limits(self.texts_per_request, self.tokens_per_request)
-
-    @property
-    def label(self) -> str:
-        return f"model {self.model!r} of connection {self.conn_id!r}"
 
     @contextmanager
     def open(self) -> Iterator[_Session]:

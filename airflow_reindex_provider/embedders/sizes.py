@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
+from airflow_reindex_provider.core.embedding.embedder import Limits
 from airflow_reindex_provider.core.errors import ConfigurationError
+
+
+class Sized:
+    """A model that is asked for so many texts at once. A dataclass with this field."""
+
+    __slots__ = ()
+
+    texts_per_request: int
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(self.texts_per_request)
 
 
 def require_sizes(label: str, dimensions: int, texts_per_request: int, most_texts: int | None = None) -> None:
