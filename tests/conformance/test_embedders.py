@@ -207,6 +207,17 @@ def test_all_is_well(server: EmbeddingServer) -> None:
     assert all("dimensions" not in request for request in server.requests)
 
 
+@pytest.mark.parametrize("conn_type", ["langchain", "llamaindex"])
+def test_connections_of_common_ai_serve_as_well(
+    server: EmbeddingServer, conn_type: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They keep key and address in the same fields."""
+    connection = {**json.loads(server.connection), "conn_type": conn_type, "extra": {"embed_model": MODEL}}
+    monkeypatch.setenv("AIRFLOW_CONN_MODELS", json.dumps(connection))
+    assert answers(embedder(), TEXTS) == RIGHT
+    assert server.keys == {"Bearer sk-of-a-test"}
+
+
 @pytest.mark.parametrize("headers", [{"Retry-After": "1"}, {"retry-after-ms": "300"}], ids=["seconds", "ms"])
 def test_a_429_is_waited_for_as_it_says(server: EmbeddingServer, headers: dict[str, str]) -> None:
     """And the texts are sent again as they were."""
@@ -354,16 +365,23 @@ def test_what_langchain_raises_is_told_apart(server: EmbeddingServer, fault: Fau
     assert "LangChain's model 'letters'" in str(error.value)
 
 
-class AmazonsError(Exception):
-    """As botocore raises it."""
+class GooglesError(Exception):
+    """As google-genai raises it, whose versions cannot be installed beside those of the lock file."""
 
-    response = {"ResponseMetadata": {"HTTPStatusCode": 429, "HTTPHeaders": {"Retry-After": "2"}}}  # noqa: RUF012, as there
+    def __init__(self, code: int) -> None:
+        said = {"error": {"code": code, "message": "as the test wants it", "status": "RESOURCE_EXHAUSTED"}}
+        self.code = code
+        self.status = "RESOURCE_EXHAUSTED"
+        self.response = httpx.Response(code, headers={"Retry-After": "2"}, json=said)
 
 
 @pytest.mark.parametrize(
     ("raised", "kind"),
     [
-        (AmazonsError("ThrottlingException"), ThrottledError),
+        (GooglesError(429), ThrottledError),
+        (GooglesError(400), TextRefusedError),
+        (GooglesError(403), ConfigurationError),
+        (GooglesError(500), TransientError),
         (TimeoutError("timed out"), TransientError),
         (ConnectionResetError(), TransientError),
         (KeyError("a bug"), KeyError),
@@ -374,8 +392,9 @@ def test_what_a_function_raises(raised: Exception, kind: type[Exception]) -> Non
         raise raised
 
     model = FunctionEmbedder(function=fail, model=MODEL, dimensions=DIMENSIONS)
-    with model.open() as session, pytest.raises(kind):
+    with model.open() as session, pytest.raises(kind) as error:
         session.embed(["a"])
+    assert getattr(error.value, "retry_after_s", None) == (2 if kind is ThrottledError else None)
 
 
 @pytest.mark.parametrize("given", [None, 7, ["abc"], [["a", "b"]], [None]])
