@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from base64 import b64encode
 from collections.abc import Mapping
 from datetime import date, datetime, time, timedelta
@@ -10,6 +9,8 @@ from decimal import Decimal
 from enum import Enum
 from typing import Any
 from uuid import UUID
+
+from airflow_reindex_provider.core.exact_json import dumps
 
 
 def text_of(value: Any) -> str:
@@ -26,7 +27,7 @@ def text_of(value: Any) -> str:
         case bytes() | bytearray() | memoryview():
             return b64encode(value).decode()
         case Mapping() | list() | tuple():
-            return json.dumps(value, default=text_of, ensure_ascii=False)
+            return dumps(value, default=text_of)
         case timedelta():
             raise TypeError("a timedelta has no text: give seconds, or a text")
         case int() | float() | Decimal() | date() | UUID():

@@ -25,7 +25,7 @@ from airflow_reindex_provider.testing.postgres import Database
 from airflow_reindex_provider.testing.rebuilds import Rebuilder
 from airflow_reindex_provider.testing.runs import Runner
 from airflow_reindex_provider.testing.sweeps import Sweeper
-from tests.conformance.shop import CHILDREN, SAID, SHOP, shop_source
+from tests.conformance.shop import CHANGES, CHILDREN, SAID, SHOP, shop_source
 
 FORMATS = [pytest.param(None, id="pg_copy"), pytest.param(lambda row: row, id="rows")]
 
@@ -64,46 +64,6 @@ def documents(connection: psycopg.Connection[Any]) -> list[tuple[Any, ...]]:
 
 def said(connection: psycopg.Connection[Any]) -> list[tuple[Any, ...]]:
     return connection.execute(SAID).fetchall()
-
-
-CHANGES = {
-    "a row": "UPDATE products SET title = 'new' WHERE id = 3",
-    "a child added": "INSERT INTO reviews VALUES (100, 3, 5, 'more')",
-    "a child changed": "UPDATE reviews SET body = 'other' WHERE id = 3",
-    "a child hidden": "UPDATE reviews SET hidden = true WHERE id = 4",
-    "a child filtered": "UPDATE reviews SET body = 'spam' WHERE id = 5",
-    "a child moves": "UPDATE reviews SET product_id = 4 WHERE id = 3",
-    "a child moves back and forth": "UPDATE reviews SET product_id = 5 WHERE id = 3;"
-    "UPDATE reviews SET product_id = 4 WHERE id = 3",
-    "a child belongs to nothing": "UPDATE reviews SET product_id = NULL WHERE id = 3",
-    "a child belongs to something": "UPDATE reviews SET product_id = 9 WHERE id = 3",
-    "a child deleted": "DELETE FROM reviews WHERE id = 3",
-    "a grandchild added": "INSERT INTO comments VALUES (9, 100, 'more')",
-    "a grandchild changed": "UPDATE comments SET body = 'other' WHERE review_id = 9",
-    "a grandchild moves": "UPDATE comments SET review_id = 10 WHERE review_id = 9",
-    "a grandchild deleted": "DELETE FROM comments WHERE review_id = 10",
-    "a child moves and then its grandchildren go": "UPDATE reviews SET product_id = 4 WHERE id = 11;"
-    "DELETE FROM comments WHERE review_id = 11",
-    "a child and its grandchildren deleted": "DELETE FROM comments WHERE review_id = 12; DELETE FROM reviews WHERE id = 12",
-    "a parent changed": "UPDATE brands SET name = 'other' WHERE id = 3",
-    "a parent appears": "INSERT INTO brands VALUES (0, 'brand 0')",
-    "another parent": "UPDATE products SET brand_id = 1 WHERE id = 3",
-    "no parent": "UPDATE products SET brand_id = NULL WHERE id = 3",
-    "a parent deleted": "DELETE FROM brands WHERE id = 3",
-    "a parent's parent changed": "UPDATE countries SET name = 'other' WHERE id = 1",
-    "a parent's parent deleted": "DELETE FROM countries WHERE id = 1",
-    "a link added": "INSERT INTO product_categories VALUES (10, 1)",
-    "a link to another": "UPDATE product_categories SET category_id = 5 WHERE product_id = 3 AND category_id = 3",
-    "a link from another": "UPDATE product_categories SET product_id = 10 WHERE product_id = 4 AND category_id = 4",
-    "a link deleted": "DELETE FROM product_categories WHERE product_id = 5",
-    "what is linked changed": "UPDATE categories SET name = 'a' WHERE id = 5",
-    "what is linked deleted": "DELETE FROM categories WHERE id = 5",
-    "a row put back": "DELETE FROM products WHERE id = 3; INSERT INTO products VALUES (3, 'again', 1)",
-    "a row deleted": "DELETE FROM products WHERE id = 3",
-    "all of a row deleted": "DELETE FROM reviews WHERE product_id = 4; DELETE FROM products WHERE id = 4",
-    "all children truncated": "TRUNCATE reviews",
-    "everything deleted": "DELETE FROM product_categories; DELETE FROM products",
-}
 
 
 @pytest.mark.parametrize("transform", FORMATS)

@@ -32,7 +32,7 @@ from airflow_reindex_provider.testing.mysql import InstalledMySQL
 from airflow_reindex_provider.testing.postgres import Database
 from airflow_reindex_provider.testing.runs import Runner
 from airflow_reindex_provider.testing.source_conformance import KeyConformance, SourceConformance
-from airflow_reindex_provider.testing.source_suite.abilities import CHECKSUMS, CHILDREN, CONTENTS, PREPARES
+from airflow_reindex_provider.testing.source_suite.abilities import CHECKSUMS, CONTENTS, PREPARES
 from airflow_reindex_provider.testing.source_suite.table import batch_of
 
 
@@ -53,8 +53,8 @@ def made(engine: sa.Engine, keys: Any, make: Any, cursor: str, **options: Any) -
 
 
 class TestOnEither(SourceConformance):
-    cannot = (CHECKSUMS, CHILDREN, CONTENTS, PREPARES)
-    formats = MySqlSource.formats
+    cannot = (CHECKSUMS, CONTENTS, PREPARES)
+    formats = MySqlSource.FORMATS
 
     @pytest.fixture
     def table(self, engine: sa.Engine) -> SqlTable:
@@ -64,7 +64,7 @@ class TestOnEither(SourceConformance):
 class TestTexts(KeyConformance):
     """Of a collation that orders in a way of its own, and local times."""
 
-    formats = MySqlSource.formats
+    formats = MySqlSource.FORMATS
 
     @pytest.fixture
     def table(self, engine: sa.Engine) -> SqlTable:

@@ -53,7 +53,7 @@ def connect(source: TableDefinition) -> Iterator[tuple[Asking, Callable[[], None
 
 
 def change(source: MySqlDefinition, statements: Sequence[str | sa.Executable], conn_id: str | None) -> int:
-    """Run them, one after the other, on a connection that may write; returns how many rows the last one changed.
+    """Run them, one after the other, on a connection that may write; returns how many rows they changed.
 
     :param conn_id: default: the source's own."""
     from airflow.providers.mysql.hooks.mysql import MySqlHook
@@ -70,7 +70,7 @@ def change(source: MySqlDefinition, statements: Sequence[str | sa.Executable], c
                 told = connection.execute(
                     sa.text(statement.replace(":", "\\:")) if isinstance(statement, str) else statement
                 )
-                changed = told.rowcount
+                changed += max(0, told.rowcount)
     finally:
         engine.dispose()
     return changed

@@ -9,9 +9,9 @@ import sqlalchemy as sa
 from sqlalchemy import ColumnElement, types
 from sqlalchemy.dialects import mysql
 
-from airflow_reindex_provider.core.cursors import CursorType
 from airflow_reindex_provider.core.model import Chunk, Format, Position, Schema
 from airflow_reindex_provider.databases.postgres.text_copy import cells_of
+from airflow_reindex_provider.sources.mysql.description import moment
 from airflow_reindex_provider.sources.sql.forms import MB, Form
 from airflow_reindex_provider.sources.sql.relation import Part, Relation
 
@@ -82,10 +82,7 @@ def _line(version: ColumnElement[Any], gone: str, cells: Sequence[ColumnElement[
 
 
 def _version(part: Part) -> ColumnElement[Any]:
-    cursor = part.cursor
-    if cursor.kind is CursorType.DATE:
-        return sa.func.datediff(cursor.column, sa.literal_column("'1970-01-01'"))
-    return cursor.read
+    return moment(part.cursor.kind, part.cursor.column)
 
 
 def _cell(column: ColumnElement[Any], kind: str) -> ColumnElement[Any]:

@@ -32,6 +32,16 @@ def describe(source: MySqlDefinition, connection: sa.Connection) -> Described:
     )
 
 
+def moment(kind: CursorType, column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+    """The value of a cursor column as an integer, see ``CursorType.ordinal``; NULL where it is no time."""
+    if kind is CursorType.INTEGER:
+        return column
+    if kind is CursorType.DATE:
+        return sa.func.datediff(column, sa.literal_column("'1970-01-01'"))
+    since: sa.ColumnElement[Any] = sa.literal_column("MICROSECOND, '1970-01-01'")
+    return sa.func.timestampdiff(since, column)
+
+
 def cursor_of(source: MySqlDefinition, cursor: CursorColumn) -> CursorColumn:
     """Read as a number: a driver gives a zero date, or a month 0, as NULL or as a text, as it likes."""
     if cursor.kind not in _LEAST:
@@ -40,8 +50,7 @@ def cursor_of(source: MySqlDefinition, cursor: CursorColumn) -> CursorColumn:
     cursor = replace(cursor, least=sa.literal_column(f"'{_LEAST[cursor.kind]}'"))
     if cursor.kind is CursorType.DATE:
         return cursor
-    since: sa.ColumnElement[Any] = sa.literal_column("MICROSECOND, '1970-01-01'")
-    return replace(cursor, selected=sa.func.timestampdiff(since, cursor.column), ordinal=lambda v: _ordinal(source, v))
+    return replace(cursor, selected=moment(cursor.kind, cursor.column), ordinal=lambda v: _ordinal(source, v))
 
 
 def _ordinal(source: MySqlDefinition, value: Any) -> int:

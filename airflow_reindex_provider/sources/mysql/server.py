@@ -36,8 +36,9 @@ SELECT count(*) FROM information_schema.triggers WHERE event_object_schema = coa
 AND event_object_table = :name AND action_timing = 'BEFORE' AND lower(action_statement) LIKE concat('%', lower(:column), '%')
 """
 _CASCADES = """
-SELECT constraint_name, update_rule IN ('CASCADE', 'SET NULL') OR delete_rule = 'SET NULL', delete_rule = 'CASCADE'
-FROM information_schema.referential_constraints WHERE constraint_schema = coalesce(:schema, database()) AND table_name = :name
+SELECT constraint_name, update_rule IN ('CASCADE', 'SET NULL') OR delete_rule = 'SET NULL', delete_rule = 'CASCADE',
+ referenced_table_name FROM information_schema.referential_constraints
+WHERE constraint_schema = coalesce(:schema, database()) AND table_name = :name
 """
 
 
@@ -45,7 +46,7 @@ FROM information_schema.referential_constraints WHERE constraint_schema = coales
 class Server:
     """:ivar user: of this session, as grants name it. :ivar longest: how many bytes a value may have.
     :ivar precision: digits of a second in the cursor field.
-    :ivar cascades: foreign keys, each with whether it changes rows, and whether it deletes them."""
+    :ivar cascades: foreign keys, each with whether it changes rows, whether it deletes them, and the table that it refers to."""
 
     source: MySqlDefinition
     asking: Asking
@@ -59,7 +60,7 @@ class Server:
     default: str
     on_update: str
     has_trigger: bool
-    cascades: Sequence[tuple[str, bool, bool]]
+    cascades: Sequence[tuple[str, bool, bool, str]]
 
     def require(self) -> None:
         """:raises HorizonError: the horizon cannot be told here, and no lag is stated."""
@@ -83,8 +84,10 @@ class Server:
             yield f"the server only reads, what others write: {_ELSEWHERE}"
         yield from self._replica()
 
-    def doubts(self) -> Iterator[str]:
-        """What may be, and what no catalogue can tell."""
+    def doubts(self, *, owned_by: str | None = None) -> Iterator[str]:
+        """What may be, and what no catalogue can tell.
+
+        :param owned_by: a table whose rows have lists of these ones: what goes with such a row leaves no document that stays."""
         label, column = self.source.label, self.source.cursor_field
         by_server = "current_timestamp" in self.default and "current_timestamp" in self.on_update
         if not (self.is_view or by_server or self.has_trigger or self.source.lag is not None):
@@ -93,7 +96,9 @@ class Server:
                 f"{label}: cursor_field {column!r} is not set by a default with ON UPDATE, nor by a trigger. What an application"
                 f" stamps needs a lag, or: ALTER TABLE {self.source.table} MODIFY {column} {kind};"
             )
-        for name, changes, deletes in self.cascades:
+        for name, changes, deletes, referred in self.cascades:
+            if referred == owned_by:
+                continue
             if changes:
                 yield (
                     f"{label}: the foreign key {name!r} changes rows when another table's do, and that moves no cursor field and"
@@ -161,5 +166,5 @@ def look_at(source: MySqlDefinition, asking: Asking) -> Server:
         default=str(default),
         on_update=str(on_update),
         has_trigger=bool(triggers),
-        cascades=[(str(name), bool(changes), bool(deletes)) for name, changes, deletes in ask(_CASCADES)],
+        cascades=[(str(n), bool(changes), bool(deletes), str(to)) for n, changes, deletes, to in ask(_CASCADES)],
     )

@@ -15,6 +15,8 @@ from airflow_reindex_provider.core.model import Finding, Format, Horizon, Key
 from airflow_reindex_provider.sources.mysql import description
 from airflow_reindex_provider.sources.mysql.copying import CopyForm
 from airflow_reindex_provider.sources.mysql.definition import MySqlDefinition
+from airflow_reindex_provider.sources.mysql.losses import Losses
+from airflow_reindex_provider.sources.mysql.parts import Parts, Table, compose, describe_parts
 from airflow_reindex_provider.sources.mysql.server import Server, look_at
 from airflow_reindex_provider.sources.mysql.sessions import Watch
 from airflow_reindex_provider.sources.mysql.tombstones import Tombstones
@@ -38,44 +40,79 @@ class MySqlSourceSession(TableSession):
     def describe(self) -> Described:
         found = self.described_alone()
         doubts = list(self._server.doubts())
-        if self._mysql.records_deletions:
-            tombstones = self.tombstones(found.schema.cursor_type)
+        parts = self._parts(found)
+        tombstones = self._own_tombstones(found)
+        if tombstones is not None:
             tombstones.require()
-            found = self._with(found, tombstones)
             doubts += tombstones.doubts()
-        return replace(found, warnings=(*found.warnings, *doubts))
+        for part in parts.parts:
+            part.require()
+            doubts += part.warnings()
+        stones = None if tombstones is None else tombstones.part(found.relation.rows)
+        if stones is not None:
+            found = replace(found, schema=replace(found.schema, has_deletes=True))
+        if parts.nodes:
+            found = compose(self._mysql, found, parts, stones)
+        elif stones is not None:
+            found = replace(found, relation=Relation((found.relation.rows, stones)))
+        return replace(found, warnings=tuple(dict.fromkeys((*found.warnings, *doubts))))
 
-    def tombstones(self, kind: CursorType | None = None) -> Tombstones:
-        """Whether they are installed or not."""
-        if kind is None:
-            kind = self.described_alone().schema.cursor_type
-        found = Tombstones.of(self._mysql, self._asking, kind, self._server.user)
-        found.require_zone()
-        return found
+    def tombstones(self) -> list[Tombstones]:
+        """Of all tables that have some, whether they are installed or not.
+
+        :raises ConfigurationError: the source cannot have them."""
+        found = self.described_alone()
+        own = self._own_tombstones(found)
+        losses = (part.losses for part in self._parts(found).parts)
+        return [*([] if own is None else [own]), *(lost for lost in losses if lost is not None)]
+
+    def _own_tombstones(self, found: Described) -> Tombstones | None:
+        if not self._mysql.tombstones:
+            return None
+        tombstones = Tombstones.of(self._mysql, self._asking, found.schema.cursor_type, self._server.user)
+        tombstones.require_zone()
+        return tombstones
+
+    def _parts(self, found: Described) -> Parts:
+        if not self._mysql.children:
+            return Parts((), (), ())
+        parts = describe_parts(self._mysql, found, self._server, self._asking)
+        for part in parts.parts:
+            if part.losses is not None:
+                part.losses.require_zone()
+        return parts
 
     def described_alone(self) -> Described:
         """Without what records its deletions."""
         with self._asking.explained():
             return description.describe(self._mysql, self._asking.connection)
 
-    def purging(self, below: str, keep: Sequence[Key]) -> sa.Executable:
-        """Deletes the tombstones below a cursor value, but for these keys."""
-        part, where = self._old(below, keep)
-        # As a table of its own name: DELETE knows no other one everywhere.
-        return sa.delete(part).where(*where)
+    def purging(self, below: str, keep: Sequence[Key]) -> Iterator[sa.Executable]:
+        """Deletes the tombstones below a cursor value, but for these keys, and the losses that no version rests on."""
+        found = self.described_alone()
+        if (own := self._own_tombstones(found)) is not None:
+            part, where = own.old(found.relation.rows, below, keep)
+            # As a table of its own name: DELETE knows no other one everywhere.
+            yield sa.delete(part).where(*where)
+        for losses, table in self._losses(found):
+            yield from losses.forgetting(table.rows, table.found.relation.rows.cursor, below)
 
     def purgeable(self, below: str, keep: Sequence[Key]) -> int:
-        part, where = self._old(below, keep)
-        return int(self._asking.one(sa.select(sa.func.count()).select_from(part).where(*where))[0])
+        found, count = self.described_alone(), 0
+        if (own := self._own_tombstones(found)) is not None:
+            part, where = own.old(found.relation.rows, below, keep)
+            count += int(self._asking.one(sa.select(sa.func.count()).select_from(part).where(*where))[0])
+        for losses, table in self._losses(found):
+            count += losses.forgettable(table.rows, table.found.relation.rows.cursor, below)
+        return count
 
-    def _old(self, below: str, keep: Sequence[Key]) -> tuple[sa.TableClause, list[sa.ColumnElement[bool]]]:
-        found = self.described_alone()
-        return self.tombstones(found.schema.cursor_type).old(found.relation.rows, below, keep)
-
-    def _with(self, found: Described, tombstones: Tombstones) -> Described:
-        rows = found.relation.rows
-        schema = replace(found.schema, has_deletes=True)
-        return replace(found, relation=Relation((rows, tombstones.part(rows))), schema=schema)
+    def _losses(self, found: Described) -> Iterator[tuple[Losses, Table]]:
+        """Each table of them once."""
+        seen = set()
+        for part in self._parts(found).parts:
+            if part.losses is not None and part.part.losses not in seen:
+                seen.add(part.part.losses)
+                yield part.losses, part.table
 
     def horizon(self, *, wait_s: float) -> Horizon:
         source, server = self._mysql, self._server

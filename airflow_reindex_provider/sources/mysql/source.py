@@ -48,20 +48,28 @@ class MySqlSource(MySqlDefinition):
     :param tombstones: read deletions from a table that triggers write deleted keys to, see :meth:`install_tombstones`. True for
         the table's own name with ``_tombstones`` after it, or another name, taken literally. Needs a table, and a cursor made of
         time.
+    :param children: other tables that a document is made of, ``Child`` and ``Parent``. Each needs a cursor field of the same
+        type and NOT NULL.
     :param cursor_timezone: the zone of the sessions that write a DATETIME or a DATE; must be stated for these.
     """
 
-    formats: ClassVar[tuple[Format, ...]] = (Format.PG_TEXT, Format.ROWS)
+    FORMATS: ClassVar[tuple[Format, ...]] = (Format.PG_TEXT, Format.ROWS)
+
+    @property
+    def formats(self) -> tuple[Format, ...]:
+        """Lines that the server writes are of one row each."""
+        return (Format.ROWS,) if self.children else self.FORMATS
 
     def tombstone_ddl(self) -> str:
         """The statements of :meth:`install_tombstones`, to be run by hand by who may alter the table."""
-        with self._tombstones() as tombstones:
-            return tombstones.ddl()
+        with self._tombstones() as found:
+            return "\n".join(tombstones.ddl() for tombstones in found)
 
     def install_tombstones(self, *, conn_id: str | None = None) -> None:
-        """Make the tombstones' table and two triggers on the source's table. Doing it again keeps what is recorded.
+        """Make the tombstones' table and two triggers on the source's table, and the same for each table of its children. Doing
+        it again keeps what is recorded.
 
-        Waits at most ten seconds for the table's lock, which waits for transactions that use it.
+        Waits at most ten seconds for a table's lock, which waits for transactions that use it.
 
         :param conn_id: a connection of who may alter the table; default: the source's own.
         """
@@ -73,14 +81,15 @@ class MySqlSource(MySqlDefinition):
 
     def purge_tombstones(self, *, below: str, keep: Sequence[Key] = (), conn_id: str | None = None) -> int:
         """Delete recorded deletions below a cursor value; returns how many. ``airflow_reindex_provider.purge_tombstones`` knows
-        which ones no index needs any more.
+        which ones no index needs any more. Of what left a list of children, the last one stays as long as nothing else in the
+        list is as late.
 
         :param keep: keys whose tombstones stay.
         """
         from airflow_reindex_provider.sources.mysql.connection import change
 
         with self.open() as session:
-            return change(self, [session.purging(below, keep)], conn_id)
+            return change(self, list(session.purging(below, keep)), conn_id)
 
     def count_tombstones(self, *, below: str, keep: Sequence[Key] = ()) -> int:
         """How many :meth:`purge_tombstones` would delete, asked over the source's own connection."""
@@ -90,12 +99,12 @@ class MySqlSource(MySqlDefinition):
     def _execute(self, statements: Callable[[Tombstones], Sequence[str]], conn_id: str | None) -> None:
         from airflow_reindex_provider.sources.mysql.connection import change
 
-        with self._tombstones() as tombstones:
-            said = statements(tombstones)
+        with self._tombstones() as found:
+            said = [statement for tombstones in found for statement in statements(tombstones)]
         change(self, said, conn_id)
 
     @contextmanager
-    def _tombstones(self) -> Iterator[Tombstones]:
+    def _tombstones(self) -> Iterator[Sequence[Tombstones]]:
         if not self.records_deletions:
             raise ConfigurationError(f"{self.label}: the source reads no tombstones. Give it tombstones=True.")
         with self.open() as session:

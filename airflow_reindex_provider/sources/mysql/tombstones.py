@@ -64,10 +64,8 @@ class Tombstones:
     def of(cls, source: MySqlDefinition, asking: Asking, kind: CursorType, user: str) -> Tombstones:
         """:raises ConfigurationError: this source cannot have them."""
         require_stamps(source.label, source.cursor_field, source.key, kind, of="statement")
-        *schemas, name = source.split_table()
-        ((schema,),) = asking.all(sa.text("SELECT database()"))
-        schema = schemas[0] if schemas else schema
-        return cls(source, asking, kind, schema, _columns(asking, schema, name), user)
+        schema, name = schema_of(asking, source.table)
+        return cls(source, asking, kind, schema, columns_of(asking, schema, name), user)
 
     def part(self, rows: Part, *, alias: str | None = "r") -> Part:
         """Tombstones of keys that have no row, to be read beside ``rows``, the table's own."""
@@ -113,22 +111,17 @@ class Tombstones:
             )
 
     def _wrong(self) -> str | None:
-        found = _columns(self.asking, self._schema, self._name)
+        found = columns_of(self.asking, self._schema, self._name)
         name, names = self.source.tombstone_table, (*self.source.key, self.source.cursor_field)
         if not found:
             return f"there is no table {name}, or {self.user} may not read it"
         wanted = {n: self.columns[n] for n in names}
-        if found != wanted:
+        if not self._are_columns(found, wanted):
             are, should = (
                 ", ".join(f"{n} {' '.join(filter(None, c[:3]))}" for n, c in of.items()) for of in (found, wanted)
             )
             return f"{name} has the columns {are}, not {should}; remove_tombstones() first"
-        said = {"schema": self._schema, "name": self._name}
-        indexes = {
-            str(n): str(columns).split(",") for n, columns in self.asking.all(sa.text(_INDEXES).bindparams(**said))
-        }
-        is_ordered = any(columns[0] == self.source.cursor_field for columns in indexes.values())
-        if indexes.get("PRIMARY") != list(self.source.key) or not is_ordered:
+        if not self._is_indexed(indexes_of(self.asking, self._schema, self._name)):
             return f"{name} lacks an index"
         if not self._sees_triggers():
             return None
@@ -136,6 +129,13 @@ class Tombstones:
             if self._triggers().get(self._trigger(event)) != self._body(event):
                 return f"trigger {self._trigger(event)!r} is missing, or was made for other columns"
         return None
+
+    def _are_columns(self, found: Columns, wanted: Columns) -> bool:
+        return found == wanted
+
+    def _is_indexed(self, indexes: Mapping[str, Sequence[str]]) -> bool:
+        is_ordered = any(columns[0] == self.source.cursor_field for columns in indexes.values())
+        return indexes.get("PRIMARY") == list(self.source.key) and is_ordered
 
     def _sees_triggers(self) -> bool:
         return bool(self._triggers()) or self._may("TRIGGER", self.schema, self.source.split_table()[-1])
@@ -156,11 +156,10 @@ class Tombstones:
     def installation(self) -> list[str]:
         """What installs them, again and again if need be: what is recorded already stays. No deletion gets by while triggers
         change, since nobody else writes to the table then."""
-        columns = [f"{_quoted(n)} {self._type(n)} NOT NULL" for n in self.source.key]
+        columns = [f"{quoted(n)} {self._type(n)} NOT NULL" for n in self.source.key]
         cursor = self.source.cursor_field
         default = " DEFAULT CURRENT_TIMESTAMP" if self.kind is CursorType.TIMESTAMPTZ else ""
-        columns.append(f"{_quoted(cursor)} {self._type(cursor)} NOT NULL{default and f'{default}({self._digits})'}")
-        indexes = f"PRIMARY KEY ({self._key}), KEY {_quoted(f'{self._name}_order')} ({_quoted(cursor)})"
+        columns.append(f"{quoted(cursor)} {self._type(cursor)} NOT NULL{default and f'{default}({self._digits})'}")
         triggers = [
             statement
             for event in EVENTS
@@ -173,7 +172,7 @@ class Tombstones:
         granted = self._may("SELECT", self._schema, self._name)
         return [
             f"SET SESSION lock_wait_timeout = {LOCK_TIMEOUT_S}",
-            f"CREATE TABLE IF NOT EXISTS {self._tombstones} ({', '.join(columns)}, {indexes}) ENGINE=InnoDB",
+            f"CREATE TABLE IF NOT EXISTS {self._tombstones} ({', '.join(columns)}, {self._indexes()}) ENGINE=InnoDB",
             f"LOCK TABLES {self._table} WRITE",
             *triggers,
             "UNLOCK TABLES",
@@ -192,17 +191,20 @@ class Tombstones:
         assert isinstance(part.body, sa.TableClause)
         return part.body, where
 
+    def _indexes(self) -> str:
+        return f"PRIMARY KEY ({self._key}), KEY {quoted(f'{self._name}_order')} ({quoted(self.source.cursor_field)})"
+
     def _body(self, event: str) -> str:
         names = (*self.source.key, self.source.cursor_field)
-        values = ", ".join([f"OLD.{_quoted(n)}" for n in self.source.key] + [self._stamp])
+        values = ", ".join([f"OLD.{quoted(n)}" for n in self.source.key] + [self._stamp])
         # A key that equals the new one stays: its tombstone would be hidden by the row.
-        moved = " AND ".join(f"OLD.{_quoted(n)} <=> NEW.{_quoted(n)}" for n in self.source.key)
+        moved = " AND ".join(f"OLD.{quoted(n)} <=> NEW.{quoted(n)}" for n in self.source.key)
         source = f"SELECT {values} FROM DUAL WHERE NOT ({moved})" if event == "update" else f"VALUES ({values})"
-        cursor = f"{_quoted(self._name)}.{_quoted(self.source.cursor_field)}"
-        keys = ", ".join(f"{_quoted(n)} = OLD.{_quoted(n)}" for n in self.source.key)
+        cursor = f"{quoted(self._name)}.{quoted(self.source.cursor_field)}"
+        keys = ", ".join(f"{quoted(n)} = OLD.{quoted(n)}" for n in self.source.key)
         return (
-            f"INSERT INTO {self._tombstones} ({', '.join(map(_quoted, names))}) {source} ON DUPLICATE KEY UPDATE {keys},"
-            f" {_quoted(self.source.cursor_field)} = GREATEST({cursor}, {self._stamp})"
+            f"INSERT INTO {self._tombstones} ({', '.join(map(quoted, names))}) {source} ON DUPLICATE KEY UPDATE {keys},"
+            f" {quoted(self.source.cursor_field)} = GREATEST({cursor}, {self._stamp})"
         )
 
     @property
@@ -239,7 +241,7 @@ class Tombstones:
         return f"{self._name}_{event}"
 
     def _qualified(self, name: str) -> str:
-        return f"{_quoted(self.schema)}.{_quoted(name)}"
+        return f"{quoted(self.schema)}.{quoted(name)}"
 
     @property
     def _schema(self) -> str:
@@ -252,7 +254,7 @@ class Tombstones:
 
     @property
     def _tombstones(self) -> str:
-        return f"{_quoted(self._schema)}.{_quoted(self._name)}"
+        return f"{quoted(self._schema)}.{quoted(self._name)}"
 
     @property
     def _table(self) -> str:
@@ -260,12 +262,25 @@ class Tombstones:
 
     @property
     def _key(self) -> str:
-        return ", ".join(map(_quoted, self.source.key))
+        return ", ".join(map(quoted, self.source.key))
 
 
-def _columns(asking: Asking, schema: str, name: str) -> Columns:
+def columns_of(asking: Asking, schema: str, name: str) -> Columns:
     rows = asking.all(sa.text(_COLUMNS).bindparams(schema=schema, name=name))
     return {str(n): (str(kind), charset, collation, int(digits)) for n, kind, charset, collation, digits in rows}
+
+
+def indexes_of(asking: Asking, schema: str, name: str) -> Mapping[str, Sequence[str]]:
+    """The columns of each of a table's indexes, in their order."""
+    said = sa.text(_INDEXES).bindparams(schema=schema, name=name)
+    return {str(n): str(columns).split(",") for n, columns in asking.all(said)}
+
+
+def schema_of(asking: Asking, table: str) -> tuple[str, str]:
+    """Of a table as a definition names it, the schema and the name."""
+    *schemas, name = table.split(".")
+    ((schema,),) = asking.all(sa.text("SELECT database()"))
+    return (schemas[0] if schemas else str(schema)), name
 
 
 def _moved(key: KeyColumn, column: sa.ColumnElement[Any]) -> KeyColumn:
@@ -273,5 +288,5 @@ def _moved(key: KeyColumn, column: sa.ColumnElement[Any]) -> KeyColumn:
     return KeyColumn(column, key.bind, column, key.text, None, key.order_bind)
 
 
-def _quoted(name: str) -> str:
+def quoted(name: str) -> str:
     return "`" + name.replace("`", "``") + "`"

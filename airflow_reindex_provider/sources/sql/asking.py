@@ -43,6 +43,13 @@ class Asking:
                 result.close()
 
     @contextmanager
+    def snapshot(self, begin: str) -> Iterator[Asking]:
+        """What is asked of it is answered from one snapshot. :param begin: the statement that takes it."""
+        with self.explained(), self._ended():
+            self.connection.execute(sa.text(begin))
+            yield _Within(self.connection, self.explained)
+
+    @contextmanager
     def _ended(self) -> Iterator[None]:
         try:
             yield
@@ -50,3 +57,11 @@ class Asking:
             # Nothing has been written. Where the connection is broken, what broke it is raised already.
             if not self.connection.invalidated:
                 self.connection.rollback()
+
+
+class _Within(Asking):
+    """Of a transaction that goes on."""
+
+    @contextmanager
+    def _ended(self) -> Iterator[None]:
+        yield

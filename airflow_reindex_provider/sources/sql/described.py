@@ -9,6 +9,7 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from airflow_reindex_provider.core.model import Schema
+from airflow_reindex_provider.sources.sql.composing import Composition
 from airflow_reindex_provider.sources.sql.relation import KeyColumn, Relation
 
 
@@ -18,7 +19,7 @@ class Described:
     group alone, should it have one. :ivar keeps_keys: whether the database itself sees to it that the key is unique and never
     NULL. :ivar cursor_is_not_null: whether it does so for the cursor field. :ivar clock: selects its time in UTC; None where
     nobody knows how to ask it, and the worker's clock counts. :ivar clock_of: what the driver gives for that. :ivar group: the
-    column that groups the rows."""
+    column that groups the rows. :ivar composition: how documents of several tables are made; None where a document is a row."""
 
     schema: Schema
     relation: Relation
@@ -29,3 +30,4 @@ class Described:
     clock_of: Callable[[object], datetime]
     group: KeyColumn | None = None
     warnings: tuple[str, ...] = field(default=())
+    composition: Composition | None = None

@@ -64,7 +64,7 @@ class RowsForm(Form):
         return [part.gone, *(part.columns[name].selected for name in self._fields)]
 
     def width(self, row: Sequence[Any]) -> int:
-        return sum(len(v) if isinstance(v, (str, bytes, bytearray)) else _VALUE_BYTES for v in row)
+        return width(row)
 
     def chunk(self, rows: list[Sequence[Any]], end: Position) -> Chunk:
         columns = [(name, self._rows.columns[name].value) for name in self._fields]
@@ -76,20 +76,26 @@ class RowsForm(Form):
             row = rows.pop()
             key = self._key(row)
             try:
-                content = None if row[self._own] else _content(columns, row[self._own + 1 :])
-                documents.append(Document(key, self._rows.cursor.ordinal(row[0]), content))
+                values = None if row[self._own] else content(columns, row[self._own + 1 :])
+                documents.append(Document(key, self._rows.cursor.ordinal(row[0]), values))
             except Exception as error:
                 # Whatever a value does that is none.
                 rejected.append(Rejection(key, str(error)))
         return Chunk(end, self.format, documents, tuple(rejected))
 
 
-def _content(columns: Sequence[tuple[str, Value | None]], values: Sequence[Any]) -> Mapping[str, Any]:
+def width(row: Sequence[Any]) -> int:
+    """Bytes, about."""
+    return sum(len(v) if isinstance(v, (str, bytes, bytearray)) else _VALUE_BYTES for v in row)
+
+
+def content(columns: Sequence[tuple[str, Value | None]], values: Sequence[Any]) -> Mapping[str, Any]:
+    """:raises ConfigurationError: a value is none; names its column."""
     name = ""
     try:
-        content = {}
+        found = {}
         for (name, make), value in zip(columns, values, strict=True):
-            content[name] = value if value is None or make is None else make(value)
+            found[name] = value if value is None or make is None else make(value)
     except Exception as error:
         raise ConfigurationError(f"column {name!r} has no value in Python: {error}") from error
-    return content
+    return found

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import sqlalchemy as sa
+
 from airflow_reindex_provider.core.errors import ConfigurationError
 from airflow_reindex_provider.core.keys import KeyRange, Listed
 from airflow_reindex_provider.core.model import Key
@@ -52,13 +54,17 @@ class Listing:
         return found
 
     def keys_from(self, cursor: str) -> Iterator[list[Key]]:
-        for piece in self.asking.pieces(self.relation.keys_from(cursor), rows=FETCHED_ROWS):
+        yield from self.keys_of(self.relation.keys_from(cursor))
+
+    def keys_of(self, statement: sa.Select[Any]) -> Iterator[list[Key]]:
+        """:param statement: selects key parts."""
+        for piece in self.asking.pieces(statement, rows=FETCHED_ROWS):
             yield [texts(self.relation.rows.key, row) for row in piece]
 
     def _entry(self, row: Sequence[Any], bound: int) -> Listed:
         part = self.relation.rows
         *key, cursor, gone = row
-        version = None if cursor is None else part.cursor.ordinal(cursor)
+        version = None if cursor is None else part.version_of(cursor)
         return Listed(texts(part.key, key), None if version is None or version >= bound else version, bool(gone))
 
     def _require_order(self) -> None:

@@ -75,7 +75,8 @@ class ValueColumn:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Rows of one table. :ivar gone: 1 for a row that is no member, else 0. :ivar always: what holds of each row."""
+    """Rows of one table. :ivar gone: 1 for a row that is no member, else 0. :ivar always: what holds of each row.
+    :ivar latest: the version of the document that a row is made to, as an integer; None where it is the row's cursor value."""
 
     body: FromClause
     cursor: CursorColumn
@@ -83,6 +84,16 @@ class Part:
     columns: Mapping[str, ValueColumn]
     gone: ColumnElement[Any]
     always: ColumnElement[bool] | None = None
+    latest: ColumnElement[Any] | None = None
+
+    @property
+    def version(self) -> ColumnElement[Any]:
+        """What is read to learn the version."""
+        return self.cursor.read if self.latest is None else self.latest
+
+    def version_of(self, value: Any) -> int:
+        """:param value: what the driver gives for :attr:`version`."""
+        return self.cursor.ordinal(value) if self.latest is None else int(value)
 
     def select(self, *columns: ColumnElement[Any], where: Sequence[ColumnElement[bool]] = ()) -> Select[Any]:
         conditions = [*where] if self.always is None else [*where, self.always]
@@ -121,6 +132,13 @@ class Part:
         """Never, where a part is no value of its column: its type may have been altered since the key was written down."""
         parts = [(c.column, _bound(c, part)) for c, part in zip(self.key, key, strict=True)]
         return sa.and_(*(sa.false() if bound is None else column == bound for column, bound in parts))
+
+    def told(self) -> list[ColumnElement[Any]]:
+        """What a row's place is learnt from: cursor, key parts."""
+        return [self.cursor.read.label("c"), *self.told_key()]
+
+    def told_key(self) -> list[ColumnElement[Any]]:
+        return [c.selected.label(f"t{n}") for n, c in enumerate(self.key)]
 
     def order(self) -> list[ColumnElement[Any]]:
         return [self.cursor.column, *(c.column for c in self.key)]
@@ -188,7 +206,7 @@ class Relation:
         for part in self.parts:
             where = [*part.within(window), *([part.of_keys(keys)] if keys else [])]
             further = [column.label(f"v{n}") for n, column in enumerate(own(part) if own else ())]
-            place = self._place(part) if len(self.parts) > 1 else self._told(part) if placed else []
+            place = self._place(part) if len(self.parts) > 1 else part.told() if placed else []
             chosen.append(part.select(*place, *further, where=where).order_by(*part.order()).limit(limit))
         if len(chosen) == 1:
             return chosen[0]
@@ -236,8 +254,17 @@ class Relation:
             part.select(*columns, sa.func.count(), where=where).group_by(*columns).having(sa.func.count() > 1).limit(1)
         )
 
+    def all_keys(self) -> Select[Any]:
+        parts = [p.select(*p.told_key()) for p in self.parts]
+        return sa.select(self._union(parts)) if len(parts) > 1 else parts[0]
+
+    def all_count(self, limit: int) -> Select[Any]:
+        """As far as the limit, of each part."""
+        counted = [p.select(sa.literal(1).label("n")).limit(limit) for p in self.parts]
+        return sa.select(sa.func.count()).select_from(self._union(counted))
+
     def keys_from(self, cursor: str) -> Select[Any]:
-        parts = [p.select(*self._key(p), where=[p.cursor.column >= p.cursor.bind(cursor)]) for p in self.parts]
+        parts = [p.select(*p.told_key(), where=[p.cursor.column >= p.cursor.bind(cursor)]) for p in self.parts]
         return sa.select(self._union(parts)) if len(parts) > 1 else parts[0]
 
     # -- in the order of core.keys, of the table's own rows
@@ -249,7 +276,7 @@ class Relation:
         """Key parts of every ``step``-th row of the range but the first."""
         part = self.rows
         number = sa.func.row_number().over(order_by=part.key_order())
-        numbered = part.select(*self._key(part), (number - 1).label("n"), where=part.ordered_within(within)).subquery(
+        numbered = part.select(*part.told_key(), (number - 1).label("n"), where=part.ordered_within(within)).subquery(
             "s"
         )
         names = [f"t{n}" for n in range(len(part.key))]
@@ -263,7 +290,7 @@ class Relation:
         """Key parts, cursor and gone."""
         part = self.rows
         return part.select(
-            *self._key(part), part.cursor.read.label("c"), part.gone.label("g"), where=part.ordered_within(within)
+            *part.told_key(), part.version.label("c"), part.gone.label("g"), where=part.ordered_within(within)
         ).order_by(*part.key_order())
 
     def looked_up(self, keys: Sequence[Key]) -> Select[Any] | sa.CompoundSelect[Any]:
@@ -272,8 +299,8 @@ class Relation:
         found = [
             part.select(
                 sa.literal(n).label("a"),
-                *self._key(part),
-                part.cursor.read.label("c"),
+                *part.told_key(),
+                part.version.label("c"),
                 part.gone.label("g"),
                 where=[part.is_key(key)],
             )
@@ -291,18 +318,10 @@ class Relation:
     @staticmethod
     def _place(part: Part) -> list[ColumnElement[Any]]:
         return [
-            *Relation._told(part),
+            *part.told(),
             part.cursor.column.label("oc"),
             *(c.column.label(f"k{n}") for n, c in enumerate(part.key)),
         ]
-
-    @staticmethod
-    def _told(part: Part) -> list[ColumnElement[Any]]:
-        return [part.cursor.read.label("c"), *Relation._key(part)]
-
-    @staticmethod
-    def _key(part: Part) -> list[ColumnElement[Any]]:
-        return [c.selected.label(f"t{n}") for n, c in enumerate(part.key)]
 
     @staticmethod
     def _union(selects: Sequence[Select[Any]]) -> Subquery:

@@ -32,11 +32,14 @@ from airflow_reindex_provider.core.model.surveys import MOST_COUNTED
 from airflow_reindex_provider.core.progress import utc_now
 from airflow_reindex_provider.sources.sql import clock, cutting, grouping, lagging
 from airflow_reindex_provider.sources.sql.asking import Asking
+from airflow_reindex_provider.sources.sql.assembling import Assembling
+from airflow_reindex_provider.sources.sql.composing import Composition, Span
 from airflow_reindex_provider.sources.sql.definition import TableDefinition
 from airflow_reindex_provider.sources.sql.described import Described
 from airflow_reindex_provider.sources.sql.forms import Form, RowsForm
 from airflow_reindex_provider.sources.sql.listing import Listing
 from airflow_reindex_provider.sources.sql.reading import Reading
+from airflow_reindex_provider.sources.sql.relation import Relation
 
 CLOCKS_APART_S = 5.0
 WAIT_S = 10.0
@@ -132,31 +135,45 @@ class TableSession(ABC):
     # -- windows and rows
 
     def has_changes(self, window: Window) -> bool:
-        return self._asking.first(self._described.relation.exists(window)) is not None
+        found = self._described
+        if found.composition is not None:
+            return found.composition.has_any(self._asking, window)
+        return self._asking.first(found.relation.exists(window)) is not None
 
     def groups(self, window: Window, *, limit: int) -> Groups:
         """See ``GroupedSession.groups``. Of a source without ``group_by`` there are none."""
         found = self._described
         if found.group is None:
             return Groups()
-        return grouping.groups(self._asking, found.relation.rows, found.group, window, limit=limit)
+        rows = found.relation.rows
+        if found.composition is not None and window.start is not None:
+            rows = found.composition.changed(Relation((rows,)), window).rows
+            window = Window(None, window.end)
+        return grouping.groups(self._asking, rows, found.group, window, limit=limit)
 
     def slices(self, window: Window, *, batch_rows: int, max_slices: int, fresh: bool = False) -> Slices:
         found = self._described
         self._refuse_repeated_keys(window)
-        cut = cutting.slices(
-            found.members if fresh else found.relation,
-            self._asking,
-            window,
-            batch_rows=batch_rows,
-            max_slices=max_slices,
-        )
+        relation, within = found.members if fresh else found.relation, window
+        if found.composition is not None:
+            # Documents are cut in the order of their rows, of which those that a window touches may lie before it.
+            within = Window(None, window.end)
+            if window.start is not None:
+                relation = found.composition.changed(relation, window)
+        cut = cutting.slices(relation, self._asking, within, batch_rows=batch_rows, max_slices=max_slices)
+        if found.composition is not None:
+            cut = replace(cut, changed=window, tables=self._tables(found.composition, window, cut.rows))
         return replace(cut, null_cursors=self._nulls(), ahead_cursors=self._ahead(limit=MOST_COUNTED))
 
+    def _tables(self, composition: Composition, window: Window, rows: int) -> Mapping[str, int]:
+        return {composition.name: rows} if window.start is None else composition.tables(self._asking, window)
+
     def read(self, batch: Batch, *, format: Format, fields: Sequence[str], chunk_rows: int) -> Iterator[Chunk]:
-        form = self._form(format, fields)
         found = self._described
-        return Reading(self._asking, found.members if batch.fresh else found.relation, batch, form, chunk_rows).chunks()
+        relation = found.members if batch.fresh else found.relation
+        if found.composition is not None:
+            return Assembling(self._asking, found.composition, relation, batch, fields, chunk_rows).chunks()
+        return Reading(self._asking, relation, batch, self._form(format, fields), chunk_rows).chunks()
 
     def _form(self, format: Format, fields: Sequence[str]) -> Form:
         """:param format: one of the source's."""
@@ -176,23 +193,36 @@ class TableSession(ABC):
         until = None
         if schema.cursor_type in clock.AHEAD:
             until = clock.now_text(schema.cursor_type, now, schema.cursor_timezone)
-        (waiting,) = self._asking.one(relation.since(since, until=until, limit=limit))
-        ahead = 0
-        if until is not None:
-            (ahead,) = self._asking.one(relation.ahead(until, limit=limit))
         of_row = relation.rows.cursor
-        firsts = [row[0] for s in relation.oldest(since) if (row := self._asking.first(s)) is not None]
-        oldest = of_row.kind.text(min(map(of_row.ordinal, firsts))) if firsts else None
+        if found.composition is not None and since is not None:
+            span, past = Span(start=since.cursor, until=until), Span(after=until)
+            waiting, ahead = (
+                0 if s.after is None and s.start is None else self._count(found.composition.touched(relation, s), limit)
+                for s in (span, past)
+            )
+            first = found.composition.oldest(self._asking, span)
+        else:
+            (waiting,) = self._asking.one(relation.since(since, until=until, limit=limit))
+            (ahead,) = (0,) if until is None else self._asking.one(relation.ahead(until, limit=limit))
+            firsts = [row[0] for s in relation.oldest(since) if (row := self._asking.first(s)) is not None]
+            first = min(map(of_row.ordinal, firsts), default=None)
+        oldest = None if first is None else of_row.kind.text(first)
         if oldest is not None and until is not None and of_row.kind.ordinal(oldest) > of_row.kind.ordinal(until):
             oldest = None
         at = None if oldest is None else schema.cursor_type.moment(oldest, schema.cursor_timezone)
         return Look(now, int(waiting), int(ahead), limit, oldest, at, horizon)
 
+    def _count(self, relation: Relation, limit: int) -> int:
+        return int(self._asking.one(relation.all_count(limit))[0])
+
     # -- keys
 
     def keys_from(self, cursor: str) -> Iterator[Sequence[Key]]:
         found = self._described
-        return Listing(found.relation, self._asking, self._source.label).keys_from(cursor)
+        listing = Listing(found.relation, self._asking, self._source.label)
+        if found.composition is not None:
+            return listing.keys_of(found.composition.touched(found.relation, Span(start=cursor)).all_keys())
+        return listing.keys_from(cursor)
 
     def key_ranges(self, within: KeyRange, *, rows: int, max_ranges: int) -> Sequence[tuple[KeyRange, int]]:
         return self._listing().ranges(within, rows=rows, max_ranges=max_ranges)
@@ -241,7 +271,10 @@ class TableSession(ABC):
         if schema.cursor_type not in clock.AHEAD:
             return None
         bound = clock.ahead_text(schema.cursor_type, self.now(), schema.cursor_timezone)
-        return int(self._asking.one(self._described.relation.ahead(bound, limit=limit))[0])
+        found = self._described
+        own = int(self._asking.one(found.relation.ahead(bound, limit=limit))[0])
+        # A document is as late as its latest part.
+        return own + (0 if found.composition is None else found.composition.parts_ahead(self._asking, bound, limit))
 
     def _refuse_repeated_keys(self, window: Window) -> None:
         if self._described.keeps_keys:

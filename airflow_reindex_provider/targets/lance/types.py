@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Mapping
 from datetime import date, datetime, time
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from airflow_reindex_provider.core.exact_json import dumps
 from airflow_reindex_provider.targets.lists import listed, numbers_of
 from airflow_reindex_provider.targets.texts import text_of
 
@@ -67,7 +67,7 @@ def value_for(kind: str) -> Callable[[Any], Any]:
     if vector := _VECTOR.fullmatch(kind):
         return numbers_of(int(vector[1]) if vector[1] else None)
     if kind in ("json", "jsonb"):
-        return lambda value: json.dumps(value, default=text_of, ensure_ascii=False)
+        return lambda value: dumps(value, default=text_of)
     return _BY_TYPE.get(kind.partition("(")[0] if _DECIMAL.fullmatch(kind) is None else kind, _as_is(kind))
 
 

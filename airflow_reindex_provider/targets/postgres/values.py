@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from psycopg.types.json import Json
 
+from airflow_reindex_provider.core.exact_json import dumps
+
 _JSON = ("json", "jsonb")
+_dumps = partial(dumps, ascii=True)
 
 
 def in_column(value: Any, kind: str) -> Any:
@@ -15,13 +19,13 @@ def in_column(value: Any, kind: str) -> Any:
     if value is None:
         return None
     if kind in _JSON or isinstance(value, dict):
-        return Json(value)
+        return Json(value, _dumps)
     if isinstance(value, (list, tuple)):
         if kind.endswith("[]"):
             return _array(value, kind[:-2])
         if kind.startswith(("vector", "halfvec")):
             return "[" + ",".join(map(str, value)) + "]"
-        return Json(value)
+        return Json(value, _dumps)
     return value
 
 

@@ -14,6 +14,7 @@ from uuid import UUID
 import msgspec
 
 from airflow_reindex_provider.core.bulk import VERSION_TYPE, document_id, engine_version
+from airflow_reindex_provider.core.exact_json import iso
 from airflow_reindex_provider.core.model import Document, Rejection
 
 _encode = msgspec.json.Encoder(decimal_format="number").encode
@@ -100,11 +101,11 @@ def _json(value: Any) -> Any:
         case Enum():
             return _json(value.value)
         case datetime():
-            return _iso(value.isoformat())
+            return iso(value.isoformat())
         case date() | UUID():
             return str(value)
         case time():
-            text = _iso(value.isoformat())
+            text = iso(value.isoformat())
             return text.removesuffix(":00") if value.tzinfo else text
         case bytes() | bytearray() | memoryview():
             return b64encode(value).decode()
@@ -130,9 +131,3 @@ def _not_finite(value: float | Decimal) -> str:
     if value.is_nan() if isinstance(value, Decimal) else math.isnan(value):
         return "NaN"
     return "Infinity" if value > 0 else "-Infinity"
-
-
-def _iso(text: str) -> str:
-    """Without the noughts at the end of a second's fraction."""
-    head, dot, rest = text.partition(".")
-    return f"{head}.{rest[:6].rstrip('0')}{rest[6:]}" if dot else text

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from base64 import b64encode
@@ -11,6 +10,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 from uuid import UUID
 
+from airflow_reindex_provider.core.exact_json import dumps
 from airflow_reindex_provider.targets.lists import listed, numbers_of
 from airflow_reindex_provider.targets.texts import text_of
 
@@ -136,7 +136,7 @@ def _text(value: Any) -> str:
 
 
 def _json(value: Any) -> str:
-    return _text(json.dumps(value, default=text_of, ensure_ascii=False))
+    return _text(dumps(value, default=text_of))
 
 
 _BY_TYPE: Mapping[str, Callable[[Any], Any]] = {
