@@ -17,6 +17,7 @@ import psycopg
 import pytest
 from clean_ups import CleanUps, stream_of
 from rebuilding_load import beside
+from shop_writes import ALONE, WRITES
 from storms import tries
 
 from airflow_reindex_provider.checkpoints.table import TableCheckpoint
@@ -48,47 +49,6 @@ INSERT INTO comments SELECT n % 500, n, 'comment ' || n FROM generate_series(1, 
 INSERT INTO categories SELECT n, 'category ' || n % 3 FROM generate_series(1, 40) n;
 INSERT INTO product_categories SELECT n % 200, n % 41 FROM generate_series(1, 600) n GROUP BY 1, 2;
 """
-WRITES = (
-    "INSERT INTO products VALUES ({p}, 'again', {b}) ON CONFLICT (id) DO UPDATE SET title = 'at {n}'",
-    "UPDATE products SET brand_id = {b} WHERE id = {p}",
-    "DELETE FROM products WHERE id = {p}",
-    "DELETE FROM comments USING reviews r WHERE r.id = review_id AND r.product_id = {p};"
-    "DELETE FROM reviews WHERE product_id = {p}; DELETE FROM product_categories WHERE product_id = {p};"
-    "DELETE FROM products WHERE id = {p}",
-    "INSERT INTO reviews VALUES ({r}, {p}, {n} % 5, 'review at {n}') ON CONFLICT (id) DO UPDATE SET body = 'at {n}'",
-    "UPDATE reviews SET product_id = {p} WHERE id = {r}",
-    "UPDATE reviews SET product_id = NULL WHERE id = {r}",
-    "UPDATE reviews SET hidden = NOT hidden WHERE id = {r}",
-    "DELETE FROM reviews WHERE id = {r}",
-    "DELETE FROM reviews WHERE product_id = {p}",
-    "INSERT INTO comments VALUES ({r}, {n} % 300, 'at {n}') ON CONFLICT (review_id, place) DO UPDATE SET body = 'at {n}'",
-    "UPDATE comments SET review_id = {r}, place = {n} WHERE (review_id, place) ="
-    " (SELECT review_id, place FROM comments WHERE review_id > {r} LIMIT 1)",
-    "DELETE FROM comments WHERE review_id = {r}",
-    "INSERT INTO brands VALUES ({b}, 'brand', {c}) ON CONFLICT (id) DO UPDATE SET name = 'at {n}', country_id = {c}",
-    "DELETE FROM brands WHERE id = {b}",
-    "INSERT INTO countries VALUES ({c}, 'country') ON CONFLICT (id) DO UPDATE SET name = 'at {n}'",
-    "DELETE FROM countries WHERE id = {c}",
-    "INSERT INTO categories VALUES ({c}, 'category') ON CONFLICT (id) DO UPDATE SET name = 'at {n}'",
-    "DELETE FROM categories WHERE id = {c}",
-    "INSERT INTO product_categories VALUES ({p}, {c}) ON CONFLICT DO NOTHING",
-    "UPDATE product_categories SET category_id = 100 + {n} WHERE product_id = {p} AND category_id = {c}",
-    "DELETE FROM product_categories WHERE product_id = {p}",
-)
-ALONE = (
-    "UPDATE reviews SET body = 'last' WHERE product_id = {p}",
-    "UPDATE comments SET body = 'last' FROM reviews r WHERE r.id = review_id AND r.product_id = {p}",
-    "UPDATE brands SET name = 'last' WHERE id = {b}",
-    "INSERT INTO product_categories VALUES ({p}, {b} % 40) ON CONFLICT DO NOTHING",
-    "UPDATE categories SET name = 'last' WHERE id = {b}",
-    "UPDATE products SET title = 'last' WHERE id = {p}",
-    "DELETE FROM reviews WHERE product_id = {p}",
-    "UPDATE reviews SET product_id = NULL WHERE product_id = {p}",
-    "DELETE FROM comments USING reviews r WHERE r.id = review_id AND r.product_id = {p}",
-    "DELETE FROM product_categories WHERE product_id = {p}",
-    "DELETE FROM brands WHERE id = {b}",
-)
-"""What one table alone tells of, or its losses: the last of the changes, so that no other brings the same documents."""
 _CONTEXT = get_context("forkserver")
 _CONTEXT.set_forkserver_preload([__name__])
 

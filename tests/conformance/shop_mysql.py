@@ -47,7 +47,7 @@ SELECT p.id, p.title,
         "JSON_OBJECT('id', r.id, 'stars', r.stars, 'body', r.body, 'comments', JSON_EXTRACT((SELECT "
         + LISTED.format("JSON_OBJECT('place', m.place, 'body', m.body)", "m.place")
         + " FROM comments m WHERE m.review_id = r.id), '$'))",
-        "r.stars, r.id",
+        "r.stars IS NULL, r.stars, r.id",
     )
 } FROM reviews r WHERE r.product_id = p.id AND NOT r.hidden AND NOT r.body <=> 'spam') AS reviews,
   (SELECT {LISTED.format("JSON_OBJECT('id', c.id, 'name', c.name)", "c.name, c.id")}
@@ -103,18 +103,30 @@ def rows() -> Iterator[str]:
     yield "UPDATE reviews SET hidden = 1 WHERE id % 7 = 0"
 
 
+_AS_HERE = (
+    (r"INSERT (INTO .*) ON CONFLICT DO NOTHING", r"INSERT IGNORE \1"),
+    (r"ON CONFLICT \([^)]*\) DO UPDATE SET", "ON DUPLICATE KEY UPDATE"),
+    (r"DELETE FROM (\w+) USING (\w+ \w+) WHERE", r"DELETE \1 FROM \1 JOIN \2 WHERE"),
+    (r"UPDATE (\w+) SET (.*) FROM (\w+ r) WHERE", r"UPDATE \1 JOIN \3 SET \1.\2 WHERE"),
+    (r"\(SELECT (.*) FROM (\w+) (WHERE .* LIMIT 1)\)", r"(SELECT \1 FROM (SELECT * FROM \2 \3) AS s)"),
+)
+
+
 def statements(change: str) -> list[str]:
     """One after the other, of MySQL's."""
-    return [_named(statement) for statement in change.split(";") if statement.strip()]
+    found = []
+    for statement in filter(str.strip, change.split(";")):
+        made = re.sub(r"INTO (\w+) VALUES \(([^)]*)\)", _named, statement)
+        for theirs, ours in _AS_HERE:
+            made = re.sub(theirs, ours, made)
+        found.append(made)
+    return found
 
 
-def _named(statement: str) -> str:
+def _named(insert: re.Match[str]) -> str:
     """With the columns that an INSERT leaves unsaid."""
-    found = re.fullmatch(r"\s*INSERT INTO (\w+) VALUES \((.*)\)", statement)
-    if found is None:
-        return statement
-    columns = ", ".join(COLUMNS[found[1]].split(", ")[: found[2].count(",") + 1])
-    return f"INSERT INTO {found[1]} ({columns}) VALUES ({found[2]})"
+    table, values = insert.groups()
+    return f"INTO {table} ({', '.join(COLUMNS[table].split(', ')[: values.count(',') + 1])}) VALUES ({values})"
 
 
 def said(database: MariaDatabase) -> list[tuple[Any, ...]]:

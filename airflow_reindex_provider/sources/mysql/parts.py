@@ -3,7 +3,7 @@ All that is wrong is refused here, before a row is read."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
@@ -43,7 +43,6 @@ class Table:
     name: str
     found: Described
     columns: Columns
-    server: Server
 
     @property
     def rows(self) -> sa.TableClause:
@@ -68,13 +67,21 @@ class DescribedPart:
 
     # -- what must be there
 
-    def require(self) -> None:
-        """:raises ConfigurationError: the table cannot be a part; tells the statement that mends it."""
+    def check(self) -> Iterator[str]:
+        """What a person should know of the table: each index that a run has to do without, and what stamps and deletes its rows.
+
+        :raises ConfigurationError: it cannot be a part; tells the statement that mends it."""
+        server = look_at(self.table.source, self.asking)
+        indexes = indexes_of(self.asking, self.table.schema, self.table.name)
+        self._require(server, indexes)
+        yield from self._warnings(server, indexes)
+
+    def _require(self, server: Server, indexes: Mapping[str, Sequence[str]]) -> None:
         part, table = self.part, self.table
         label = table.source.label
         name = f"{quoted(table.schema)}.{quoted(table.name)}"
-        if table.server.is_view or table.server.engine != "InnoDB":
-            what = "a view" if table.server.is_view else f"kept by {table.server.engine}"
+        if server.is_view or server.engine != "InnoDB":
+            what = "a view" if server.is_view else f"kept by {server.engine}"
             raise ConfigurationError(
                 f"{label}: {part.path!r} needs a table of InnoDB's, and it is {what}: of no other are rows seen as they were at"
                 f" one moment, and triggers fired for each of them. ALTER TABLE {name} ENGINE=InnoDB;"
@@ -99,7 +106,6 @@ class DescribedPart:
                 f" {name} ADD UNIQUE KEY ({', '.join(map(quoted, table.source.key))});"
             )
         self._require_likeness()
-        indexes = indexes_of(self.asking, table.schema, table.name)
         if not _begins(indexes.values(), part.on):
             raise ConfigurationError(
                 f"{label} has no index that begins with ({', '.join(part.on)}), so the whole table would be read for every"
@@ -125,11 +131,9 @@ class DescribedPart:
                     f" {quoted(self.table.schema)}.{quoted(self.table.name)} MODIFY {quoted(a)} {_said(other)};"
                 )
 
-    def warnings(self) -> Iterator[str]:
-        """Of each index that a run has to do without, and of what stamps and deletes rows."""
+    def _warnings(self, server: Server, indexes: Mapping[str, Sequence[str]]) -> Iterator[str]:
         part, table, owner = self.part, self.table, self.owner
         columns = (part.cursor_field, *(name for name in part.on if name != part.cursor_field))
-        indexes = indexes_of(self.asking, table.schema, table.name)
         if not _begins(indexes.values(), columns[:1]):
             yield (
                 f"{table.source.label} has no index on ({', '.join(columns)}): every run reads the whole table."
@@ -142,7 +146,7 @@ class DescribedPart:
                 f"{owner.source.label} has no index on ({', '.join(part.to)}): a change in {part.table} reads all of it."
                 f" {owner.index_ddl(part.to)}"
             )
-        yield from table.server.doubts(owned_by=owner.name if part.many else None)
+        yield from server.doubts(owned_by=owner.name if part.many else None)
         if self.losses is not None:
             yield from self.losses.doubts()
 
@@ -222,7 +226,7 @@ def describe_parts(source: MySqlDefinition, root: Described, server: Server, ask
         return nodes, fields
 
     schema, name = schema_of(asking, source.table)
-    own = Table(source, schema, name, root, columns_of(asking, schema, name), server)
+    own = Table(source, schema, name, root, columns_of(asking, schema, name))
     nodes, fields = below(own, source.parts, [f.name for f in root.schema.fields])
     return Parts(tuple(_owned(part, served) for part in found), tuple(nodes), tuple(fields))
 
@@ -286,7 +290,7 @@ def _table(source: MySqlDefinition, asking: Asking) -> Table:
     with asking.explained():
         found = description.describe(source, asking.connection)
     schema, name = schema_of(asking, source.table)
-    return Table(source, schema, name, found, columns_of(asking, schema, name), look_at(source, asking))
+    return Table(source, schema, name, found, columns_of(asking, schema, name))
 
 
 def _losses(table: Table, part: Part, kind: CursorType, asking: Asking, user: str) -> Losses | None:

@@ -38,6 +38,12 @@ class MySqlSourceSession(TableSession):
         self._looked: Server | None = None
 
     def describe(self) -> Described:
+        return self._describe(is_checked=True)
+
+    def described_to_read(self) -> Described:
+        return self._describe(is_checked=False)
+
+    def _describe(self, *, is_checked: bool) -> Described:
         found = self.described_alone()
         doubts = list(self._server.doubts())
         parts = self._parts(found)
@@ -45,9 +51,8 @@ class MySqlSourceSession(TableSession):
         if tombstones is not None:
             tombstones.require()
             doubts += tombstones.doubts()
-        for part in parts.parts:
-            part.require()
-            doubts += part.warnings()
+        for part in parts.parts if is_checked else ():
+            doubts += part.check()
         stones = None if tombstones is None else tombstones.part(found.relation.rows)
         if stones is not None:
             found = replace(found, schema=replace(found.schema, has_deletes=True))

@@ -60,6 +60,10 @@ class TableSession(ABC):
     def describe(self) -> Described:
         """:raises ConfigurationError: the table cannot be a stream's source."""
 
+    def described_to_read(self) -> Described:
+        """The same where a plan has looked at what must be there."""
+        return self.describe()
+
     @abstractmethod
     def horizon(self, *, wait_s: float) -> Horizon:
         """:param wait_s: at most, for what holds it. :raises HorizonError: it cannot be seen."""
@@ -252,7 +256,7 @@ class TableSession(ABC):
     @property
     def _described(self) -> Described:
         if self._found is None:
-            self._found = self.describe()
+            self._found = self.described_to_read()
         return self._found
 
     def _listing(self) -> Listing:
