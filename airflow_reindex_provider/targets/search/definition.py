@@ -39,6 +39,7 @@ class SearchDefinition(NamedIndex):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "nested", tuple(self.nested))
+        # A dataclass with slots is another class than the one that super() knows.
         NamedIndex.__post_init__(self)
 
     def require_name(self) -> None:
