@@ -41,11 +41,11 @@ class LanceTargetSession(RegisteredSession[State]):
     The table of a generation has a name that nobody else can come upon: LanceDB does not refuse to make one table twice."""
 
     _target: LanceDefinition
+    _register: Pointer
     _engine_type = staticmethod(arrow_type)
 
     def __init__(self, target: LanceDefinition, stream: str, storage: Storage) -> None:
-        self._pointer = Pointer(storage, target.index)
-        super().__init__(target, stream, self._pointer)
+        super().__init__(target, stream, Pointer(storage, target.index))
         self._storage = storage
 
     # -- generations
@@ -65,7 +65,7 @@ class LanceTargetSession(RegisteredSession[State]):
             return replace(state.having(name, Made(table)), stream=self._stream)
 
         try:
-            made = self._pointer.change(decide)
+            made = self._register.change(decide)
         except BaseException:
             self._storage.drop(table)
             raise
@@ -108,7 +108,7 @@ class LanceTargetSession(RegisteredSession[State]):
             served = replace(state.generations[generation], served=True, indexed=True)
             return replace(state.having(generation, served), live=generation)
 
-        if self._pointer.change(decide):
+        if self._register.change(decide):
             log.info("The pointer %s now names %s.", self._target.index, generation)
 
     def carry_over(self, keys: Sequence[Key], schema: Schema, *, from_generation: str, to_generation: str) -> int:
@@ -125,13 +125,13 @@ class LanceTargetSession(RegisteredSession[State]):
             return after
 
         # First of all nobody finds it any more; a table that a kill leaves then is nobody's, and a clean-up finds it.
-        if self._pointer.change(decide):
+        if self._register.change(decide):
             self._storage.drop(dropped[0])
             log.info("Dropped generation %s of %s.", generation, self._target.label)
 
     def remove(self) -> None:
         generations = self._state().generations
-        self._pointer.remove()
+        self._register.remove()
         for made in generations.values():
             self._storage.drop(made.table)
         log.info("Removed %s with %d generations.", self._target.label, len(generations))
