@@ -131,6 +131,7 @@ MARIA = MySqlSource(
     lag=timedelta(minutes=5),
     margin=timedelta(seconds=1),
     tombstones="gone_orders",
+    children=(Parent("buyer", table="buyers", via="buyer_id", cursor_field="updated_at"),),
     cursor_timezone="UTC",
 )
 POSTGRES = PostgresTarget(

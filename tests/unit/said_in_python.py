@@ -194,6 +194,7 @@ MARIA = Stream(
         lag=timedelta(minutes=5),
         margin=timedelta(seconds=1),
         tombstones="gone_orders",
+        children=(Parent("buyer", table="buyers", via="buyer_id", cursor_field="updated_at"),),
         cursor_timezone="UTC",
     ),
     target=PostgresTarget("search_db", index="public.products_{group}"),
