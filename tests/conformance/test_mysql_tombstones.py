@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import timedelta
 from typing import Any
@@ -138,6 +140,30 @@ def test_all_doors_know_them(maria_database: MariaDatabase, database: Database) 
     assert maria.execute("SELECT id FROM items_tombstones") == [(2,)]
     assert any("tombstones" in line for line in remove_stream(stream, tombstones=True, dry_run=False))
     assert maria.execute("SHOW TRIGGERS") == []
+
+
+def test_a_purge_that_meets_a_deadlock_begins_anew(either_database: MariaDatabase) -> None:
+    """The server chooses it as the one to give way, since the application's transaction has done more; this one goes on."""
+    maria, source = either_database, items()
+    maria.execute(TABLE.format(key="INT", cursor=STAMPED), "CREATE TABLE much (n INT)")
+    source.install_tombstones()
+    maria.execute(
+        "INSERT INTO items (id) VALUES (1), (2)", "DELETE FROM items WHERE id = 1", "DELETE FROM items WHERE id = 2"
+    )
+    locked = "SELECT * FROM items_tombstones WHERE id = {} FOR UPDATE"
+    waits = "SELECT COUNT(*) FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'"
+    with ThreadPoolExecutor() as pool, closing(maria.connect(autocommit=False)) as other, other.cursor() as cursor:
+        cursor.execute(f"INSERT INTO much VALUES {', '.join(['(1)'] * 1000)}")
+        cursor.execute(locked.format(2))
+        purged = pool.submit(source.purge_tombstones, below="9999-01-01 00:00:00+00")
+        deadline = time.monotonic() + 60
+        while maria.execute(waits) != [(1,)]:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        cursor.execute(locked.format(1))
+        other.commit()
+        assert purged.result() == 2
+    assert maria.execute("SELECT * FROM items_tombstones") == []
 
 
 def test_who_may_only_read_is_told_what_cannot_be_seen(

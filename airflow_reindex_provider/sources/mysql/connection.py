@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
@@ -31,6 +33,8 @@ SESSION_SETTINGS = (
 _PASSING = frozenset({1040, 1053, 1205, 1213, 1317, 1412, 1969, 3024})
 """Too many connections, a shutdown, a lock that was not had in time, a deadlock, a statement that was killed or took too long,
 a table that was altered after the snapshot that is read."""
+_DEADLOCK = 1213
+_TRIES = 10
 
 
 @contextmanager
@@ -56,25 +60,45 @@ def connect(source: TableDefinition) -> Iterator[tuple[Asking, Callable[[], None
 def change(source: MySqlDefinition, statements: Sequence[str | sa.Executable], conn_id: str | None) -> int:
     """Run them, one after the other, on a connection that may write; returns how many rows they changed.
 
+    Doing them again must be no harm: triggers of the application write to the same table, and who gives way to them in a deadlock
+    begins anew.
+
     :param conn_id: default: the source's own."""
     from airflow.providers.mysql.hooks.mysql import MySqlHook
 
     used = replace(source, conn_id=conn_id or source.conn_id)
     driver = _driver(used, hook_of(used, MySqlHook))
     engine = _engine(driver)
-    changed = 0
     try:
-        with explaining(f"Tombstones of {used.label}", passing=_PASSING), engine.begin() as connection:
-            for setting in SESSION_SETTINGS[:2]:
-                connection.exec_driver_sql(setting)
-            for statement in statements:
-                told = connection.execute(
-                    sa.text(statement.replace(":", "\\:")) if isinstance(statement, str) else statement
-                )
-                changed += max(0, told.rowcount)
+        number = 0
+        while True:
+            try:
+                with explaining(f"Tombstones of {used.label}", passing=_PASSING):
+                    return _changed(engine, statements)
+            except TransientError as error:
+                number += 1
+                if number == _TRIES or not _is_deadlock(error.__cause__):
+                    raise
+                time.sleep(random.uniform(0, 0.05 * 2**number))
     finally:
         engine.dispose()
+
+
+def _changed(engine: sa.Engine, statements: Sequence[str | sa.Executable]) -> int:
+    changed = 0
+    with engine.begin() as connection:
+        for setting in SESSION_SETTINGS[:2]:
+            connection.exec_driver_sql(setting)
+        for statement in statements:
+            told = connection.execute(
+                sa.text(statement.replace(":", "\\:")) if isinstance(statement, str) else statement
+            )
+            changed += max(0, told.rowcount)
     return changed
+
+
+def _is_deadlock(error: BaseException | None) -> bool:
+    return isinstance(error, sa.exc.DBAPIError) and error.orig is not None and error.orig.args[:1] == (_DEADLOCK,)
 
 
 def _engine(driver: Any) -> sa.Engine:
