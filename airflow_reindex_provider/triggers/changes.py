@@ -12,7 +12,7 @@ from airflow_reindex_provider.core.errors import ConfigurationError
 from airflow_reindex_provider.core.model import Position
 from airflow_reindex_provider.core.protocols import Source
 from airflow_reindex_provider.core.windows import incremental_window
-from airflow_reindex_provider.triggers.source import SourceTrigger
+from airflow_reindex_provider.triggers.base import SourceTrigger
 
 
 class ChangesTrigger(SourceTrigger):

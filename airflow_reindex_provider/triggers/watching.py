@@ -15,8 +15,8 @@ from airflow_reindex_provider.core.errors import ConfigurationError
 from airflow_reindex_provider.core.model import Position
 from airflow_reindex_provider.core.progress import utc_now
 from airflow_reindex_provider.core.watching import WatchableSource, safe_changes
+from airflow_reindex_provider.triggers.base import SourceTrigger
 from airflow_reindex_provider.triggers.sharing import shared_connection
-from airflow_reindex_provider.triggers.source import SourceTrigger
 
 TOLD_KEY = "reindex_told"
 """In the state of the watched asset: the horizon below which all has been told."""
