@@ -37,16 +37,19 @@ def _written(value: Any, default: Callable[[Any], Any] | None, ascii: bool) -> s
     match value:
         case Decimal():
             # NaN and infinity are no numbers in JSON; as texts they come wherever a text does.
-            return format(value, "f") if value.is_finite() else json.dumps(str(value))
+            return str(value) if value.is_finite() else json.dumps(str(value))
         case Mapping():
-            return (
-                "{"
-                + ", ".join(f"{dumps(str(k), ascii=ascii)}: {_written(v, default, ascii)}" for k, v in value.items())
-                + "}"
-            )
+            members = (f"{_name(k, ascii)}: {_written(v, default, ascii)}" for k, v in value.items())
+            return "{" + ", ".join(members) + "}"
         case list() | tuple():
             return "[" + ", ".join(_written(v, default, ascii) for v in value) + "]"
     return dumps(value, default=default, ascii=ascii)
+
+
+def _name(key: Any, ascii: bool) -> str:
+    """As ``json`` has it: numbers, true, false and null become texts."""
+    text = json.dumps(key, ensure_ascii=ascii)
+    return text if isinstance(key, str) else f'"{text}"'
 
 
 class _DecimalError(Exception):

@@ -38,7 +38,7 @@ VALUES: dict[str, tuple[str, Any, Any]] = {
     "local": ("timestamp without time zone", datetime(2026, 3, 1), datetime(2026, 3, 1)),  # noqa: DTZ001, it has no zone
     "clock": ("time without time zone", time(12, 30), time(12, 30)),
     "uuid": ("uuid", UUID(int=1), str(UUID(int=1))),
-    "json": ("jsonb", {"a": [1, Decimal("0.1")], "b": "é"}, '{"a": [1, "0.1"], "b": "é"}'),
+    "json": ("jsonb", {"a": [1, Decimal("0.1")], "b": "é"}, '{"a": [1, 0.1], "b": "é"}'),
     "tags": ("text[]", ["a", None, "b"], ["a", None, "b"]),
     "vector": ("vector(3)", "[1,0.5,-2]", [1.0, 0.5, -2.0]),
     "embedding": ("vector(12)", [0.5] * 12, [0.5] * 12),
