@@ -15,9 +15,8 @@ from sqlalchemy.dialects import mysql
 from airflow_reindex_provider.control.tombstones import count_purgeable, purge_tombstones
 from airflow_reindex_provider.core.errors import ConfigurationError
 from airflow_reindex_provider.core.model import Mode, Position, Window
-from airflow_reindex_provider.core.planning import Sizes
 from airflow_reindex_provider.core.sweeping.records import Compare
-from airflow_reindex_provider.core.windows import Request
+from airflow_reindex_provider.core.windows import Request, Sizes
 from airflow_reindex_provider.sources.mysql import MySqlSource
 from airflow_reindex_provider.sources.sql import assembling
 from airflow_reindex_provider.sources.sql.children import Child, Parent

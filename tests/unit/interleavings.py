@@ -51,6 +51,7 @@ from airflow_reindex_provider.core.planning import current_generation, make_plan
 from airflow_reindex_provider.core.progress import Progress
 from airflow_reindex_provider.core.running import settling
 from airflow_reindex_provider.core.running.indexing import index_batch
+from airflow_reindex_provider.core.running.outcomes import Outcome
 from airflow_reindex_provider.core.windows import Request, Sizes
 from airflow_reindex_provider.testing.memory import (
     MemoryCheckpoint,
@@ -161,7 +162,7 @@ class Interleavings(RuleBasedStateMachine):
     def make_target(self) -> MemoryTarget:
         return MemoryTarget(chunk_rows=2, refuse=lambda d: "refused" if d.key in self.refused else None)
 
-    def close(self, run: Run) -> settling.Outcome:
+    def close(self, run: Run) -> Outcome:
         with self.target.open(STREAM) as session:
             return settling.settle(
                 run.plan,

@@ -11,6 +11,7 @@ from storms import tries
 
 from airflow_reindex_provider.core.model import Counts, Document, Horizon, Key, Plan, Position
 from airflow_reindex_provider.core.running import settling
+from airflow_reindex_provider.core.running.outcomes import Outcome
 from airflow_reindex_provider.testing.memory import MemorySource, MemoryTarget
 
 
@@ -31,7 +32,7 @@ class NaiveCursor(Interleavings):
 class HorizonAfterData(NaiveCursor):
     """(b) the data is read first, and the horizon that the checkpoint moves to is taken afterwards."""
 
-    def close(self, run: Run) -> settling.Outcome:
+    def close(self, run: Run) -> Outcome:
         horizon = MemorySource.horizon(self.source).cursor
         plan, window = run.plan, run.plan.window
         if window and horizon and KIND.ordinal(horizon) < KIND.ordinal(window.end.cursor):
@@ -46,7 +47,7 @@ class HorizonAfterData(NaiveCursor):
 class PastFailedBatch(Interleavings):
     """(c) the checkpoint moves to the end of the window, whatever has failed in it."""
 
-    def close(self, run: Run) -> settling.Outcome:
+    def close(self, run: Run) -> Outcome:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(settling, "reached_position", lambda plan, done: plan.window.end if plan.window else None)
             return super().close(run)

@@ -38,8 +38,8 @@ from airflow_reindex_provider.core.planning import make_plan
 from airflow_reindex_provider.core.progress import Progress
 from airflow_reindex_provider.core.protocols import SourceSession
 from airflow_reindex_provider.core.rebuilding import steps as rebuilding
-from airflow_reindex_provider.core.running import settling
 from airflow_reindex_provider.core.running.indexing import index_batch
+from airflow_reindex_provider.core.running.outcomes import Outcome
 from airflow_reindex_provider.core.sweeping import repairing
 from airflow_reindex_provider.core.sweeping.allowing import allow
 from airflow_reindex_provider.core.sweeping.records import RepairJob, SweepPlan
@@ -308,7 +308,7 @@ class Rebuilds(Interleavings):
 class CursorAfterCopy(Rebuilds):
     """(e) the new generation's cursor is taken when its copy is done."""
 
-    def close(self, run: Run) -> settling.Outcome:
+    def close(self, run: Run) -> Outcome:
         outcome = super().close(run)
         if run.plan.mode is Mode.REBUILD and outcome.complete:
             stored = self.store.load(STREAM, run.plan.generation)
