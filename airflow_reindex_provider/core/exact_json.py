@@ -37,7 +37,7 @@ def _written(value: Any, default: Callable[[Any], Any] | None, ascii: bool) -> s
     match value:
         case Decimal():
             # NaN and infinity are no numbers in JSON; as texts they come wherever a text does.
-            return str(value) if value.is_finite() else json.dumps(str(value))
+            return str(value) if value.is_finite() else '"NaN"' if value.is_nan() else f'"{value}"'
         case Mapping():
             members = (f"{_name(k, ascii)}: {_written(v, default, ascii)}" for k, v in value.items())
             return "{" + ", ".join(members) + "}"

@@ -11,6 +11,7 @@ from multiprocessing.context import ForkServerProcess as Process
 from dying import Place, die_at
 
 from airflow_reindex_provider.checkpoints.table import TableCheckpoint
+from airflow_reindex_provider.core.rebuilding import steps
 from airflow_reindex_provider.core.windows import Sizes
 from airflow_reindex_provider.sources.postgres import PostgresSource
 from airflow_reindex_provider.sources.postgres.session import PostgresSourceSession
@@ -19,7 +20,6 @@ from airflow_reindex_provider.targets.postgres import session as postgres_sessio
 from airflow_reindex_provider.targets.postgres import swap as postgres_swap
 from airflow_reindex_provider.targets.postgres.session import PostgresTargetSession
 from airflow_reindex_provider.targets.postgres.writer import PostgresWriter
-from airflow_reindex_provider.testing import rebuilds
 from airflow_reindex_provider.testing.postgres import Database
 from airflow_reindex_provider.testing.rebuilds import Rebuilder
 from airflow_reindex_provider.testing.runs import Runner
@@ -58,11 +58,11 @@ PLACES: dict[str, Place] = {
     "before catching up": (Rebuilder, "catch_up", 1, "before"),
     "catching up: planned, nothing written": (PostgresSourceSession, "slices", 2, "after"),
     "catching up: written, its checkpoint not saved": (TableCheckpoint, "save", 2, "before"),
-    "before the swap": (rebuilds, "promote", 1, "before"),
+    "before the swap": (steps, "promote", 1, "before"),
     "swap: writes to the live one wait": (postgres_session, "hold_writes", 1, "after"),
     "swap: documents are carried over": (PostgresTargetSession, "_mark", 2, "before"),
     "swap: the view is another one, not committed": (postgres_swap, "point_view", 1, "after"),
-    "swapped, nothing read since": (rebuilds, "promote", 1, "after"),
+    "swapped, nothing read since": (steps, "promote", 1, "after"),
     "before retiring": (Rebuilder, "retire", 1, "before"),
     "retire: dropped, its checkpoint not forgotten": (TableCheckpoint, "reset", 1, "before"),
 }

@@ -12,8 +12,12 @@ from airflow_reindex_provider.core.exact_json import dumps, iso
 
 def test_a_decimal_keeps_its_digits() -> None:
     """At any depth, beside whatever else is there; what is no number is a text."""
-    value = {"ä": [Decimal("12345678901234567890.1250"), {"b": Decimal("1E+2")}, None], "c": 0.1, "d": Decimal("NaN")}
-    assert dumps(value) == '{"ä": [12345678901234567890.1250, {"b": 1E+2}, null], "c": 0.1, "d": "NaN"}'
+    value = {
+        "ä": [Decimal("12345678901234567890.1250"), {"b": Decimal("1E+2")}, None],
+        "c": 0.1,
+        "d": [Decimal("sNaN"), Decimal("-inf")],
+    }
+    assert dumps(value) == '{"ä": [12345678901234567890.1250, {"b": 1E+2}, null], "c": 0.1, "d": ["NaN", "-Infinity"]}'
     assert dumps({True: Decimal(1), None: 2, 3: "x"}) == '{"true": 1, "null": 2, "3": "x"}'
     assert dumps({"ä": Decimal(1)}, ascii=True) == '{"\\u00e4": 1}'
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import psycopg
 
+from airflow_reindex_provider.core.errors import ReindexError
 from airflow_reindex_provider.core.model import Size
 from airflow_reindex_provider.databases.postgres.names import quoted
 from airflow_reindex_provider.targets.postgres.definition import SUFFIX
@@ -24,10 +25,17 @@ _COUNTED_BYTES = 32 * 1024 * 1024
 def sizes_of(
     connection: psycopg.Connection[Any], schema: str, names: Sequence[str], count: Callable[[str], int]
 ) -> dict[str, Size]:
-    """By generation. :param count: of the documents of one, where it is little."""
+    """By generation; one that is dropped meanwhile is left out. :param count: of the documents of one, where it is little."""
     asked = {"schema": quoted([schema]), "names": names, "little": _COUNTED_BYTES, "suffix": SUFFIX}
     rows = connection.execute(_SIZES, asked).fetchall()
-    return {
-        name: Size(count(name) if small else known if known >= 0 else None, not small, size)
-        for name, known, small, size in rows
-    }
+    found = {}
+    for name, known, small, size in rows:
+        try:
+            documents = count(name) if small else known if known >= 0 else None
+        except ReindexError as error:
+            if isinstance(error.__cause__, psycopg.errors.UndefinedTable):
+                # A rebuild beside this one has retired it meanwhile.
+                continue
+            raise
+        found[name] = Size(documents, not small, size)
+    return found
