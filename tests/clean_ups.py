@@ -34,13 +34,14 @@ class CleanUps:
     """One after the other. All that nothing needs is old enough, recorded deletions too.
 
     :ivar retain: as in ``Rules``. :ivar beside: other streams that are in use. :ivar dropped: names of what has gone, recorded
-        deletions apart. :ivar purged: how many of these. :ivar done: how many clean-ups. :ivar busy: how many have met somebody
-        else's lease."""
+        deletions apart. :ivar reasons: why. :ivar purged: how many of these deletions. :ivar done: how many clean-ups.
+    :ivar busy: how many have met somebody else's lease."""
 
     stream: Stream
     retain: int | None = None
     beside: Sequence[Stream] = ()
     dropped: list[str] = field(default_factory=list)
+    reasons: set[str] = field(default_factory=set)
     purged: int = 0
     done: int = 0
     busy: int = 0
@@ -60,6 +61,7 @@ class CleanUps:
                 self.purged += orphan.count or 0
             else:
                 self.dropped.append(orphan.name)
+                self.reasons.add(orphan.reason)
         assert not found.troubles | done.troubles
         self.busy += bool(done.busy)
         self.done += 1
