@@ -12,6 +12,7 @@ from airflow_reindex_provider.core.leases import DEFAULT_LEASE
 from airflow_reindex_provider.core.rebuilding.promoting import PER_GROUP
 from airflow_reindex_provider.dags.common import MAX_ACTIVE_BATCHES, WAIT_FOR_LEASE, StreamDag, Tasks
 from airflow_reindex_provider.dags.forms import GROUP_REBUILD_PARAMS, REBUILD_PARAMS
+from airflow_reindex_provider.events import Event, event_asset
 from airflow_reindex_provider.operators.approving import ApproveSwapOperator
 from airflow_reindex_provider.operators.groups import ListGroupsOperator
 from airflow_reindex_provider.operators.index import MAP_INDEX_TEMPLATE
@@ -34,6 +35,7 @@ from airflow_reindex_provider.stream import Stream
 
 _ROLLBACK_TO = "{{ params.get('rollback_to') or '' }}"
 _RATE = "{{ params.get('throttle_docs_per_s') or 0 }}"
+_OF_EACH_GROUP = (Event.REBUILD_STARTED, Event.SWAP_COMPLETED, Event.ROLLBACK_COMPLETED)
 _LABEL: dict[str, Any] = {"map_index_template": MAP_INDEX_TEMPLATE}
 
 
@@ -195,7 +197,11 @@ def _group_tasks(rebuild: _Rebuild) -> None:
         close = RetireOperator(task_id="retire", promote_task_id=swap.task_id, **of, **rebuild.closing)
         swap >> close
 
-    groups = ListGroupsOperator(task_id="groups", **rebuild.of.all)
+    # Airflow knows them from the Dag on. Made by the first event, they would be made twice where two groups tell theirs at one
+    # moment, and Airflow fails the task that comes second.
+    told = [event_asset(event, rebuild.of.stream.name) for event in _OF_EACH_GROUP]
+    others = rebuild.of.all.get("inlets") or ()
+    groups = ListGroupsOperator(task_id="groups", **{**rebuild.of.all, "inlets": [*others, *told]})
     ready = GroupsReadyOperator(
         task_id="ready",
         groups_task_id=groups.task_id,

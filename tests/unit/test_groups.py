@@ -38,6 +38,8 @@ from airflow_reindex_provider.core.model import (
 from airflow_reindex_provider.core.running.outcomes import Outcome
 from airflow_reindex_provider.core.running.settling_groups import require_all, settle_groups
 from airflow_reindex_provider.core.windows import Request
+from airflow_reindex_provider.dags.rebuild import RebuildDag
+from airflow_reindex_provider.events import Event, event_asset
 from airflow_reindex_provider.targets.opensearch import OpenSearchTarget
 from airflow_reindex_provider.testing.memory import MemoryCheckpoint, MemorySource
 
@@ -292,3 +294,11 @@ def test_an_error_worth_a_retry_is_retried_after_all_are_settled() -> None:
     assert [o.plan.group for o in outcome.outcomes] == ["b"]
     with pytest.raises(TransientError, match="'a'"):
         require_all(outcome)
+
+
+def test_what_each_group_tells_is_known_before() -> None:
+    """Two groups that tell their first event at one moment would both make its asset, and Airflow fails the second one's task."""
+    dag = RebuildDag(grouped_stream())
+    known = {asset.name for asset in dag.get_task("groups").inlets}
+    told = (Event.REBUILD_STARTED, Event.SWAP_COMPLETED, Event.ROLLBACK_COMPLETED)
+    assert {event_asset(event, "products").name for event in told} <= known
