@@ -201,7 +201,7 @@ def _group_tasks(rebuild: _Rebuild) -> None:
     # moment, and Airflow fails the task that comes second.
     told = [event_asset(event, rebuild.of.stream.name) for event in _OF_EACH_GROUP]
     others = rebuild.of.all.get("inlets") or ()
-    groups = ListGroupsOperator(task_id="groups", **{**rebuild.of.all, "inlets": [*others, *told]})
+    groups = ListGroupsOperator(task_id="groups", tells_start=True, **{**rebuild.of.all, "inlets": [*others, *told]})
     ready = GroupsReadyOperator(
         task_id="ready",
         groups_task_id=groups.task_id,

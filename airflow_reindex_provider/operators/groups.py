@@ -11,6 +11,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from airflow_reindex_provider.core.errors import ConfigurationError
 from airflow_reindex_provider.core.groups import known_groups
 from airflow_reindex_provider.core.published import BUSY_KEY
+from airflow_reindex_provider.events import Event
 from airflow_reindex_provider.operators.base import StreamOperator, name_instance
 from airflow_reindex_provider.operators.conf import require_known
 
@@ -21,7 +22,17 @@ if TYPE_CHECKING:
 
 
 class ListGroupsOperator(StreamOperator):
-    """Returns the groups to work on: those that the form's ``groups`` names, else all that have a live index."""
+    """Returns the groups to work on: those that the form's ``groups`` names, else all that have a live index.
+
+    :param tells_start: of a rebuild of them, before each group tells its own. Airflow notes with the first event of its kind
+        which alias it came by; two groups that tell theirs at one moment would both note it, and Airflow fails the second task.
+    """
+
+    def __init__(self, *, stream: Stream, tells_start: bool = False, **kwargs: Any) -> None:
+        if tells_start:
+            kwargs["outlets"] = [*(kwargs.get("outlets") or []), stream.events]
+        super().__init__(stream=stream, **kwargs)
+        self.tells_start = tells_start
 
     def execute(self, context: Context) -> list[str]:
         require_known(context)
@@ -37,6 +48,8 @@ class ListGroupsOperator(StreamOperator):
         if not groups:
             raise ConfigurationError(f"Stream {stream.name!r} has no group yet: let a run of its ReindexDag load some.")
         self.log.info("Groups: %s.", ", ".join(map(repr, groups)))
+        if self.tells_start and not context["params"].get("rollback_to"):
+            self.tell_event(context, Event.REBUILD_STARTED, group=None, groups=groups)
         return groups
 
     def _is_live(self, value: str) -> bool:
