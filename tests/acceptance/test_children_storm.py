@@ -16,13 +16,15 @@ from typing import Any
 import psycopg
 import pytest
 from clean_ups import CleanUps, stream_of
+from dying import run_until_killed
 from rebuilding_load import beside
 from shop_writes import ALONE, WRITES
 from storms import tries
 
 from airflow_reindex_provider.checkpoints.table import TableCheckpoint
 from airflow_reindex_provider.control.tombstones import purge_tombstones
-from airflow_reindex_provider.core.errors import ConfigurationError, ReindexError
+from airflow_reindex_provider.core.errors import ConfigurationError
+from airflow_reindex_provider.core.recording import RecordingSource
 from airflow_reindex_provider.core.sweeping.records import Compare
 from airflow_reindex_provider.core.windows import Sizes
 from airflow_reindex_provider.targets.opensearch import OpenSearchTarget
@@ -66,19 +68,7 @@ def runner(target: str, conn_id: str, database: Database) -> Runner:
 
 
 def run_on(target: str, database: Database, env: Mapping[str, str], work_s: float, wait_s: float) -> None:
-    """Runs, one after the other, until it is killed: after so much work of its own, however busy the machine is, and then at
-    whatever it does, or waits for, ``wait_s`` seconds later."""
-    os.environ.update(env)
-    signal.signal(signal.SIGPROF, lambda *_: signal.setitimer(signal.ITIMER_REAL, wait_s))
-    # Nobody handles what this one sends: the process ends as by SIGKILL.
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    signal.setitimer(signal.ITIMER_PROF, work_s)
-    while True:
-        try:
-            runner(target, database.conn_id, database).run()
-        except ReindexError:
-            # A run that was killed may still have a statement under way.
-            time.sleep(0.05)
+    run_until_killed(lambda: runner(target, database.conn_id, database).run(), env, work_s, wait_s)
 
 
 def write(database: Database, seed: int, stop: threading.Event, errors: list[BaseException]) -> None:
@@ -141,7 +131,8 @@ def test_each_document_is_what_one_statement_says(
     with database.connect() as connection:
         connection.execute(SHOP + ROWS)
         run = runner(target, database.conn_id, database)
-        run.source.install_tombstones()  # type: ignore[attr-defined]
+        assert isinstance(run.source, RecordingSource)
+        run.source.install_tombstones()
         writers = [
             threading.Thread(target=write, args=(database, seed * 100 + n, stop, errors), daemon=True)
             for n in range(WRITERS)

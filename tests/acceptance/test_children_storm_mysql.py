@@ -3,7 +3,6 @@ transactions, beside purges and runs that are killed at random: in the end each 
 
 from __future__ import annotations
 
-import os
 import random
 import signal
 import threading
@@ -17,12 +16,14 @@ from typing import Any
 import pymysql
 import pytest
 from clean_ups import stream_of
+from dying import run_until_killed
 from shop_writes import ALONE, WRITES
 from storms import tries
 
 from airflow_reindex_provider.checkpoints.table import TableCheckpoint
 from airflow_reindex_provider.control.tombstones import purge_tombstones
-from airflow_reindex_provider.core.errors import ConfigurationError, ReindexError
+from airflow_reindex_provider.core.errors import ConfigurationError
+from airflow_reindex_provider.core.recording import RecordingSource
 from airflow_reindex_provider.core.windows import Sizes
 from airflow_reindex_provider.sources.sql import session
 from airflow_reindex_provider.targets.postgres import PostgresTarget
@@ -58,19 +59,7 @@ def runner(conn_id: str) -> Runner:
 
 
 def run_on(conn_id: str, env: Mapping[str, str], work_s: float, wait_s: float) -> None:
-    """Runs, one after the other, until it is killed: after so much work of its own, however busy the machine is, and then at
-    whatever it does, or waits for, ``wait_s`` seconds later."""
-    os.environ.update(env)
-    signal.signal(signal.SIGPROF, lambda *_: signal.setitimer(signal.ITIMER_REAL, wait_s))
-    # Nobody handles what this one sends: the process ends as by SIGKILL.
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    signal.setitimer(signal.ITIMER_PROF, work_s)
-    while True:
-        try:
-            runner(conn_id).run()
-        except ReindexError:
-            # A run that was killed may still have a statement under way.
-            time.sleep(0.05)
+    run_until_killed(lambda: runner(conn_id).run(), env, work_s, wait_s)
 
 
 def write(database: MariaDatabase, seed: str, stop: threading.Event, errors: list[BaseException]) -> None:
@@ -122,7 +111,8 @@ def test_each_document_is_what_one_statement_says(
     chance, errors, stop = random.Random(seed), list[BaseException](), threading.Event()
     either_database.execute(*SHOP, *rows())
     run = runner(database.conn_id)
-    run.source.install_tombstones()  # type: ignore[attr-defined]
+    assert isinstance(run.source, RecordingSource)
+    run.source.install_tombstones()
     writers = [
         threading.Thread(target=write, args=(either_database, f"{seed} {n}", stop, errors), daemon=True)
         for n in range(WRITERS)

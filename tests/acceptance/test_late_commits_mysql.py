@@ -3,7 +3,6 @@ runs that are killed and clean-ups: the naive way loses rows under the very same
 
 from __future__ import annotations
 
-import os
 import random
 import signal
 import threading
@@ -17,11 +16,11 @@ from typing import Any
 import pymysql
 import pytest
 from clean_ups import CleanUps, stream_of
+from dying import run_until_killed
 from rebuilding_load import beside
 from storms import tries
 
 from airflow_reindex_provider.checkpoints.table import TableCheckpoint
-from airflow_reindex_provider.core.errors import ReindexError
 from airflow_reindex_provider.core.windows import Sizes
 from airflow_reindex_provider.sources.mysql import MySqlSource
 from airflow_reindex_provider.sources.sql import session
@@ -115,20 +114,11 @@ def runner(conn_id: str, group: str | None = None) -> Runner:
 
 
 def run_on(conn_id: str, env: Mapping[str, str], work_s: float, wait_s: float) -> None:
-    """Runs, one after the other, until it is killed: after so much work of its own, however busy the machine is, and then at
-    whatever it does, or waits for, ``wait_s`` seconds later."""
-    os.environ.update(env)
-    signal.signal(signal.SIGPROF, lambda *_: signal.setitimer(signal.ITIMER_REAL, wait_s))
-    # Nobody handles what this one sends: the process ends as by SIGKILL.
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    signal.setitimer(signal.ITIMER_PROF, work_s)
-    while True:
-        try:
-            runner(conn_id).run()
-            runner(conn_id, "a").run()
-        except ReindexError:
-            # A run that was killed may still have a statement under way.
-            time.sleep(0.05)
+    def both() -> None:
+        runner(conn_id).run()
+        runner(conn_id, "a").run()
+
+    run_until_killed(both, env, work_s, wait_s)
 
 
 class Naive:

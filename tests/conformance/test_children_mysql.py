@@ -15,9 +15,11 @@ from sqlalchemy.dialects import mysql
 from airflow_reindex_provider.control.tombstones import count_purgeable, purge_tombstones
 from airflow_reindex_provider.core.errors import ConfigurationError
 from airflow_reindex_provider.core.model import Mode, Position, Window
+from airflow_reindex_provider.core.protocols import LookingSource
 from airflow_reindex_provider.core.sweeping.records import Compare
 from airflow_reindex_provider.core.windows import Request, Sizes
 from airflow_reindex_provider.sources.mysql import MySqlSource
+from airflow_reindex_provider.sources.mysql.session import MySqlSourceSession
 from airflow_reindex_provider.sources.sql import assembling
 from airflow_reindex_provider.sources.sql.children import Child, Parent
 from airflow_reindex_provider.sources.sql.composing import Span
@@ -269,7 +271,8 @@ def test_what_waits_and_what_was_touched(shop: MariaDatabase, database: Database
     shop.execute("INSERT INTO reviews (id, product_id) VALUES (200, NULL), (201, 999)")
     middle = datetime.now(UTC)
     with run.sessions() as (source, _):
-        look = source.look(position, limit=100)  # type: ignore[attr-defined]
+        assert isinstance(source, LookingSource)
+        look = source.look(position, limit=100)
         assert (look.waiting, look.ahead) == (3, 0)
     shop.execute("UPDATE products SET title = 'new' WHERE id = 2")
     run.run()
@@ -279,7 +282,9 @@ def test_what_waits_and_what_was_touched(shop: MariaDatabase, database: Database
         cursor.execute("INSERT INTO reviews (id, product_id, body) VALUES (500, 1, 'late')")
         shop.execute("UPDATE products SET title = 'newer' WHERE id IN (1, 2)")
         with run.sessions() as (source, _):
-            assert source.glance().cursor is None or source.glance().held_by  # type: ignore[attr-defined]
+            assert isinstance(source, MySqlSourceSession)
+            horizon = source.glance()
+            assert horizon.cursor is None or horizon.held_by
         late.commit()
     assert run.run().counts.processed == 2
     assert documents(database) == said(shop)

@@ -197,15 +197,16 @@ def test_cohere_is_told_which_side_it_is_and_that_nothing_may_be_cut_off(cohere:
 def test_coheres_own_models_are_known() -> None:
     assert CohereEmbedder("c", model="embed-v4.0").dimensions == 1536
     assert CohereEmbedder("c", model="embed-multilingual-light-v3.0").dimensions == 384
-    for wrong, said in (
+    refused: tuple[tuple[dict[str, Any], str], ...] = (
         ({"model": "embed-v4.0", "dimensions": 257}, "1536 or 1024 or 512 or 256 dimensions"),
         ({"model": "embed-english-v3.0", "dimensions": 512}, "cannot have 512"),
         ({"model": "mine"}, "say how many dimensions"),
         ({"model": "embed-v4.0", "texts_per_request": 97}, "96 texts a request at the most"),
         ({"model": "embed-v4.0", "truncate": "MIDDLE"}, "truncate is NONE, START or END"),
-    ):
+    )
+    for wrong, said in refused:
         with pytest.raises(ConfigurationError, match=said):
-            CohereEmbedder("c", **wrong)  # type: ignore[arg-type]  # of several types
+            CohereEmbedder("c", **wrong)
 
 
 def test_what_changes_coheres_numbers_is_in_the_identity() -> None:
@@ -281,16 +282,17 @@ def test_amazons_models_are_known() -> None:
     assert made("arn:aws:bedrock:eu-west-1::foundation-model/cohere.embed-english-v3") == ("cohere", 1024, 96)
     profile = "arn:aws:bedrock:eu-west-1:1:application-inference-profile/abc"
     assert made(profile, family="titan", dimensions=512) == ("titan", 512, 1)
-    for arguments, said in (
+    refused: tuple[tuple[dict[str, Any], str], ...] = (
         ({"model": profile}, "family='titan' or family='cohere'"),
         ({"model": profile, "family": "cohere"}, "say how many dimensions"),
         ({"model": "amazon.titan-embed-text-v2:0", "dimensions": 1025}, "cannot have 1025"),
         ({"model": "amazon.titan-embed-text-v2:0", "texts_per_request": 2}, "1 texts a request"),
         ({"model": "amazon.titan-embed-text-v2:0", "truncate": "END"}, "cannot truncate"),
         ({"model": "cohere.embed-v4:0", "texts_per_request": 97}, "96 texts a request"),
-    ):
+    )
+    for arguments, said in refused:
         with pytest.raises(ConfigurationError, match=said):
-            BedrockEmbedder("c", **arguments)  # type: ignore[arg-type]  # of several types
+            BedrockEmbedder("c", **arguments)
 
 
 def test_what_changes_amazons_numbers_is_in_the_identity() -> None:

@@ -302,3 +302,4 @@ def test_what_each_group_tells_is_known_before() -> None:
     known = {asset.name for asset in dag.get_task("groups").inlets}
     told = (Event.REBUILD_STARTED, Event.SWAP_COMPLETED, Event.ROLLBACK_COMPLETED)
     assert {event_asset(event, "products").name for event in told} <= known
+    assert grouped_stream().events in dag.get_task("groups").outlets

@@ -296,10 +296,7 @@ def _table(source: MySqlDefinition, asking: Asking) -> Table:
 def _losses(table: Table, part: Part, kind: CursorType, asking: Asking, user: str) -> Losses | None:
     if part.losses is None:
         return None
-    if part.cursor_field in part.on:
-        raise ConfigurationError(
-            f"{table.source.label}: cursor_field cannot be part of what {part.path!r} is joined by."
-        )
+    part.require_cursor_of_its_own(table.source.label)
     by_owner = replace(table.source, primary_key=part.on)
     return Losses(by_owner, asking, kind, table.schema, table.columns, user, ())
 

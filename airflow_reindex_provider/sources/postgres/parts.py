@@ -191,10 +191,7 @@ def _losses(
 ) -> Losses | None:
     if part.losses is None:
         return None
-    if part.cursor_field in part.on:
-        raise ConfigurationError(
-            f"{described.definition.label}: cursor_field cannot be part of what {part.path!r} is joined by."
-        )
+    part.require_cursor_of_its_own(described.definition.label)
     by_owner = replace(described.definition, primary_key=part.on)
     relation = described.catalogue.facts["relation"]
     return Losses(

@@ -49,6 +49,11 @@ class Part:
         """Whether it is the table between a row and those of a list."""
         return any(part.inlined for part in self.parts)
 
+    def require_cursor_of_its_own(self, label: str) -> None:
+        """:raises ConfigurationError: what joins it to its owner has the cursor in it, so a change would leave the list."""
+        if self.cursor_field in self.on:
+            raise ConfigurationError(f"{label}: cursor_field cannot be part of what {self.path!r} is joined by.")
+
     def walk(self) -> Iterator[Part]:
         yield self
         for part in self.parts:
