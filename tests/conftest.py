@@ -33,7 +33,7 @@ os.environ.update(AIRFLOW_HOME=_HOME, AIRFLOW__CORE__LOAD_EXAMPLES="False")
 P = TypeVar("P", bound=EmbeddedPostgres)
 
 _numbers = itertools.count(1)
-pytest_plugins = ["workers", "metadata"]
+pytest_plugins = ["workers", "metadata", "mysql_clients"]
 
 
 def pytest_unconfigure() -> None:

@@ -317,6 +317,7 @@ def test_pages_go_by_the_index(either_database: MariaDatabase) -> None:
     assert int(after[0][1]) - int(before[0][1]) <= 200
 
 
+@pytest.mark.usefixtures("mysql_client")
 def test_a_read_that_is_given_up_leaves_no_query_running(either_database: MariaDatabase) -> None:
     """Cancelling ends the statement at the server, and reading says so."""
     either_database.execute(TABLE, "INSERT INTO items (id, updated_at) VALUES (1, '2026-03-01 12:00:00')")
@@ -341,6 +342,7 @@ def test_a_read_that_is_given_up_leaves_no_query_running(either_database: MariaD
         until(lambda: not either_database.execute(running))
 
 
+@pytest.mark.usefixtures("mysql_client")
 @pytest.mark.parametrize("transform", [pytest.param(None, id="pg_text"), pytest.param(lambda d: d, id="rows")])
 def test_nasty_values_are_the_same_in_postgres(
     either_database: MariaDatabase, database: Database, transform: Transform | None
