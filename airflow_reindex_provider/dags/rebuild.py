@@ -30,6 +30,7 @@ from airflow_reindex_provider.operators.rebuild_groups import (
     CopyGroupOperator,
     GroupsReadyOperator,
     PromoteGroupOperator,
+    RetireGroupOperator,
 )
 from airflow_reindex_provider.stream import Stream
 
@@ -194,7 +195,7 @@ def _group_tasks(rebuild: _Rebuild) -> None:
     def serve(group: Any) -> None:
         of = {"group": group, **ids}
         swap = PromoteOperator(task_id="promote", **of, **rebuild.later)
-        close = RetireOperator(task_id="retire", promote_task_id=swap.task_id, **of, **rebuild.closing)
+        close = RetireGroupOperator(task_id="retire", promote_task_id=swap.task_id, **of, **rebuild.closing)
         swap >> close
 
     # Airflow knows them from the Dag on. Made by the first event, they would be made twice where two groups tell theirs at one

@@ -244,6 +244,12 @@ class RebuildOperator(OfGroupOperator):
         self.log.info("Generation %s stands at %s.", caught.generation, caught.position)
         return caught
 
+    def tell_swap(self, context: Context, promoted: dict[str, Any]) -> None:
+        """The event ``swap.completed`` or ``rollback.completed``. :param promoted: what the task that swapped returned."""
+        event = Event.SWAP_COMPLETED if self.plan(context) is not None else Event.ROLLBACK_COMPLETED
+        figures = {name: promoted[name] for name in ("generation", "processed", "carried_over", "parked")}
+        self.tell_event(context, event, group=self.group, **figures)
+
 
 class CatchUpOperator(RebuildOperator):
     """Saves the new generation's checkpoint after the copy, and brings it up to date while the live one serves on."""
@@ -298,7 +304,7 @@ class VerifyOperator(RebuildOperator):
 
 class PromoteOperator(RebuildOperator):
     """Brings the generation up to date once more, points the public name at it in one atomic step, and reads on from there.
-    That is the event ``swap.completed`` or ``rollback.completed``."""
+    That is the event ``swap.completed`` or ``rollback.completed``; of a group whoever retires it tells it."""
 
     tells_events = True
     reads_source = True
@@ -313,9 +319,8 @@ class PromoteOperator(RebuildOperator):
         self.log.info("Generation %s of stream %r is served now.", generation, stream.name)
         # The one before may have been a run ahead.
         done = {**self.bring_up_to_date(context).to_json(), "carried_over": carried}
-        event = Event.SWAP_COMPLETED if self.plan(context) is not None else Event.ROLLBACK_COMPLETED
-        figures = {name: done[name] for name in ("generation", "processed", "carried_over", "parked")}
-        self.tell_event(context, event, group=self.group, **figures)
+        if self.group is None:
+            self.tell_swap(context, done)
         return done
 
 

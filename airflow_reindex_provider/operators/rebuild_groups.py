@@ -70,7 +70,24 @@ class PromoteGroupOperator(PromoteOperator):
         return super().execute(context)
 
 
-class CloseGroupOperator(RetireOperator):
+class RetireGroupOperator(RetireOperator):
+    """Retires one group, and tells that it is served: the events ``swap.completed`` and ``rollback.completed`` of groups.
+
+    One group at a time: Airflow notes with the first event of its kind which alias it came by. Two groups that tell theirs at
+    one moment would both note it, and Airflow fails the second one's task. Groups swap beside one another all the same."""
+
+    tells_events = True
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**{**kwargs, "max_active_tis_per_dagrun": 1})
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        closed = super().execute(context)
+        self.tell_swap(context, self.pull(context, self.promote_task_id))
+        return closed
+
+
+class CloseGroupOperator(RetireGroupOperator):
     """Ends a group's part: retires it where it was promoted, fails where something has, and keeps the lease where the group is
     ready to be served with the others.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from command_line import CommandLine
 from streams_under_test import TIMEOUT_S, Run, StreamUnderTest
@@ -38,6 +40,16 @@ def generations(search: Database) -> dict[str, str]:
     )
     with search.connect() as connection:
         return dict(connection.execute(query).fetchall())
+
+
+def told(items: StreamUnderTest, run: Run) -> list[tuple[str, str]]:
+    """The events of a rebuild that are of one group, each with its value."""
+    events = items.airflow.rest.get("/assets/events", source_dag_id=run.dag_id, limit=100)["asset_events"]
+    return sorted((e["extra"]["event"], e["extra"]["group"]) for e in events if _is_of_a_group(e, run))
+
+
+def _is_of_a_group(event: dict[str, Any], run: Run) -> bool:
+    return event["source_run_id"] == run.run_id and event["extra"]["group"] is not None
 
 
 def test_groups_are_indexed_rebuilt_and_swept_on_their_own(stream, search: Database, cli: CommandLine):
@@ -83,6 +95,9 @@ def test_groups_are_indexed_rebuilt_and_swept_on_their_own(stream, search: Datab
     assert "1 of 4 groups failed: 'Acme'. The others are served." in each.log("ready")
     after = generations(search)
     assert sum(after[name] == before[name] for name in after) == 1
+    # All of these for the first time, and three groups at one moment.
+    of_each = [("swap.completed", value) for value in ("acme", "taken", "{{ b }}")]
+    assert told(items, each) == sorted([*of_each, *(("rebuild.started", value) for value in (*VALUES, "taken"))])
     assert items.airflow.variable("reindex.tenants.acme.lease") is None
 
     together = ended(items, "rebuild_tenants", expect="failed", promote="all")
@@ -92,6 +107,7 @@ def test_groups_are_indexed_rebuilt_and_swept_on_their_own(stream, search: Datab
 
     done = ended(items, "rebuild_tenants", promote="all", groups=["acme", "{{ b }}"])
     assert [done.states["serve.promote", n] for n in (0, 1)] == ["success", "success"]
+    assert [value for event, value in told(items, done) if event == "swap.completed"] == ["acme", "{{ b }}"]
     last = generations(search)
     assert {name for name in last if last[name] != after[name]} == {"tenants_acme", *(n for n in last if "_b__" in n)}
 
@@ -101,6 +117,7 @@ def test_groups_are_indexed_rebuilt_and_swept_on_their_own(stream, search: Datab
 
     back = ended(items, "rebuild_tenants", groups=["acme"], rollback_to="previous")
     assert back.states["serve.promote", -1] == "skipped"
+    assert told(items, back) == [("rollback.completed", "acme")]
     assert generations(search)["tenants_acme"] == after["tenants_acme"]
     assert len(served(search)["tenants_acme"]) == 101
 

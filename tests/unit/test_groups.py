@@ -303,3 +303,15 @@ def test_what_each_group_tells_is_known_before() -> None:
     told = (Event.REBUILD_STARTED, Event.SWAP_COMPLETED, Event.ROLLBACK_COMPLETED)
     assert {event_asset(event, "products").name for event in told} <= known
     assert grouped_stream().events in dag.get_task("groups").outlets
+
+
+def test_groups_tell_their_swaps_one_after_the_other() -> None:
+    """They swap beside one another; what tells it is at work for one of them at a time."""
+    dag = RebuildDag(grouped_stream(), task_args={"max_active_tis_per_dagrun": 8})
+    limits = {
+        task.task_id: task.max_active_tis_per_dagrun
+        for task in dag.tasks
+        if task.task_id.startswith(("each.", "serve."))
+    }
+    assert [task_id for task_id, limit in limits.items() if limit == 1] == ["each.close", "serve.retire"]
+    assert limits["each.promote"] == limits["serve.promote"] == 8
