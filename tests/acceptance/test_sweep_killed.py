@@ -20,6 +20,7 @@ from airflow_reindex_provider.core.sweeping.repairing import AT_ONCE, Repair
 from airflow_reindex_provider.core.windows import Sizes
 from airflow_reindex_provider.sources.postgres import PostgresSource
 from airflow_reindex_provider.targets.postgres import PostgresTarget
+from airflow_reindex_provider.targets.postgres.storing import Storing
 from airflow_reindex_provider.targets.postgres.writer import PostgresWriter
 from airflow_reindex_provider.testing.postgres import Database
 from airflow_reindex_provider.testing.runs import Runner
@@ -30,7 +31,7 @@ HARMED = 2 * AT_ONCE
 PLACES: dict[str, Place] = {
     "before anything is written": (Repair, "_index", 1, "before"),
     "between two writes of rows": (Repair, "_index", 1, "after"),
-    "in the middle of a write": (PostgresWriter, "_store", 2, "after"),
+    "in the middle of a write": (Storing, "store", 2, "after"),
     "looked up, not deleted": (PostgresWriter, "write", 1, "before"),
     "between two deletions": (Repair, "_delete", 1, "after"),
     "all is written": (Repair, "_delete", 2, "after"),

@@ -3,51 +3,18 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
 
 import pytest
+from copied_chunks import chunk, held, until_somebody_waits, writing
 from pytest_mock import MockerFixture
 
-from airflow_reindex_provider.core.model import Chunk, Counts, Format, Position, WriteResult
-from airflow_reindex_provider.targets.postgres import PostgresTarget
+from airflow_reindex_provider.core.model import Counts, WriteResult
+from airflow_reindex_provider.targets.postgres.storing import Storing
 from airflow_reindex_provider.targets.postgres.writer import PostgresWriter
 from airflow_reindex_provider.testing.postgres import Database
-from airflow_reindex_provider.testing.target_conformance import text_schema
 
 pytestmark = pytest.mark.versions
-
-SCHEMA = replace(text_schema(), has_deletes=False)
-
-
-@contextmanager
-def writing(
-    database: Database, *, indexes: tuple[str, ...] = (), served: bool = True
-) -> Iterator[tuple[str, PostgresWriter]]:
-    target = PostgresTarget(database.conn_id, index="things", indexes=indexes)
-    with target.open("stream") as session:
-        name = session.create_first(target.generation_name("20260101t000000"), SCHEMA)
-        if served:
-            session.promote(name)
-        with session.writer(name, SCHEMA, Format.PG_COPY) as writer:
-            yield name, writer
-
-
-def chunk(database: Database, rows: list[tuple[int, str, str]]) -> Chunk:
-    """(version, id, body), as Postgres itself would send them."""
-    values = ", ".join(f"({version}::bigint, false, '{key}'::text, '{body}'::text)" for version, key, body in rows)
-    statement = f"COPY (SELECT * FROM (VALUES {values}) AS v) TO STDOUT (FORMAT binary)"
-    with database.connect() as connection, connection.cursor() as cursor, cursor.copy(statement) as copy:
-        pieces = [bytes(piece) for piece in copy]
-    return Chunk(Position("1"), Format.PG_COPY, iter(pieces))
-
-
-def held(database: Database, table: str) -> dict[str, tuple[int, str]]:
-    with database.connect() as connection:
-        rows = connection.execute(f"SELECT id, _reindex_version, body FROM {table}").fetchall()
-    return {key: (version, body) for key, version, body in rows}
 
 
 @pytest.fixture
@@ -62,7 +29,7 @@ def straight(mocker: MockerFixture) -> Iterator[None]:
 def test_all_new(database: Database, mocker: MockerFixture) -> None:
     with writing(database) as (table, writer):
         writer.write(chunk(database, [(1, "a", "A")]))
-        store = mocker.spy(PostgresWriter, "_store")
+        store = mocker.spy(Storing, "store")
         result = writer.write(chunk(database, [(1, "b", "B"), (1, "c", "C")]))
     assert result == WriteResult(Counts(created=2))
     assert not store.called
@@ -72,7 +39,7 @@ def test_all_new(database: Database, mocker: MockerFixture) -> None:
 @pytest.mark.usefixtures("straight")
 def test_a_generation_that_is_being_loaded(database: Database, mocker: MockerFixture) -> None:
     """From the first chunk on; of a try after one that was killed, the documents that are there already stay as they are."""
-    store = mocker.spy(PostgresWriter, "_store")
+    store = mocker.spy(Storing, "store")
     with writing(database, served=False) as (table, writer):
         result = writer.write(chunk(database, [(1, "a", "A"), (1, "b", "B")]))
         assert (result.counts, store.called) == (Counts(created=2), False)
@@ -120,7 +87,7 @@ def test_another_writer_with_the_keys_in_another_order(database: Database, mocke
         ours = chunk(database, [(1, "a", "ours"), (1, "b", "ours"), (1, "c", "ours")])
         thread = threading.Thread(target=lambda: results.append(writer.write(ours)))
         thread.start()
-        _until_somebody_waits(database)
+        until_somebody_waits(database)
         other.execute(insert, ["a"])
         other.execute("COMMIT")
         thread.join(30)
@@ -131,14 +98,3 @@ def test_another_writer_with_the_keys_in_another_order(database: Database, mocke
         "b": (9, "theirs"),
         "c": (1, "ours"),
     }
-
-
-def _until_somebody_waits(database: Database) -> None:
-    deadline = time.monotonic() + 30
-    with database.connect() as connection:
-        while time.monotonic() < deadline:
-            row = connection.execute("SELECT count(*) FROM pg_locks WHERE NOT granted").fetchone()
-            if row and row[0]:
-                return
-            time.sleep(0.02)
-    raise AssertionError("nobody waits for a lock")

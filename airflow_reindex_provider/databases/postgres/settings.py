@@ -83,6 +83,8 @@ SETTLED_BESIDES = {
     *("default_transaction_isolation", "default_transaction_deferrable"),
     # by the target, as far as it can be
     "temp_buffers",
+    # by the target, for how fast it is
+    *("work_mem", "enable_seqscan"),
 }
 """What :func:`opening` and the writers of the target settle without a word for it in :data:`SETTLED`."""
 
@@ -116,7 +118,7 @@ HARMLESS = {
     *("enable_hashjoin", "enable_incremental_sort", "enable_indexonlyscan", "enable_indexscan", "enable_material"),
     *("enable_memoize", "enable_mergejoin", "enable_nestloop", "enable_parallel_append", "enable_parallel_hash"),
     *("enable_partition_pruning", "enable_partitionwise_aggregate", "enable_partitionwise_join"),
-    *("enable_presorted_aggregate", "enable_self_join_elimination", "enable_seqscan", "enable_sort", "enable_tidscan"),
+    *("enable_presorted_aggregate", "enable_self_join_elimination", "enable_sort", "enable_tidscan"),
     *("from_collapse_limit", "join_collapse_limit", "geqo", "geqo_effort", "geqo_generations", "geqo_pool_size"),
     *("geqo_seed", "geqo_selection_bias", "geqo_threshold", "jit_above_cost", "jit_inline_above_cost"),
     *("jit_optimize_above_cost", "jit_expressions", "jit_tuple_deforming", "jit_dump_bitcode"),
@@ -128,7 +130,7 @@ HARMLESS = {
     *("backend_flush_after", "effective_io_concurrency", "file_copy_method", "hash_mem_multiplier"),
     *("io_combine_limit", "logical_decoding_work_mem", "maintenance_io_concurrency", "maintenance_work_mem"),
     *("max_parallel_maintenance_workers", "max_parallel_workers", "max_parallel_workers_per_gather"),
-    *("vacuum_buffer_usage_limit", "work_mem", "gin_pending_list_limit", "commit_delay", "commit_siblings"),
+    *("vacuum_buffer_usage_limit", "gin_pending_list_limit", "commit_delay", "commit_siblings"),
     *("wal_compression", "wal_init_zero", "wal_recycle", "wal_skip_threshold", "wal_sender_timeout"),
     *("wal_consistency_checking", "vacuum_cost_delay", "vacuum_cost_limit", "vacuum_cost_page_dirty"),
     *("vacuum_cost_page_hit", "vacuum_cost_page_miss", "vacuum_failsafe_age", "vacuum_freeze_min_age"),

@@ -56,7 +56,8 @@ class Staging:
         ]
         # In a session of a pool a stranger may have left one behind.
         self._make = sql.SQL(
-            "DROP TABLE IF EXISTS {}; CREATE TEMPORARY TABLE reindex_staging ({}) ON COMMIT DROP"
+            # What is written in key order is sorted in memory.
+            "DROP TABLE IF EXISTS {}; SET LOCAL work_mem = '32MB'; CREATE TEMPORARY TABLE reindex_staging ({}) ON COMMIT DROP"
         ).format(TABLE, sql.SQL(", ").join(definitions))
 
     def make_room(self, connection: Connection[Any]) -> None:

@@ -1,4 +1,4 @@
-"""The two statements that move staged rows into a physical table, and answer with their counts."""
+"""The statements that move staged rows into a physical table, and answer with their counts."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from airflow_reindex_provider.databases.postgres.types import converted
 
 VERSION = "_reindex_version"
 DELETED = "_reindex_deleted"
+_BY_INDEX = sql.SQL("SET LOCAL enable_seqscan = off; ")
 
 
 @dataclass(frozen=True, slots=True)
 class Statements:
-    """Both go through the staged rows in key order and answer with created, updated, deleted and noops.
+    """All go through the staged rows in key order and answer with created, updated, deleted and noops.
 
     Whether a document was to be seen before decides how it is counted: created or updated, deleted or a noop. What was
     refused for its version is not in the answer at all.
@@ -27,6 +28,9 @@ class Statements:
     """Whether two staged documents have equal keys."""
     insert: sql.Composed
     """Of all staged rows; fails if one key is there already."""
+    update: sql.Composed | None
+    """Of all staged rows, and of those alone whose keys are there: writes over what is not newer. The last of several statements.
+    None where which row a staged one is about is more than a question of equal keys, or where what was written is noted."""
     _before: sql.Composed
     _after: sql.Composed
 
@@ -97,6 +101,20 @@ class Statements:
             "SELECT EXISTS (SELECT FROM pg_temp.reindex_staging AS s WHERE NOT s.{deleted} GROUP BY {order} HAVING count(*) > 1)"
         ).format(**parts)
         by_key = sql.SQL(" ORDER BY {order}").format(**parts)
+        # An array is no condition to hash or merge by: each staged row is looked up in the key's index, in their order, where
+        # another plan would read the whole table, and lock its rows in the order of that.
+        same = sql.SQL(" AND ").join(
+            sql.SQL("t.{0} = ANY (ARRAY[n.{0}])").format(sql.Identifier(n)) for n in primary_key
+        )
+        update = sql.SQL(
+            "UPDATE {table} AS t SET {sets} FROM (SELECT {named}, s.{version}, s.{deleted}"
+            " FROM pg_temp.reindex_staging AS s ORDER BY {order}) AS n WHERE {same} AND t.{version} <= n.{version}"
+        ).format(
+            **parts,
+            sets=sql.SQL(", ").join(sql.SQL("{0} = n.{0}").format(sql.Identifier(n)) for n in written),
+            named=sql.SQL(", ").join(sql.SQL("{} AS {}").format(v, sql.Identifier(n)) for n, v in values.items()),
+            same=same,
+        )
         if not has_deletes:
             counts = sql.Composed(
                 [
@@ -107,10 +125,12 @@ class Statements:
                 ]
             )
             begin = sql.SQL("WITH written AS (")
+            all_updated = sql.SQL(" RETURNING 1) SELECT 0, count(*), 0, 0 FROM written")
             return cls(
                 values,
                 is_twice,
                 begin + insert + by_key + counts,
+                None if loose else _BY_INDEX + begin + update + all_updated,
                 begin + insert + where,
                 by_key + conflict + counts,
             )
@@ -128,17 +148,22 @@ class Statements:
             "hidden AS (SELECT {own_key}, true AS _reindex_hidden FROM {table} AS t"
             " JOIN pg_temp.reindex_staging AS s ON ({own_key}) = ({order}) WHERE t.{deleted}), "
         ).format(**parts)
-        counts = sql.SQL(
-            " RETURNING {own_key}, t.xmax = 0 AS _reindex_new, t.{deleted} AS _reindex_gone{noted})"
+        told_of = " RETURNING {own_key}, %s AS _reindex_new, t.{deleted} AS _reindex_gone{noted})"
+        summed = (
             " SELECT count(*) FILTER (WHERE unseen AND NOT gone), count(*) FILTER (WHERE NOT unseen AND NOT gone),"
             " count(*) FILTER (WHERE NOT unseen AND gone), count(*) FILTER (WHERE unseen AND gone){lists}"
             " FROM (SELECT written.*, _reindex_new OR _reindex_hidden IS TRUE AS unseen, _reindex_gone AS gone"
             " FROM written LEFT JOIN hidden USING ({key})) AS w"
-        ).format(**parts)
+        )
+        counts = sql.SQL(told_of % "t.xmax = 0" + summed).format(**parts)
+        updated = sql.SQL(told_of % "false" + summed).format(**parts)
         return cls(
             values,
             is_twice,
             sql.SQL("WITH written AS (") + insert + by_key + plain_counts,
+            None
+            if loose or noted
+            else _BY_INDEX + sql.SQL("WITH ") + hidden + sql.SQL("written AS (") + update + updated,
             sql.SQL("WITH ") + hidden + sql.SQL("written AS (") + insert + where,
             by_key + conflict + counts,
         )

@@ -1,4 +1,4 @@
-"""Writes chunks into one physical table: COPY to a staging table, then one upsert that refuses older versions.
+"""Writes chunks into one physical table: COPY to a staging table, and from there by ``storing``.
 
 chunk --COPY--> temporary table --INSERT .. ON CONFLICT DO UPDATE WHERE version <= --> physical table
                                    \\-- a document that is refused: halve, until it stands alone --> rejected
@@ -25,11 +25,11 @@ from airflow_reindex_provider.core.observing import Meter, Traffic
 from airflow_reindex_provider.databases.postgres.sqlstates import REFUSALS
 from airflow_reindex_provider.databases.postgres.transactions import begin, transaction
 from airflow_reindex_provider.targets.postgres.new_rows import NewRows
-from airflow_reindex_provider.targets.postgres.passage_writer import NOTED, PassageWriter, Written, noted_of
+from airflow_reindex_provider.targets.postgres.passage_writer import NOTED, PassageWriter, Written
 from airflow_reindex_provider.targets.postgres.passages import LISTS, lists_of
-from airflow_reindex_provider.targets.postgres.refused import reason_of
 from airflow_reindex_provider.targets.postgres.staging import TABLE, Staged, Staging, copy_in
 from airflow_reindex_provider.targets.postgres.statements import DELETED, VERSION, Statements
+from airflow_reindex_provider.targets.postgres.storing import Storing
 from airflow_reindex_provider.targets.postgres.values import in_column
 
 if TYPE_CHECKING:
@@ -37,12 +37,6 @@ if TYPE_CHECKING:
 
 _NOT_ALL_NEW: tuple[type[psycopg.Error], ...] = (*REFUSALS, errors.DeadlockDetected)
 """What ends a straight copy: a key that is there already, a refused value, another writer with the keys in another order."""
-_HALVED: tuple[type[psycopg.Error], ...] = (*REFUSALS, errors.CardinalityViolation)
-"""What ends a statement over several rows, and is looked for among them."""
-
-_Answer = tuple[Counts, Written]
-_DEADLOCKS = 2
-"""How often a chunk is tried anew at once when it was the victim of one."""
 
 
 class PostgresWriter:
@@ -77,7 +71,7 @@ class PostgresWriter:
         self._meter = Meter()
         self._staging = Staging(staged, primary_key, self._meter, is_text=is_text)
         self._order = tuple(columns)
-        self._statements = Statements.of(
+        statements = Statements.of(
             table,
             columns,
             staged,
@@ -86,9 +80,9 @@ class PostgresWriter:
             loose=loose,
             noted=() if passages is None else NOTED,
         )
+        self._storing = Storing(statements, self._staging, columns, all_new=all_new)
         self._passages = passages(self._meter) if passages is not None else None
         self._new_rows = NewRows(table, self._order, self._meter) if passages and NewRows.fit(columns) else None
-        self._all_new = all_new
         # A deletion must lose its contents on the way, and a cast needs a statement.
         self._straight = (
             sql.SQL("COPY {} ({}) FROM STDIN (FORMAT {})").format(
@@ -165,7 +159,7 @@ class PostgresWriter:
     def stage(self, chunk: Chunk) -> Callable[[], WriteResult]:
         """Begin the chunk's transaction and fill its staging table; the answer writes from there and commits."""
         pieces = cast("Iterable[bytes]", chunk.payload)
-        if self._straight is None or not self._all_new:
+        if self._straight is None or not self._storing.all_new:
             return self._filled(lambda connection: self._staging.of_pieces(connection, list(pieces)))
         # Taken first: no more chunks are held than can be written.
         connection = self._free.get()
@@ -186,8 +180,8 @@ class PostgresWriter:
                 result = WriteResult(Counts(created=created))
             except _NOT_ALL_NEW:
                 staged = self._staging.of_pieces(connection, pieces)
-                self._all_new = False
-                result, _ = self._store(connection, staged)
+                self._storing.all_new = False
+                result, _ = self._storing.store(connection, staged)
             connection.commit()
             return result
         finally:
@@ -213,7 +207,7 @@ class PostgresWriter:
         self, connection: Connection[Any], staged: Staged, follow: Callable[[Connection[Any], Written, bool], None]
     ) -> WriteResult:
         try:
-            result, written = self._store(connection, staged)
+            result, written = self._storing.store(connection, staged)
             follow(connection, written, result.counts.created == staged.rows)
             connection.commit()
             return result
@@ -239,7 +233,7 @@ class PostgresWriter:
         def follow(connection: Connection[Any], written: Written, all_new: bool) -> None:
             passages.follow(connection, written, texts, vectors, all_new=all_new)
 
-        if self._all_new and self._new_rows and all(document.fields is not None for document in documents):
+        if self._storing.all_new and self._new_rows and all(document.fields is not None for document in documents):
             return self._write_new(self._new_rows, documents, follow)
         return self._filled(lambda connection: self._copy_rows(connection, documents), follow)()
 
@@ -257,10 +251,10 @@ class PostgresWriter:
                 written = rows.copy(connection, documents, self._row)
                 result = WriteResult(Counts(created=len(documents)))
             except _NOT_ALL_NEW:
-                self._all_new = False
+                self._storing.all_new = False
                 connection.rollback()
                 begin(connection)
-                result, written = self._store(connection, self._copy_rows(connection, documents))
+                result, written = self._storing.store(connection, self._copy_rows(connection, documents))
             follow(connection, written, result.counts.created == len(documents))
             connection.commit()
             return result
@@ -310,87 +304,6 @@ class PostgresWriter:
                 except Exception as error:
                     return f"column {name!r}: {_words(error)}"
         return None
-
-    # -- from there into the table
-
-    def _store(self, connection: Connection[Any], staged: Staged) -> tuple[WriteResult, Written]:
-        (counts, written), rejected = self._store_staged(connection, staged.rows)
-        result = WriteResult(counts + Counts(failures=len(staged.rejected)), (*staged.rejected, *rejected))
-        return result, written
-
-    def _store_staged(self, connection: Connection[Any], staged: int) -> tuple[_Answer, tuple[Rejection, ...]]:
-        if self._all_new:
-            # After a chunk of new documents alone another one is likely, as in a first load, and a plain insert is a third
-            # faster. It cannot write over anything: one key that is there already, and nothing of it is kept.
-            try:
-                with connection.transaction():
-                    return self._answer(connection.execute(self._statements.insert), staged), ()
-            except REFUSALS:
-                self._all_new = False
-        try:
-            answer = self._upsert(connection, staged)
-            self._all_new = answer[0].created == staged
-            return answer, ()
-        except _HALVED as error:
-            if isinstance(error, errors.CardinalityViolation) and not self._are_deletions(connection):
-                raise
-            places = connection.execute(sql.SQL("SELECT ctid FROM {}").format(TABLE)).fetchall()
-            return self._store_all_but_refused(connection, [place for (place,) in places])
-
-    def _upsert(self, connection: Connection[Any], staged: int) -> _Answer:
-        for _ in range(_DEADLOCKS):
-            # Another load is copying the same keys straight, in an order of its own. Ours are let go of, so it goes on.
-            with suppress(errors.DeadlockDetected), connection.transaction():
-                return self._answer(connection.execute(self._statements.upsert()), staged)
-        with connection.transaction():
-            return self._answer(connection.execute(self._statements.upsert()), staged)
-
-    def _store_all_but_refused(
-        self, connection: Connection[Any], places: list[str]
-    ) -> tuple[_Answer, tuple[Rejection, ...]]:
-        counts = Counts()
-        written: Written = []
-        rejected: list[Rejection] = []
-        waiting = [places]
-        while waiting:
-            part = waiting.pop()
-            try:
-                with connection.transaction():
-                    of_part, rows = self._answer(connection.execute(self._statements.upsert(part)), len(part))
-                counts = counts + of_part
-                written += rows
-            except _HALVED as error:
-                if len(part) > 1:
-                    middle = len(part) // 2
-                    waiting += [part[middle:], part[:middle]]
-                else:
-                    rejected.append(
-                        Rejection(self._staging.key_at(connection, part[0]), self._reason(connection, part[0], error))
-                    )
-        return (counts + Counts(failures=len(rejected)), written), tuple(rejected)
-
-    def _are_deletions(self, connection: Connection[Any]) -> bool:
-        """Whether what is staged twice is deletions of one key's several texts, which are written one after the other."""
-        row = connection.execute(self._statements.is_twice).fetchone()
-        return row == (False,)
-
-    def _reason(self, connection: Connection[Any], place: str, error: psycopg.Error) -> str:
-        row = sql.SQL("{} AS s WHERE ctid = {}::tid").format(TABLE, sql.Literal(place))
-        return reason_of(connection, error, row=row, values=self._statements.values, types=self._columns)
-
-    @staticmethod
-    def _answer(cursor: psycopg.Cursor[Any], staged: int) -> _Answer:
-        row = cursor.fetchone()
-        assert row is not None
-        created, updated, deleted, noops, *noted = row
-        counts = Counts(
-            created=created,
-            updated=updated,
-            deleted=deleted,
-            noops=noops,
-            version_conflicts=staged - created - updated - deleted - noops,
-        )
-        return counts, noted_of(zip(*(values or () for values in noted), strict=True))
 
 
 def _words(error: Exception) -> str:
