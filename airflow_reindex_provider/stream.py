@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,7 @@ from airflow_reindex_provider.core.embedding.target import EmbeddingTarget
 from airflow_reindex_provider.core.errors import ConfigurationError
 from airflow_reindex_provider.core.groups import LEAST_ROOM, group_name
 from airflow_reindex_provider.core.model import Format, Transform
-from airflow_reindex_provider.core.opened import Opened
+from airflow_reindex_provider.core.opened import Opened, opened
 from airflow_reindex_provider.core.protocols import (
     CheckpointStore,
     GroupingSource,
@@ -112,11 +111,9 @@ class Stream:
         """Whether it stands for a stream for each group, and has no index of its own."""
         return isinstance(self.source, GroupingSource) and self.source.has_groups
 
-    @contextmanager
-    def opened(self) -> Iterator[Opened[SourceSession]]:
+    def opened(self) -> AbstractContextManager[Opened[SourceSession]]:
         """Both of its sides, for as long as the context lasts."""
-        with self.source.open() as source, self.target.open(self.name) as target:
-            yield Opened(self.name, source, target, self.checkpoint)
+        return opened(self.name, self.source, self.target, self.checkpoint)
 
     def of_group(self, value: str) -> Stream:
         """The stream of one group: its name is this one's, a dot, and the group's.
