@@ -208,6 +208,13 @@ class Articles:
 
             yield search
 
+    def scans(self) -> Mapping[str, int]:
+        """How often each table of the index was read as a whole."""
+        rows = self._connection.execute(
+            "SELECT relname, seq_scan FROM pg_stat_user_tables WHERE starts_with(relname, 'articles_')"
+        )
+        return dict(rows.fetchall())
+
     def places_on_disk(self) -> Mapping[str, str]:
         """By text, where the row of a passage lies and which transaction made it."""
         rows = self._connection.execute(f"SELECT text, ctid::text || ' ' || xmin FROM \"{self.generation()}_passages\"")

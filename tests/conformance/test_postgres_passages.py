@@ -91,6 +91,17 @@ def test_a_first_load_embeds_every_text_once(articles: Articles) -> None:
     assert outcome.to_json()["embedded"] == outcome.to_json()["tokens"] == 5
 
 
+def test_a_load_does_not_read_its_tables_for_each_text(articles: Articles) -> None:
+    """They have no statistics yet, and while a text is looked for another session writes: what was small grows."""
+    for n in range(40):
+        articles.put(n, f"Title {n}", "\n\n".join(f"Paragraph {n} {m}." for m in range(5)))
+    articles.run()
+    scans = articles.scans()
+    assert len(scans) == 2
+    # A few are those that build its indexes.
+    assert max(scans.values()) < 10, scans
+
+
 def test_another_column_embeds_nothing_and_touches_no_passage(articles: Articles) -> None:
     articles.put(1, "Boots", "For snow.\n\nFor ice.", price=1)
     articles.run()

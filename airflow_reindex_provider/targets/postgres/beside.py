@@ -21,7 +21,7 @@ from airflow_reindex_provider.databases.postgres.transactions import transaction
 from airflow_reindex_provider.targets.postgres.checks import build_index
 from airflow_reindex_provider.targets.postgres.definition import SUFFIX
 from airflow_reindex_provider.targets.postgres.marks import MARK, mark_of, stream_of
-from airflow_reindex_provider.targets.postgres.passage_writer import PassageWriter, known
+from airflow_reindex_provider.targets.postgres.passage_writer import BY_INDEX, PassageWriter, known
 from airflow_reindex_provider.targets.postgres.passages import (
     recipe_of,
     view_columns,
@@ -172,6 +172,7 @@ class Beside:
         parts = [[document.key[n] for document in documents] for n in range(len(names))]
         try:
             with transaction(self.connection):
+                self.connection.execute(BY_INDEX)
                 found = self.connection.execute(statement, [*parts, [document.version for document in documents]])
                 return frozenset(tuple(key) for key in found)
         except REFUSALS:

@@ -14,6 +14,7 @@ from airflow_reindex_provider.core.embedding.embedder import HASH_BYTES, Vector
 from airflow_reindex_provider.core.errors import ConfigurationError, VectorsGoneError
 from airflow_reindex_provider.core.observing import Meter
 from airflow_reindex_provider.databases.postgres.binary_copy import HEADER, TRAILER
+from airflow_reindex_provider.databases.postgres.transactions import transaction
 from airflow_reindex_provider.targets.postgres.passages import DOCUMENT, HASHES, uuids, vector_type
 from airflow_reindex_provider.targets.postgres.staging import copy_in
 
@@ -28,6 +29,10 @@ NOTED = (
 more than the row itself."""
 Written = list[tuple[int, Sequence[bytes]]]
 """The same, with each hash by itself."""
+
+BY_INDEX = "SET LOCAL enable_seqscan = off"
+"""Before a query for each of many hashes or keys. Of a table without statistics, as in a load, the server would take reading it
+from its beginning for cheap; and the table grows by what another session writes, while that is done for each of them."""
 
 _PIECE_BYTES = 256 * 1024
 _GREATEST_HALF = 65_504
@@ -90,6 +95,8 @@ class PassageWriter:
         given = [one for one in lacking if one[1] in vectors] if lent else lacking
         if given:
             copy_in(connection, self._copy, self._stream(given, texts, vectors), meter=self._meter)
+        if lent:
+            connection.execute(BY_INDEX)
         for lender in self._lenders:
             if lent:
                 lent = self._lend(connection, lender, lent)
@@ -171,14 +178,16 @@ def _columns(passages: _Wanted) -> list[Any]:
 def known(connection: Connection[Any], hashes: Sequence[bytes], lenders: Sequence[sql.Identifier]) -> set[bytes]:
     """Those of the hashes that one of the tables has a passage of."""
     found: set[bytes] = set()
-    for lender in lenders:
-        left = [hash for hash in hashes if hash not in found]
-        if left:
-            # A query for each: planned as a join, it may well read all of the table.
-            statement = sql.SQL(
-                "SELECT string_agg(translate(w.hash::text, '-', ''), '') FROM unnest(%s::uuid[]) AS w(hash)"
-                " WHERE (SELECT true FROM {} AS p WHERE p.hash = w.hash LIMIT 1)"
-            ).format(lender)
-            row = connection.execute(statement, [uuids(left)]).fetchone()
-            found.update(_hashes_of((row and row[0]) or ""))
+    with transaction(connection):
+        connection.execute(BY_INDEX)
+        for lender in lenders:
+            left = [hash for hash in hashes if hash not in found]
+            if left:
+                # A query for each: planned as a join, it may well read all of the table.
+                statement = sql.SQL(
+                    "SELECT string_agg(translate(w.hash::text, '-', ''), '') FROM unnest(%s::uuid[]) AS w(hash)"
+                    " WHERE (SELECT true FROM {} AS p WHERE p.hash = w.hash LIMIT 1)"
+                ).format(lender)
+                row = connection.execute(statement, [uuids(left)]).fetchone()
+                found.update(_hashes_of((row and row[0]) or ""))
     return found
