@@ -5,9 +5,16 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+import psycopg
+
+from airflow_reindex_provider.core.model import Transform
+from airflow_reindex_provider.core.windows import Sizes
 from airflow_reindex_provider.sources.postgres import PostgresSource
 from airflow_reindex_provider.sources.sql.children import Child, Parent, Through
+from airflow_reindex_provider.stream import Stream
+from airflow_reindex_provider.targets.postgres import PostgresTarget
 from airflow_reindex_provider.testing.postgres import Database
+from airflow_reindex_provider.testing.runs import Runner
 
 SHOP = """
 CREATE TABLE countries (id int PRIMARY KEY, name text, updated_at timestamptz NOT NULL DEFAULT now());
@@ -37,6 +44,16 @@ CREATE INDEX ON comments (updated_at, review_id);
 CREATE INDEX ON categories (updated_at, id);
 CREATE INDEX ON product_categories (updated_at, product_id);
 CREATE INDEX ON product_categories (category_id);
+"""
+
+ROWS = """
+INSERT INTO countries SELECT n, 'country ' || n FROM generate_series(1, 2) n;
+INSERT INTO brands SELECT n, 'brand ' || n, n % 3 FROM generate_series(1, 3) n;
+INSERT INTO products SELECT n, 'product ' || n, n % 4 FROM generate_series(1, 10) n;
+INSERT INTO reviews SELECT n, n % 8, n % 5, 'review ' || n, n % 7 = 0 FROM generate_series(1, 30) n;
+INSERT INTO comments SELECT n % 20, n, 'comment ' || n FROM generate_series(1, 40) n;
+INSERT INTO categories SELECT n, 'category ' || n % 3 FROM generate_series(1, 5) n;
+INSERT INTO product_categories SELECT n % 9, n % 6 FROM generate_series(1, 50) n GROUP BY 1, 2;
 """
 
 CHILDREN = (
@@ -151,3 +168,25 @@ def shop_source(database: Database, **options: Any) -> PostgresSource:
             **options,
         },
     )
+
+
+def runner(database: Database, transform: Transform | None = None, **options: Any) -> Runner:
+    return Runner(
+        source=shop_source(database, **options),
+        target=PostgresTarget(database.conn_id, index="products_index"),
+        transform=transform,
+        sizes=Sizes(batch_rows=3, max_batches=64),
+        chunk_rows=2,
+    )
+
+
+def documents(connection: psycopg.Connection[Any]) -> list[tuple[Any, ...]]:
+    return connection.execute("SELECT id, title, brand, reviews, categories FROM products_index ORDER BY id").fetchall()
+
+
+def said(connection: psycopg.Connection[Any]) -> list[tuple[Any, ...]]:
+    return connection.execute(SAID).fetchall()
+
+
+def stream(database: Database, run: Runner) -> Stream:
+    return Stream(name=run.stream, source=run.source, target=run.target, checkpoint=run.store)

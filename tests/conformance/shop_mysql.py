@@ -88,7 +88,7 @@ def my_shop_source(**options: Any) -> MySqlSource:
 
 
 def rows() -> Iterator[str]:
-    """As ``test_children.ROWS`` makes them."""
+    """As ``shop.ROWS`` makes them."""
     found: dict[str, list[tuple[Any, ...]]] = {
         "countries": [(n, f"country {n}") for n in range(1, 3)],
         "brands": [(n, f"brand {n}", n % 3) for n in range(1, 4)],

@@ -2,4 +2,5 @@
 
 from __future__ import annotations
 
+from cli_in_process import cli  # noqa: F401, fixtures are found by their names here
 from rest_client import api_server, server  # noqa: F401, fixtures are found by their names here
