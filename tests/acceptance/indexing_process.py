@@ -1,7 +1,6 @@
 """Indexes one batch in a process of its own, with a resume log in a file: what a task does, without Airflow.
 
-python indexing_process.py job.json: an object of batch, source, target, stream, resume, format, chunk_rows and, if wanted,
-pause_s. Prints the result as JSON and the peak of its memory in kilobytes.
+A job is a dictionary of batch, source, target, stream, resume, format, chunk_rows and, if wanted, pause_s.
 """
 
 from __future__ import annotations
@@ -9,10 +8,13 @@ from __future__ import annotations
 import json
 import os
 import resource
-import sys
 import time
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerProcess as Process
 from pathlib import Path
 from typing import Any
+
+import forking
 
 from airflow_reindex_provider.core.model import Batch, Format
 from airflow_reindex_provider.core.progress import Progress
@@ -20,6 +22,8 @@ from airflow_reindex_provider.core.running.indexing import index_batch
 from airflow_reindex_provider.sources.postgres import PostgresSource
 from airflow_reindex_provider.targets.postgres import PostgresTarget
 from airflow_reindex_provider.testing.memory import MemoryReporter
+
+forking.load(__name__)
 
 
 class FileResumeLog:
@@ -40,7 +44,17 @@ class FileResumeLog:
         self._path.unlink(missing_ok=True)
 
 
-def main(job: dict[str, Any]) -> None:
+def started(job: dict[str, Any]) -> tuple[Process, Connection]:
+    """A process that does it, and what it sends at its end: the result as JSON, and the peak of its memory as ``peak_kb``."""
+    ours, theirs = forking.pipe(duplex=False)
+    env = {name: value for name, value in os.environ.items() if name.startswith("AIRFLOW")}
+    process = forking.started(_work, env, job, theirs)
+    theirs.close()
+    return process, ours
+
+
+def _work(env: dict[str, str], job: dict[str, Any], ends: Connection) -> None:
+    os.environ.update(env)
     batch = Batch.from_json(job["batch"])
     source, target = PostgresSource(**job["source"]), PostgresTarget(**job["target"])
     with source.open() as reading, target.open(job["stream"]) as writing:
@@ -57,8 +71,4 @@ def main(job: dict[str, Any]) -> None:
             should_stop=lambda: bool(time.sleep(job.get("pause_s", 0))),
         )
     peak_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(json.dumps({**result.to_json(), "peak_kb": peak_kb}))
-
-
-if __name__ == "__main__":
-    main(json.loads(Path(sys.argv[1]).read_text()))
+    ends.send({**result.to_json(), "peak_kb": peak_kb})

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from datetime import timedelta
-from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess as Process
 
+import forking
 from dying import Place, die_at
 
 from airflow_reindex_provider.checkpoints.table import TableCheckpoint
@@ -26,9 +26,7 @@ from airflow_reindex_provider.testing.runs import Runner
 
 ROLLBACK = "rollback"
 
-# Each process is forked from one that has all modules loaded: they take longer than a rebuild.
-_CONTEXT = get_context("forkserver")
-_CONTEXT.set_forkserver_preload([__name__, "airflow.providers.postgres.hooks.postgres"])
+forking.load(__name__)
 
 
 def rebuilder(conn_id: str, *, retain: int = 1) -> Rebuilder:
@@ -70,9 +68,8 @@ PLACES: dict[str, Place] = {
 
 def started(database: Database, what: str, place: str | None = None, *, retain: int = 1) -> Process:
     """A process that has begun. :param what: a stamp or ``ROLLBACK``."""
-    ours, theirs = _CONTEXT.Pipe()
-    process = _CONTEXT.Process(target=_work, args=(dict(database.env), database.conn_id, what, place, retain, theirs))
-    process.start()
+    ours, theirs = forking.pipe()
+    process = forking.started(_work, dict(database.env), database.conn_id, what, place, retain, theirs)
     theirs.close()
     ours.recv()
     return process

@@ -10,9 +10,9 @@ import threading
 import time
 from collections.abc import Mapping
 from datetime import timedelta
-from multiprocessing import get_context
 from typing import Any
 
+import forking
 import psycopg
 import pytest
 from clean_ups import CleanUps, stream_of
@@ -51,8 +51,7 @@ INSERT INTO comments SELECT n % 500, n, 'comment ' || n FROM generate_series(1, 
 INSERT INTO categories SELECT n, 'category ' || n % 3 FROM generate_series(1, 40) n;
 INSERT INTO product_categories SELECT n % 200, n % 41 FROM generate_series(1, 600) n GROUP BY 1, 2;
 """
-_CONTEXT = get_context("forkserver")
-_CONTEXT.set_forkserver_preload([__name__])
+forking.load(__name__, "airflow_reindex_provider.targets.search.session")
 
 
 def runner(target: str, conn_id: str, database: Database) -> Runner:
@@ -145,8 +144,7 @@ def test_each_document_is_what_one_statement_says(
         with beside(over, lambda: cleaning.run(over, pause_s=0.3)):
             while killed < KILLS or not purged:
                 moment = chance.uniform(*WORK_S), chance.uniform(0.0001, 0.02)
-                process = _CONTEXT.Process(target=run_on, args=(target, database, env, *moment))
-                process.start()
+                process = forking.started(run_on, target, database, env, *moment)
                 process.join()
                 assert process.exitcode == -signal.SIGALRM
                 killed += 1

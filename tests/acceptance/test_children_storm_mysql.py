@@ -10,9 +10,9 @@ import time
 from collections.abc import Mapping
 from contextlib import closing
 from datetime import timedelta
-from multiprocessing import get_context
 from typing import Any
 
+import forking
 import pymysql
 import pytest
 from clean_ups import stream_of
@@ -43,8 +43,9 @@ WAIT_S = 1.0
 PRODUCTS, REVIEWS = 60, 150
 _PASSING = (1020, 1062, 1205, 1213)
 """A row that has changed meanwhile, a key that is there, a wait that was given up, a deadlock: the writer begins anew."""
-_CONTEXT = get_context("forkserver")
-_CONTEXT.set_forkserver_preload([__name__])
+forking.load(
+    __name__, "airflow_reindex_provider.sources.mysql.session", "airflow.providers.mysql.hooks.mysql", "mysql.connector"
+)
 
 
 def runner(conn_id: str) -> Runner:
@@ -123,8 +124,7 @@ def test_each_document_is_what_one_statement_says(
     killed = purged = written_meanwhile = 0
     while killed < KILLS or not purged or not written_meanwhile:
         moment = chance.uniform(*WORK_S), chance.uniform(0.0001, 0.1)
-        process = _CONTEXT.Process(target=run_on, args=(database.conn_id, env, *moment))
-        process.start()
+        process = forking.started(run_on, database.conn_id, env, *moment)
         process.join()
         assert process.exitcode == -signal.SIGALRM
         killed += 1

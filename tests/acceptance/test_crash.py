@@ -4,19 +4,18 @@ full. What was acknowledged is not done again, and the index ends equal to the t
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
+from multiprocessing.context import ForkServerProcess as Process
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
+from indexing_process import started
 
 from airflow_reindex_provider.core.errors import ConfigurationError, IndexingStoppedError, TransientError
 from airflow_reindex_provider.core.model import Batch, BatchResult, Counts, Format, Transform
@@ -30,7 +29,6 @@ from airflow_reindex_provider.testing.postgres import Database
 from airflow_reindex_provider.testing.runs import Runner
 
 Connection = psycopg.Connection[Any]
-PROCESS = Path(__file__).with_name("indexing_process.py")
 ROWS = 30_000
 
 
@@ -90,19 +88,17 @@ def test_killed_in_the_middle_and_resumed(database: Database, db: Connection, tm
         "pause_s": 0.04,
         "resume": str(resume),
     }
-    (tmp_path / "job.json").write_text(json.dumps(job))
     noted = []
     for killed_at in (1, 15_000):
-        process = start(tmp_path)
+        process, _ = started(job)
         # Seen from outside, so the kill falls anywhere in a chunk; only after the first note is there something to resume.
         wait_for(lambda at=killed_at: resume.exists() and written(db, plan.generation) >= at, process)
         process.kill()
-        process.wait()
+        process.join()
         noted.append(json.loads(resume.read_text())["counts"])
 
-    done = start(tmp_path)
-    out, _ = done.communicate(timeout=300)
-    result = BatchResult.from_json(json.loads(out.splitlines()[-1]))
+    _, ends = started(job)
+    result = BatchResult.from_json(ends.recv())
     run.settle(plan, [result])
 
     processed = [Counts.from_json(c).processed for c in noted] + [result.counts.processed]
@@ -115,20 +111,11 @@ def test_killed_in_the_middle_and_resumed(database: Database, db: Connection, tm
     assert equal(db)
 
 
-def start(folder: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, str(PROCESS), str(folder / "job.json")],
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-    )
-
-
-def wait_for(happened: Callable[[], bool], process: subprocess.Popen[str] | None = None) -> None:
+def wait_for(happened: Callable[[], bool], process: Process | None = None) -> None:
     deadline = time.monotonic() + 300
     while not happened():
-        if process is not None and process.poll() is not None:
-            pytest.fail(f"the process ended with {process.returncode} before it could be killed")
+        if process is not None and process.exitcode is not None:
+            pytest.fail(f"the process ended with {process.exitcode} before it could be killed")
         if time.monotonic() > deadline:
             pytest.fail("nothing happened within five minutes")
         time.sleep(0.005)

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from indexing_process import started
 
 from airflow_reindex_provider.core.model import Format
 from airflow_reindex_provider.core.windows import Sizes
@@ -18,7 +15,6 @@ from airflow_reindex_provider.targets.postgres import PostgresTarget
 from airflow_reindex_provider.testing.postgres import Database
 from airflow_reindex_provider.testing.runs import Runner
 
-PROCESS = Path(__file__).with_name("indexing_process.py")
 MB = 1024
 NARROW = "repeat(md5(n::text), 15)"
 # Half a chunk of random text, which neither TOAST nor the wire makes shorter.
@@ -69,14 +65,8 @@ def peak_kb(database: Database, folder: Path, format: Format, body: str, rows: i
         "chunk_rows": 10_000,
         "resume": str(folder / f"{rows}.json"),
     }
-    (folder / "job.json").write_text(json.dumps(job))
-    out = subprocess.run(
-        [sys.executable, str(PROCESS), str(folder / "job.json")],
-        capture_output=True,
-        text=True,
-        check=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-    ).stdout
-    result = json.loads(out.splitlines()[-1])
+    process, ends = started(job)
+    result = ends.recv()
+    process.join()
     assert result["created"] == rows
     return int(result["peak_kb"])

@@ -10,9 +10,9 @@ import time
 from collections.abc import Mapping
 from contextlib import closing
 from datetime import timedelta
-from multiprocessing import get_context
 from typing import Any
 
+import forking
 import pymysql
 import pytest
 from clean_ups import CleanUps, stream_of
@@ -51,8 +51,9 @@ CHANGES = (
 )
 _PASSING = (1205, 1213, 1020)
 """A wait that was given up, a deadlock, a row that has changed meanwhile: the writer begins anew."""
-_CONTEXT = get_context("forkserver")
-_CONTEXT.set_forkserver_preload([__name__])
+forking.load(
+    __name__, "airflow_reindex_provider.sources.mysql.session", "airflow.providers.mysql.hooks.mysql", "mysql.connector"
+)
 
 
 def write(database: MariaDatabase, number: int, seed: int, stop: threading.Event, errors: list[BaseException]) -> None:
@@ -171,10 +172,7 @@ def test_nothing_is_lost_under_writers(
     over, cleaning = threading.Event(), CleanUps(stream_of(run), beside=[stream_of(runner(database.conn_id, "a"))])
     with beside(over, lambda: cleaning.run(over)):
         while killed < KILLS or not written_meanwhile or not cleaning.purged:
-            process = _CONTEXT.Process(
-                target=run_on, args=(database.conn_id, env, chance.uniform(*WORK_S), chance.uniform(0, 0.1))
-            )
-            process.start()
+            process = forking.started(run_on, database.conn_id, env, chance.uniform(*WORK_S), chance.uniform(0, 0.1))
             while process.is_alive():
                 naive.run()
                 process.join(0.05)

@@ -14,9 +14,10 @@ import urllib.request
 from collections.abc import Iterator
 from datetime import timedelta
 from functools import partial
-from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from typing import Any
 
+import forking
 import psycopg
 import pytest
 from clean_ups import CleanUps, leased, stream_of
@@ -39,7 +40,7 @@ KEPT = 2_500
 KILLS = 4
 
 _numbers = itertools.count(1)
-_CONTEXT = get_context("forkserver")
+forking.load(__name__, "airflow_reindex_provider.targets.search.session")
 
 
 @pytest.fixture(params=sorted(TARGETS))
@@ -111,13 +112,15 @@ def test_no_gap_and_no_loss(database: Database, db: psycopg.Connection[Any], eng
     works = (lambda: look(engine, index, over), lambda: runs(shop, over), lambda: cleaning.run(over, pause_s=0.3))
     with beside(over, *writers, *works):
         for number in range(KILLS):
-            process = _CONTEXT.Process(
-                target=_rebuild,
-                args=(dict(os.environ), database.conn_id, engine.name, index, f"2026060{number + 1}t000000"),
-            )
+            ours, theirs = forking.pipe()
+            stamp = f"2026060{number + 1}t000000"
             with lease():
-                process.start()
-                time.sleep(chance.uniform(2, 8))
+                process = forking.started(
+                    _rebuild, dict(os.environ), database.conn_id, engine.name, index, stamp, theirs
+                )
+                theirs.close()
+                ours.recv()
+                time.sleep(chance.uniform(0.2, 4))
                 process.kill()
                 process.join()
             assert process.exitcode in (0, -signal.SIGKILL)
@@ -140,6 +143,7 @@ def test_no_gap_and_no_loss(database: Database, db: psycopg.Connection[Any], eng
     assert bodies(engine, index) == dict(rows)
 
 
-def _rebuild(env: dict[str, str], conn_id: str, engine: str, index: str, stamp: str) -> None:
+def _rebuild(env: dict[str, str], conn_id: str, engine: str, index: str, stamp: str, begun: Connection) -> None:
     os.environ.update(env)
+    begun.send(None)
     rebuilder(conn_id, engine, index).rebuild(stamp)

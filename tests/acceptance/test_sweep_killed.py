@@ -6,9 +6,9 @@ import os
 import signal
 from collections.abc import Iterator
 from datetime import timedelta
-from multiprocessing import get_context
 from typing import Any
 
+import forking
 import psycopg
 import pytest
 from dying import Place, die_at
@@ -37,8 +37,7 @@ PLACES: dict[str, Place] = {
     "all is written": (Repair, "_delete", 2, "after"),
 }
 
-_CONTEXT = get_context("forkserver")
-_CONTEXT.set_forkserver_preload([__name__, "airflow.providers.postgres.hooks.postgres"])
+forking.load(__name__)
 
 
 def sweeper(conn_id: str) -> Sweeper:
@@ -74,10 +73,7 @@ def test_killed_while_it_repairs(database: Database, db: psycopg.Connection[Any]
     plan, ranges = swept.plan()
     (job,) = allow(plan, [(part, swept.compare(plan, part)) for part in ranges])
 
-    process = _CONTEXT.Process(
-        target=_repair, args=(dict(database.env), database.conn_id, plan.to_json(), job.to_json(), place)
-    )
-    process.start()
+    process = forking.started(_repair, dict(database.env), database.conn_id, plan.to_json(), job.to_json(), place)
     process.join(60)
 
     assert process.exitcode == -signal.SIGKILL
