@@ -10,7 +10,9 @@ from itertools import islice
 
 import pytest
 
-from airflow_reindex_provider.demo.corpus import ROWS, ApiDoc, read_corpus
+from airflow_reindex_provider.demo.corpus import ApiDoc, read_corpus
+
+ENOUGH = 20_000
 
 
 @pytest.fixture(scope="module")
@@ -18,14 +20,14 @@ def corpus() -> list[ApiDoc]:
     # A third of the time would go into looking for garbage among syntax trees, which are none.
     gc.disable()
     try:
-        return list(read_corpus())
+        return list(read_corpus(ENOUGH))
     finally:
         gc.enable()
 
 
 def test_there_is_enough_to_index(corpus):
-    """At least 20,000 documented functions and classes, and no more than asked for."""
-    assert 20_000 <= len(corpus) <= ROWS
+    """At least 20,000 documented functions and classes; and no more come than are asked for."""
+    assert len(corpus) == ENOUGH
 
 
 def test_keys_are_unique(corpus):
@@ -36,7 +38,7 @@ def test_keys_are_unique(corpus):
 
 def test_reading_again_gives_the_same(corpus):
     """The same rows, with the same keys, in the same order."""
-    assert list(islice(read_corpus(), 3_000)) == corpus[:3_000]
+    assert list(islice(read_corpus(), 1_000)) == corpus[:1_000]
 
 
 def test_a_row_says_what_the_source_says(corpus):
