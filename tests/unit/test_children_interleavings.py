@@ -82,7 +82,7 @@ def test_the_promises_hold_for_documents_of_several_tables() -> None:
         pytest.param(machine(snapshot=WithoutLosses), "promise [12]", 3, id="version-without-losses"),
         pytest.param(machine(snapshot=ForgetsATable), "promise [124]|sweep", 3, id="window-forgets-a-table"),
         pytest.param(machine(snapshot=ForgetsLosses), "promise [124]|sweep", 3, id="window-forgets-losses"),
-        pytest.param(machine(snapshot=PurgesAll), "sweep", 1, id="purge-of-all"),
+        pytest.param(machine(snapshot=PurgesAll), "sweep", 6, id="purge-of-all"),
         pytest.param(machine(shop=TwoSnapshots), "promise [12]", 2, id="two-snapshots"),
     ],
 )
