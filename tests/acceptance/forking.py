@@ -13,6 +13,8 @@ import pytest
 _CONTEXT = get_context("forkserver")
 pipe = _CONTEXT.Pipe
 _loaded = [
+    # First, since pyarrow takes the room that its compiled part needs: see tests/mysql_clients.py.
+    "mysql.connector.pooling",
     "airflow.providers.postgres.hooks.postgres",
     "airflow_reindex_provider.sources.postgres.session",
     "airflow_reindex_provider.targets.postgres.session",

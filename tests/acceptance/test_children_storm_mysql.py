@@ -43,9 +43,7 @@ WAIT_S = 1.0
 PRODUCTS, REVIEWS = 60, 150
 _PASSING = (1020, 1062, 1205, 1213)
 """A row that has changed meanwhile, a key that is there, a wait that was given up, a deadlock: the writer begins anew."""
-forking.load(
-    __name__, "airflow_reindex_provider.sources.mysql.session", "airflow.providers.mysql.hooks.mysql", "mysql.connector"
-)
+forking.load(__name__, "airflow_reindex_provider.sources.mysql.session", "airflow.providers.mysql.hooks.mysql")
 
 
 def runner(conn_id: str) -> Runner:

@@ -51,9 +51,7 @@ CHANGES = (
 )
 _PASSING = (1205, 1213, 1020)
 """A wait that was given up, a deadlock, a row that has changed meanwhile: the writer begins anew."""
-forking.load(
-    __name__, "airflow_reindex_provider.sources.mysql.session", "airflow.providers.mysql.hooks.mysql", "mysql.connector"
-)
+forking.load(__name__, "airflow_reindex_provider.sources.mysql.session", "airflow.providers.mysql.hooks.mysql")
 
 
 def write(database: MariaDatabase, number: int, seed: int, stop: threading.Event, errors: list[BaseException]) -> None:
