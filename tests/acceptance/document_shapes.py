@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from shape_words import Words
+
 from airflow_reindex_provider.sources.sql.children import Child, Parent, Through
 
 # What needs quoting, and what statements call things themselves.
@@ -29,32 +31,15 @@ NAMES = (
     "k0",
 )
 NAMES += ("value", "latest", "n", "o0", "per%cent", "bra{ce}", "it's", "shown", "asked", "doc", "dot.t")
-TYPES = {
-    "int": "{}",
-    "bigint": "{}",
-    "numeric": "{}",
-    "text": "'k{}'",
-    "uuid": "'00000000-0000-0000-0000-00000000000{}'",
-    "date": "'2026-01-0{}'",
-}
-"""Of keys, with how their values are written."""
 KEYS = (range(1, 8), range(1, 3))
 """Of the first and second column of a key: few, so that rows meet."""
-OTHER = "Other Schema"
-
-
-def quoted(*names: str) -> str:
-    return ", ".join('"' + name.replace('"', '""') + '"' for name in names)
-
-
-def literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
 
 
 @dataclass(eq=False)
 class Table:
     """:ivar referring: of each of its foreign keys, by its columns, the table. :ivar joins: it has no key but these."""
 
+    words: Words
     schema: str
     name: str
     key: tuple[str, ...]
@@ -72,7 +57,7 @@ class Table:
 
     @property
     def sql(self) -> str:
-        return f"{quoted(self.schema)}.{quoted(self.name)}"
+        return f"{self.words.quoted(self.schema)}.{self.words.quoted(self.name)}"
 
     @property
     def columns(self) -> list[str]:
@@ -82,29 +67,8 @@ class Table:
     def identity(self) -> tuple[str, ...]:
         return tuple(name for key in self.referring for name in key) if self.joins else self.key
 
-    def ddl(self, number: int) -> Iterator[str]:
-        columns = [f"{quoted(name)} {kind}" for name, kind in zip(self.key, self.types, strict=True)]
-        for key, to in self.referring.items():
-            columns += [f"{quoted(name)} {kind}" for name, kind in zip(key, to.types, strict=True)]
-        columns += [f"{quoted(self.cursor)} timestamptz NOT NULL DEFAULT now()", f"{quoted(self.body)} text"]
-        parts = f" PARTITION BY HASH ({quoted(self.key[0])})" if self.partitioned else ""
-        yield (
-            f"CREATE TABLE {self.sql} ({', '.join(columns)}, {quoted(self.gone)} boolean,"
-            f" PRIMARY KEY ({quoted(*self.identity)})){parts}"
-        )
-        for part in range(3 if self.partitioned else 0):
-            yield f"CREATE TABLE part_{number}_{part} PARTITION OF {self.sql} FOR VALUES WITH (MODULUS 3, REMAINDER {part})"
-        yield (
-            f"CREATE FUNCTION stamp_{number}() RETURNS trigger LANGUAGE plpgsql AS"
-            f" $$BEGIN NEW.{quoted(self.cursor)} := now(); RETURN NEW; END$$"
-        )
-        yield (
-            f"CREATE TRIGGER stamp BEFORE INSERT OR UPDATE ON {self.sql} FOR EACH ROW EXECUTE FUNCTION stamp_{number}()"
-        )
-        yield f"CREATE INDEX ON {self.sql} ({quoted(self.cursor, *self.identity)})"
-        for key in self.referring:
-            yield f"CREATE INDEX ON {self.sql} ({quoted(*key)})"
-            yield f"CREATE INDEX ON {self.sql} ({quoted(self.cursor, *key)})"
+    def insert(self, row: Mapping[str, str]) -> str:
+        return f"INSERT INTO {self.sql} ({self.words.quoted(*row)}) VALUES ({', '.join(row.values())})"
 
 
 @dataclass(eq=False)
@@ -131,7 +95,7 @@ class Relation:
             "cursor_field": table.cursor,
             "columns": (*table.key, table.body),
             "soft_delete_column": table.gone if self.hides else None,
-            "row_filter": f"{quoted(table.body)} <> 'spam' -- said by its author" if self.filters else None,
+            "row_filter": f"{table.words.quoted(table.body)} <> 'spam' -- said by its author" if self.filters else None,
             "children": tuple(relation.child() for relation in self.below),
         }
         if self.kind == "parent":
@@ -144,33 +108,28 @@ class Relation:
 
     def value(self, owner: str) -> str:
         """As a subquery of a statement in which ``owner`` is the owner's row."""
-        table, own, join = self.table, f"{owner}_{id(self)}", f"{owner}_{id(self)}_j"
-        fields = [f"{literal(name)}, {own}.{quoted(name)}" for name in (*table.key, table.body)]
-        fields += [f"{literal(relation.name)}, {relation.value(own)}" for relation in self.below]
-        value, source = f"jsonb_build_object({', '.join(fields)})", f"{table.sql} AS {own}"
-        shown = [f"{own}.{quoted(table.gone)} IS NOT TRUE"] if self.hides else []
-        shown += [f"({own}.{quoted(table.body)} <> 'spam') IS TRUE"] if self.filters else []
+        words, table, own, join = self.table.words, self.table, f"{owner}_{id(self)}", f"{owner}_{id(self)}_j"
+        fields = [(name, f"{own}.{words.quoted(name)}") for name in (*table.key, table.body)]
+        fields += [(relation.name, relation.value(own)) for relation in self.below]
+        source = f"{table.sql} AS {own}"
+        shown = [f"{own}.{words.quoted(table.gone)} IS NOT TRUE"] if self.hides else []
+        shown += [f"({own}.{words.quoted(table.body)} <> 'spam') IS TRUE"] if self.filters else []
         if self.kind == "parent":
-            return f"(SELECT {value} FROM {source} WHERE {_same(own, table.key, owner, self.by, shown)})"
+            return words.object(fields, f"{source} WHERE {words.same(own, table.key, owner, self.by, shown)}")
         row = own
         if self.join is not None:
             row = join
-            source += f" JOIN {self.join.sql} AS {join} ON {_same(join, self.target, own, table.key)}"
-        ordered = ", ".join(f"{own}.{quoted(name)}" for name in ([table.body] if self.ordered else []) + [*table.key])
-        same = _same(row, self.by, owner, self.owner.key, shown)
-        return f"coalesce((SELECT jsonb_agg({value} ORDER BY {ordered}) FROM {source} WHERE {same}), '[]')"
-
-
-def _same(a: str, of_a: Sequence[str], b: str, of_b: Sequence[str], and_: Sequence[str] = ()) -> str:
-    pairs = (f"{a}.{quoted(x)} = {b}.{quoted(y)}" for x, y in zip(of_a, of_b, strict=True))
-    return " AND ".join([*pairs, *and_])
+            source += f" JOIN {self.join.sql} AS {join} ON {words.same(join, self.target, own, table.key)}"
+        order = [f"{own}.{words.quoted(name)}" for name in ([table.body] if self.ordered else []) + [*table.key]]
+        return words.objects(fields, f"{source} WHERE {words.same(row, self.by, owner, self.owner.key, shown)}", order)
 
 
 class Shape:
     """A document by chance: three levels of children at the most, of some eight tables."""
 
-    def __init__(self, chance: random.Random) -> None:
+    def __init__(self, chance: random.Random, words: Words) -> None:
         self._chance = chance
+        self._words = words
         self.tables: list[Table] = []
         self.root = self._table()
         self.relations = self._below(self.root, 0)
@@ -189,10 +148,13 @@ class Shape:
         for _ in range(5):
             columns.append(self._name(columns))
         width = 0 if joins else chance.choice((1, 1, 2))
-        types = tuple(chance.choice(list(TYPES)) for _ in range(width))
+        types = tuple(chance.choice(list(self._words.types)) for _ in range(width))
         name = self._name([*taken, "dot.t"])
-        schema = chance.choice(("public", "public", OTHER))
-        made = Table(schema, name, tuple(columns[3 : 3 + width]), types, columns[0], columns[1], columns[2], joins)
+        own, other = self._words.schemas
+        schema = chance.choice((own, own, other))
+        made = Table(
+            self._words, schema, name, tuple(columns[3 : 3 + width]), types, columns[0], columns[1], columns[2], joins
+        )
         made.partitioned = not joins and chance.random() < 0.15
         self.tables.append(made)
         return made
@@ -228,9 +190,9 @@ class Shape:
             self._name_apart(relation.table, relation.below)
 
     def ddl(self) -> Iterator[str]:
-        yield f"CREATE SCHEMA {quoted(OTHER)}"
+        yield self._words.schema()
         for number, table in enumerate(self.tables):
-            yield from table.ddl(number)
+            yield from self._words.table(table, number)
 
     def constraints(self) -> Iterator[str]:
         """Foreign keys, of which some cannot be added to the rows that are there."""
@@ -238,9 +200,10 @@ class Shape:
             for key, to in table.referring.items():
                 if self._chance.random() < 0.5:
                     how = "CASCADE" if table.joins else self._chance.choice(("CASCADE", "SET NULL"))
+                    quoted = self._words.quoted
                     yield (
                         f"ALTER TABLE {table.sql} ADD FOREIGN KEY ({quoted(*key)}) REFERENCES {to.sql}"
-                        f" ON DELETE {how} ON UPDATE CASCADE"
+                        f" ({quoted(*to.key)}) {self._words.rule(how)}"
                     )
 
     @property
@@ -249,7 +212,7 @@ class Shape:
 
     def said(self) -> str:
         """What one statement says that the documents are."""
-        row = [f"root.{quoted(name)}" for name in (*self.root.key, self.root.body)]
+        row = [f"root.{self._words.quoted(name)}" for name in (*self.root.key, self.root.body)]
         values = [relation.value("root") for relation in self.relations]
         return f"SELECT {', '.join(row + values)} FROM {self.root.sql} AS root ORDER BY {', '.join(row[:-1])}"
 
@@ -272,33 +235,30 @@ class Shape:
 
     def _changes(self, table: Table) -> Mapping[str, tuple[float, list[str]]]:
         """Each kind with how often it happens."""
-        chance = self._chance
+        chance, words, quoted = self._chance, self._words, self._words.quoted
         identity = self._values(table)
         where = " AND ".join(f"{quoted(name)} = {value}" for name, value in identity.items())
         if table.joins and chance.random() < 0.5:
             # All links of one side.
             where = where.split(" AND ")[0]
-        body = chance.choice(("'spam'", "'a'", "'b'", f"'b{chance.randint(1, 99)}'", "'é\n\"\\'"))
+        body = words.literal(chance.choice(("spam", "a", "b", f"b{chance.randint(1, 99)}", 'é\n"\\')))
         row = {**identity, **{k: v for key in table.referring for k, v in self._reference(table, key).items()}}
-        names = f"({quoted(*row, table.body)}) VALUES ({', '.join(row.values())}, {body})"
-        again = ", ".join(
-            f"{quoted(n)} = EXCLUDED.{quoted(n)}" for n in (table.body, *(n for n in row if n not in identity))
-        )
+        row[table.body] = body
         update, delete = f"UPDATE {table.sql} SET", f"DELETE FROM {table.sql} WHERE {where}"
         moved = self._reference(table, chance.choice(list(table.referring))) if table.referring else {}
         moves = ", ".join(f"{quoted(name)} = {value}" for name, value in moved.items())
         rekeyed = ", ".join(f"{quoted(name)} = {value}" for name, value in self._values(table).items())
         return {
-            "put": (3, [f"INSERT INTO {table.sql} {names} ON CONFLICT ({quoted(*identity)}) DO UPDATE SET {again}"]),
+            "put": (3, [words.put(table, row, list(identity))]),
             "change": (3, [f"{update} {quoted(table.body)} = {body} WHERE {where}"]),
             "move": (4 if moves else 0, [f"{update} {moves} WHERE {where}"]),
             "hide": (2, [f"{update} {quoted(table.gone)} = {chance.choice(('true', 'false', 'NULL'))} WHERE {where}"]),
             "rename": (2, [f"{update} {rekeyed} WHERE {where}"]),
             "delete": (4, [delete]),
-            "put back": (1, [delete, f"INSERT INTO {table.sql} {names}"]),
+            "put back": (1, [delete, table.insert(row)]),
             "delete many": (1, [delete.replace(" = ", " <= ")]),
             "change all": (0.5, [f"{update} {quoted(table.body)} = {body}"]),
-            "truncate": (0.3, [f"TRUNCATE {table.sql} CASCADE"]),
+            "truncate": (0.3, [words.empty(table)]),
         }
 
     def _values(self, table: Table) -> dict[str, str]:
@@ -316,4 +276,4 @@ class Shape:
         }
 
     def _value(self, kind: str, place: int) -> str:
-        return TYPES[kind].format(self._chance.choice(KEYS[place]))
+        return self._words.types[kind].format(self._chance.choice(KEYS[place]))

@@ -1,6 +1,7 @@
 """Indexes one batch in a process of its own, with a resume log in a file: what a task does, without Airflow.
 
-A job is a dictionary of batch, source, target, stream, resume, format, chunk_rows and, if wanted, pause_s.
+A job is a dictionary of batch, source, target, stream, resume, format, chunk_rows and, if wanted, max_failures, pause_s and
+mysql, which says that the source is one of that.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import forking
 from airflow_reindex_provider.core.model import Batch, Format
 from airflow_reindex_provider.core.progress import Progress
 from airflow_reindex_provider.core.running.indexing import index_batch
+from airflow_reindex_provider.sources.mysql import MySqlSource
 from airflow_reindex_provider.sources.postgres import PostgresSource
 from airflow_reindex_provider.targets.postgres import PostgresTarget
 from airflow_reindex_provider.testing.memory import MemoryReporter
@@ -56,7 +58,8 @@ def started(job: dict[str, Any]) -> tuple[Process, Connection]:
 def _work(env: dict[str, str], job: dict[str, Any], ends: Connection) -> None:
     os.environ.update(env)
     batch = Batch.from_json(job["batch"])
-    source, target = PostgresSource(**job["source"]), PostgresTarget(**job["target"])
+    source = (MySqlSource if job.get("mysql") else PostgresSource)(**job["source"])
+    target = PostgresTarget(**job["target"])
     with source.open() as reading, target.open(job["stream"]) as writing:
         result = index_batch(
             batch,
@@ -64,7 +67,7 @@ def _work(env: dict[str, str], job: dict[str, Any], ends: Connection) -> None:
             target=writing,
             format=Format(job["format"]),
             chunk_rows=job["chunk_rows"],
-            max_failures=0,
+            max_failures=job.get("max_failures", 0),
             progress=Progress(batch, "incremental", MemoryReporter()),
             resume=FileResumeLog(Path(job["resume"])),
             # Asked after every chunk: where a kill must fall within the batch, it takes its time.

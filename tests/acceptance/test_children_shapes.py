@@ -5,45 +5,36 @@ themselves, names that need quoting, and transactions that commit late."""
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
-import psycopg
 import pytest
-from document_shapes import Shape, quoted
+from clean_ups import stream_of
+from document_shapes import Shape
+from shape_words import PostgresWords
+from shape_worlds import MySqlWorld, PostgresWorld, World
 from storms import tries
 
 from airflow_reindex_provider.control.tombstones import purge_tombstones
 from airflow_reindex_provider.core.model import Mode
+from airflow_reindex_provider.core.recording import RecordingSource
 from airflow_reindex_provider.core.sweeping.records import Compare
 from airflow_reindex_provider.core.windows import Request, Sizes
-from airflow_reindex_provider.sources.postgres import PostgresSource
-from airflow_reindex_provider.stream import Stream
+from airflow_reindex_provider.sources.sql import session
 from airflow_reindex_provider.targets.postgres import PostgresTarget
+from airflow_reindex_provider.testing.mariadb import MariaDatabase
 from airflow_reindex_provider.testing.postgres import Database
 from airflow_reindex_provider.testing.rebuilds import Rebuilder
 from airflow_reindex_provider.testing.runs import Runner
 from airflow_reindex_provider.testing.sweeps import Sweeper
 
 STEPS = 8
-_CANNOT_BE = (psycopg.errors.IntegrityError, psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected)
+CASES = [(server, seed) for seed in range(tries(1, of=10)) for server in ("mariadb", "mysql")]
 
 
-def write(connection: psycopg.Connection[Any], statements: Sequence[str]) -> None:
-    """In one transaction, or as a part of the one that is open; what the tables do not allow does not happen."""
-    for statement in statements:
-        try:
-            with connection.transaction():
-                connection.execute(statement.encode())
-        except _CANNOT_BE:
-            continue
-
-
-def runner(database: Database, shape: Shape, chance: random.Random) -> Runner:
+def runner(world: World, database: Database, shape: Shape, chance: random.Random) -> Runner:
     root = shape.root
-    source = PostgresSource(
-        database.conn_id,
+    source = world.source(
+        world.conn_id,
         table=root.dotted,
         primary_key=root.key,
         cursor_field=root.cursor,
@@ -52,6 +43,7 @@ def runner(database: Database, shape: Shape, chance: random.Random) -> Runner:
         margin=timedelta(0),
         children=tuple(relation.child() for relation in shape.relations),
     )
+    assert isinstance(source, RecordingSource)
     source.install_tombstones()
     return Runner(
         source=source,
@@ -65,47 +57,60 @@ def runner(database: Database, shape: Shape, chance: random.Random) -> Runner:
 @pytest.mark.storm
 @pytest.mark.parametrize("seed", range(tries(2, of=20)))
 def test_a_document_of_any_shape(database: Database, seed: int) -> None:
+    """Of Postgres."""
+    live(PostgresWorld(database), database, seed)
+
+
+@pytest.mark.storm
+@pytest.mark.parametrize(("either_server", "seed"), CASES, indirect=["either_server"])
+def test_a_document_of_any_shape_of_mariadb_and_mysql(
+    either_database: MariaDatabase, database: Database, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # How long a run watches a transaction that stays open.
+    monkeypatch.setattr(session, "WAIT_S", 0.5)
+    live(MySqlWorld(either_database), database, seed, steps=tries(3, of=STEPS))
+
+
+def live(world: World, database: Database, seed: int, *, steps: int = STEPS) -> None:
     """The index, and in between sweeps, purges, backfills, rebuilds and rollbacks that change none of it."""
     # The first ones have something of all.
     chance = random.Random(seed + 1)
-    shape = Shape(chance)
-    with database.connect() as connection, database.connect() as late:
-        for session in (connection, late):
-            session.execute("SET lock_timeout = '20ms'; SET client_min_messages = error")
+    shape = Shape(chance, world.words)
+    quoted = PostgresWords().quoted
+    index = f"SELECT {quoted(*shape.fields)} FROM shapes_index ORDER BY {quoted(*shape.root.key)}"
+    with world.writers() as (now, late), database.connect() as connection:
         for statement in shape.ddl():
-            connection.execute(statement.encode())
+            now.execute(statement)
         for statements in shape.rows():
-            write(connection, statements)
+            now.write(statements)
         for statement in shape.constraints():
-            write(connection, [statement])
-        run = runner(database, shape, chance)
-        index = f"SELECT {quoted(*shape.fields)} FROM shapes_index ORDER BY {quoted(*shape.root.key)}"
+            now.may(statement)
+        run = runner(world, database, shape, chance)
 
         def must_agree(what: str) -> None:
-            found = connection.execute(index.encode()).fetchall()
-            assert found == connection.execute(shape.said().encode()).fetchall(), what
+            assert connection.execute(index.encode()).fetchall() == world.said(shape), what
 
         def must_find_nothing(compare: Compare) -> None:
             assert not Sweeper(run=run, max_delete_fraction=1, what=compare).sweep()[0].counts
 
         run.run()
         must_agree("first load")
-        for step in range(STEPS):
+        for step in range(steps):
             began = datetime.now(UTC)
             late.execute("BEGIN")
-            with connection.transaction():
-                for _ in range(chance.randint(1, 5)):
-                    write(connection, shape.change())
+            now.execute("BEGIN")
+            for _ in range(chance.randint(1, 5)):
+                now.write(shape.change())
+            now.execute("COMMIT")
             for _ in range(chance.randint(0, 3)):
-                write(late, shape.change(stays_open=True))
+                late.write(shape.change(stays_open=True))
             run.run()
-            late.execute(chance.choice((b"COMMIT", b"COMMIT", b"ROLLBACK")))
+            late.execute(chance.choice(("COMMIT", "COMMIT", "ROLLBACK")))
             run.run()
             must_agree(f"step {step}")
             then = chance.choice(("purge", "sweep", "backfill", "rebuild", "nothing", "nothing"))
             if then == "purge":
-                stream = Stream(name=run.stream, source=run.source, target=run.target, checkpoint=run.store)
-                purge_tombstones(stream, older_than=timedelta(0))
+                purge_tombstones(stream_of(run), older_than=timedelta(0))
                 must_find_nothing(Compare.VERSIONS)
             elif then == "sweep":
                 must_find_nothing(Compare.CONTENT)
@@ -115,7 +120,7 @@ def test_a_document_of_any_shape(database: Database, seed: int) -> None:
                 rebuild = Rebuilder(run=run)
                 plan = rebuild.begin(f"20270101t{step:06}")
                 rebuild.copy(plan)
-                write(connection, shape.change())
+                now.write(shape.change())
                 rebuild.promote(plan.generation)
                 run.run()
                 must_agree("a rebuild")

@@ -9,9 +9,14 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+from airflow_reindex_provider.core.protocols import Target
+from airflow_reindex_provider.core.windows import Sizes
 from airflow_reindex_provider.sources.mysql import MySqlSource
 from airflow_reindex_provider.sources.sql.children import Child, Parent
+from airflow_reindex_provider.targets.postgres import PostgresTarget
 from airflow_reindex_provider.testing.mariadb import MariaDatabase
+from airflow_reindex_provider.testing.postgres import Database
+from airflow_reindex_provider.testing.runs import Runner
 from tests.conformance.shop import CHILDREN
 
 AT = "updated_at TIMESTAMP(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6) ON UPDATE CURRENT_TIMESTAMP(6)"
@@ -103,6 +108,25 @@ def rows() -> Iterator[str]:
     yield "UPDATE reviews SET hidden = 1 WHERE id % 7 = 0"
 
 
+VALUES = {
+    "DECIMAL(38,10)": ("-1234567890123456789012345678.1234567890", "-1234567890123456789012345678.1234567890"),
+    "BIGINT UNSIGNED": ("18446744073709551615", "18446744073709551615"),
+    "DOUBLE": ("0.1", "0.1"),
+    "FLOAT": ("0.1", "0.1"),
+    "TIMESTAMP(6) NULL": ("'2026-03-01 12:00:00.000100'", '"2026-03-01T12:00:00.0001+00:00"'),
+    "DATETIME": ("'2026-03-01 12:00:00'", '"2026-03-01T12:00:00"'),
+    "DATE": ("'2026-03-01'", '"2026-03-01"'),
+    "TIME(3)": ("'-12:30:00.500'", '"-12:30:00.500"'),
+    "BIT(8)": ("b'101'", "5"),
+    "BIT(1)": ("b'1'", "true"),
+    "ENUM('a','b')": ("'b'", '"b"'),
+    "SET('a','b')": ("'b,a'", '["a", "b"]'),
+    "JSON": ("""'{"a": [1, null, "x"]}'""", '{"a": [1, null, "x"]}'),
+    "VARBINARY(9)": ("x'00ff'", '"AP8="'),
+    "TEXT": ("'\"\\\\ \\n\U0001f600'", '"\\"\\\\ \\n\U0001f600"'),
+    "INT": ("NULL", "null"),
+}
+"""Of a column's type, a value as SQL writes it and as JSON has it."""
 _AS_HERE = (
     (r"INSERT (INTO .*) ON CONFLICT DO NOTHING", r"INSERT IGNORE \1"),
     (r"ON CONFLICT \([^)]*\) DO UPDATE SET", "ON DUPLICATE KEY UPDATE"),
@@ -132,3 +156,26 @@ def _named(insert: re.Match[str]) -> str:
 def said(database: MariaDatabase) -> list[tuple[Any, ...]]:
     found = database.execute("SET SESSION group_concat_max_len = 10000000", SAID)
     return [(*row[:2], *(None if value is None else json.loads(value) for value in row[2:])) for row in found]
+
+
+def set_up(database: MariaDatabase) -> MariaDatabase:
+    """The shop, with all that runs need."""
+    database.execute(*SHOP, *rows())
+    my_shop_source().install_tombstones()
+    return database
+
+
+def runner(database: Database, target: Target | None = None, **options: Any) -> Runner:
+    """:param target: default: an index in Postgres."""
+    return Runner(
+        source=my_shop_source(**options),
+        target=target or PostgresTarget(database.conn_id, index="products_index"),
+        sizes=Sizes(batch_rows=3, max_batches=64),
+        chunk_rows=2,
+    )
+
+
+def documents(database: Database, index: str = "products_index") -> list[tuple[Any, ...]]:
+    with database.connect() as connection:
+        said = f"SELECT id, title, brand, reviews, categories FROM {index} ORDER BY id"
+        return connection.execute(said.encode()).fetchall()

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from clean_ups import stream_of
 from sqlalchemy.dialects import mysql
 
 from airflow_reindex_provider.control.tombstones import count_purgeable, purge_tombstones
@@ -17,44 +18,37 @@ from airflow_reindex_provider.core.errors import ConfigurationError
 from airflow_reindex_provider.core.model import Mode, Position, Window
 from airflow_reindex_provider.core.protocols import LookingSource
 from airflow_reindex_provider.core.sweeping.records import Compare
-from airflow_reindex_provider.core.windows import Request, Sizes
+from airflow_reindex_provider.core.windows import Request
 from airflow_reindex_provider.sources.mysql import MySqlSource
 from airflow_reindex_provider.sources.mysql.session import MySqlSourceSession
 from airflow_reindex_provider.sources.sql import assembling
 from airflow_reindex_provider.sources.sql.children import Child, Parent
 from airflow_reindex_provider.sources.sql.composing import Span
-from airflow_reindex_provider.stream import Stream
 from airflow_reindex_provider.targets.postgres import PostgresTarget
-from airflow_reindex_provider.testing.groups import GroupRunner
 from airflow_reindex_provider.testing.mariadb import MariaDatabase
 from airflow_reindex_provider.testing.postgres import Database
 from airflow_reindex_provider.testing.runs import Runner
 from airflow_reindex_provider.testing.sweeps import Sweeper
 from tests.conformance.shop import CHANGES
-from tests.conformance.shop_mysql import AT, COLUMNS, MY_CHILDREN, SHOP, my_shop_source, rows, said, statements
+from tests.conformance.shop_mysql import (
+    AT,
+    COLUMNS,
+    MY_CHILDREN,
+    SHOP,
+    VALUES,
+    documents,
+    my_shop_source,
+    rows,
+    runner,
+    said,
+    set_up,
+    statements,
+)
 
 
 @pytest.fixture
 def shop(either_database: MariaDatabase) -> MariaDatabase:
-    either_database.execute(*SHOP, *rows())
-    my_shop_source().install_tombstones()
-    return either_database
-
-
-def runner(database: Database, **options: Any) -> Runner:
-    return Runner(
-        source=my_shop_source(**options),
-        target=PostgresTarget(database.conn_id, index="products_index"),
-        sizes=Sizes(batch_rows=3, max_batches=64),
-        chunk_rows=2,
-    )
-
-
-def documents(database: Database) -> list[tuple[Any, ...]]:
-    with database.connect() as connection:
-        return connection.execute(
-            "SELECT id, title, brand, reviews, categories FROM products_index ORDER BY id"
-        ).fetchall()
+    return set_up(either_database)
 
 
 def test_every_change_is_brought(shop: MariaDatabase, database: Database) -> None:
@@ -78,10 +72,6 @@ def test_every_change_is_brought(shop: MariaDatabase, database: Database) -> Non
     assert run.run().counts.processed == 0
 
 
-def stream(run: Runner) -> Stream:
-    return Stream(name=run.stream, source=run.source, target=run.target, checkpoint=run.store)
-
-
 def lost(shop: MariaDatabase) -> list[int]:
     return [id for (id,) in shop.execute("SELECT product_id FROM reviews_product_id_tombstones ORDER BY 1")]
 
@@ -101,8 +91,8 @@ def test_purging_lowers_no_version(shop: MariaDatabase, database: Database) -> N
     run.run()
     assert run.run().counts.processed == 0
     assert lost(shop) == [3, 3, 4, 5, 5, 5, 5]
-    assert count_purgeable(stream(run), older_than=timedelta(0)) == 7
-    assert purge_tombstones(stream(run), older_than=timedelta(0)) == 7
+    assert count_purgeable(stream_of(run), older_than=timedelta(0)) == 7
+    assert purge_tombstones(stream_of(run), older_than=timedelta(0)) == 7
     # Of product 3 the last one stays; product 4 has a row as late as what it lost, and product 5 is gone.
     assert lost(shop) == [3]
     sweep = Sweeper(run=run, max_delete_fraction=1)
@@ -141,10 +131,10 @@ def test_purging_asks_every_owner(maria_database: MariaDatabase, database: Datab
     for run in (orders, shops, orders, shops):
         run.run()
     left = "SELECT id FROM addresses_id_tombstones ORDER BY 1"
-    assert purge_tombstones(stream(orders), older_than=timedelta(0)) == 1
+    assert purge_tombstones(stream_of(orders), older_than=timedelta(0)) == 1
     assert maria_database.execute(left) == [(2,), (4,)]
     maria_database.execute("DROP TABLE shops")
-    assert purge_tombstones(stream(orders), older_than=timedelta(0)) == 1
+    assert purge_tombstones(stream_of(orders), older_than=timedelta(0)) == 1
     assert maria_database.execute(left) == [(2,)]
     maria_database.execute("ALTER TABLE addresses_id_tombstones COMMENT = ''")
     with pytest.raises(ConfigurationError, match=r"not made for rows of orders by \(bill\)"):
@@ -181,26 +171,6 @@ def test_much_at_once_is_read_in_pieces(
     run = Runner(source=source, target=PostgresTarget(database.conn_id, index="products_index"))
     run.run()
     assert documents(database) == said(maria_database)
-
-
-VALUES = {
-    "DECIMAL(38,10)": ("-1234567890123456789012345678.1234567890", "-1234567890123456789012345678.1234567890"),
-    "BIGINT UNSIGNED": ("18446744073709551615", "18446744073709551615"),
-    "DOUBLE": ("0.1", "0.1"),
-    "FLOAT": ("0.1", "0.1"),
-    "TIMESTAMP(6) NULL": ("'2026-03-01 12:00:00.000100'", '"2026-03-01T12:00:00.0001+00:00"'),
-    "DATETIME": ("'2026-03-01 12:00:00'", '"2026-03-01T12:00:00"'),
-    "DATE": ("'2026-03-01'", '"2026-03-01"'),
-    "TIME(3)": ("'-12:30:00.500'", '"-12:30:00.500"'),
-    "BIT(8)": ("b'101'", "5"),
-    "BIT(1)": ("b'1'", "true"),
-    "ENUM('a','b')": ("'b'", '"b"'),
-    "SET('a','b')": ("'b,a'", '["a", "b"]'),
-    "JSON": ("""'{"a": [1, null, "x"]}'""", '{"a": [1, null, "x"]}'),
-    "VARBINARY(9)": ("x'00ff'", '"AP8="'),
-    "TEXT": ("'\"\\\\ \\n\U0001f600'", '"\\"\\\\ \\n\U0001f600"'),
-    "INT": ("NULL", "null"),
-}
 
 
 def test_values_of_objects(shop: MariaDatabase, database: Database) -> None:
@@ -289,33 +259,6 @@ def test_what_waits_and_what_was_touched(shop: MariaDatabase, database: Database
     assert run.run().counts.processed == 2
     assert documents(database) == said(shop)
     assert not Sweeper(run=run, what=Compare.CONTENT).sweep()[0].counts
-
-
-def test_groups(maria_database: MariaDatabase, database: Database) -> None:
-    """A document is in the index of its row's group, with all of its children."""
-    maria_database.execute(
-        *SHOP,
-        *rows(),
-        "ALTER TABLE products ADD tenant VARCHAR(9), ADD KEY (tenant, updated_at)",
-        "UPDATE products SET tenant = IF(id < 6, 'a', 'b')",
-    )
-    source = my_shop_source(group_by="tenant")
-    source.install_tombstones()
-    groups = GroupRunner(
-        stream=Stream(name="products", source=source, target=PostgresTarget(database.conn_id, index="{group}_index"))
-    )
-    groups.run()
-    maria_database.execute("DELETE FROM reviews WHERE id IN (3, 6)", "UPDATE products SET tenant = 'b' WHERE id = 2")
-    groups.run()
-    with database.connect() as connection:
-        found = [
-            connection.execute(
-                f"SELECT id, title, brand, reviews, categories FROM {n}_index ORDER BY id".encode()
-            ).fetchall()
-            for n in "ab"
-        ]
-    made = said(maria_database)
-    assert found == [[r for r in made if r[0] in (1, 3, 4, 5)], [r for r in made if r[0] in (2, 6, 7, 8, 9, 10)]]
 
 
 WRONG = {

@@ -14,7 +14,7 @@ from airflow_reindex_provider.sources.sql.described import Described
 from airflow_reindex_provider.sources.sql.inspecting import describe as inspected
 from airflow_reindex_provider.sources.sql.relation import CursorColumn, Relation
 
-_LEAST = {
+LEAST = {
     CursorType.TIMESTAMPTZ: "1970-01-01 00:00:01",
     CursorType.TIMESTAMP: "0001-01-01",
     CursorType.DATE: "0001-01-01",
@@ -44,12 +44,10 @@ def moment(kind: CursorType, column: sa.ColumnElement[Any]) -> sa.ColumnElement[
 
 def cursor_of(source: MySqlDefinition, cursor: CursorColumn) -> CursorColumn:
     """Read as a number: a driver gives a zero date, or a month 0, as NULL or as a text, as it likes."""
-    if cursor.kind not in _LEAST:
+    if cursor.kind not in LEAST:
         return cursor
     # A text, since neither client can say a zero date; the server takes it for the column's type.
-    cursor = replace(cursor, least=sa.literal_column(f"'{_LEAST[cursor.kind]}'"))
-    if cursor.kind is CursorType.DATE:
-        return cursor
+    cursor = replace(cursor, least=sa.literal_column(f"'{LEAST[cursor.kind]}'"))
     return replace(cursor, selected=moment(cursor.kind, cursor.column), ordinal=lambda v: _ordinal(source, v))
 
 

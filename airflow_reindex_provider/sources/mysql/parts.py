@@ -147,8 +147,22 @@ class DescribedPart:
                 f" {owner.index_ddl(part.to)}"
             )
         yield from server.doubts(owned_by=owner.name if part.many else None)
+        yield from self._untimed()
         if self.losses is not None:
             yield from self.losses.doubts()
+
+    def _untimed(self) -> Iterator[str]:
+        """Rows with a zero date, which lies before every window."""
+        table, cursor = self.table, quoted(self.part.cursor_field)
+        (count,) = self.asking.one(table.found.relation.nulls())
+        if count:
+            least = description.LEAST[table.found.schema.cursor_type]
+            yield (
+                f"{table.source.label}: {count:,} rows have a zero date in cursor_field {self.part.cursor_field!r}. Documents"
+                " have them as they are, but one that comes or changes brings none. Give them a time, UPDATE"
+                f" {quoted(table.schema)}.{quoted(table.name)} SET {cursor} = CURRENT_TIMESTAMP(6) WHERE {cursor} < '{least}';"
+                " and sweep once, comparing content."
+            )
 
     def _asked(self, statement: str) -> Sequence[Any]:
         return self.asking.all(sa.text(statement).bindparams(schema=self.table.schema, name=self.table.name))

@@ -9,6 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import ColumnElement, FromClause, Select
 
+from airflow_reindex_provider.core.cursors import CursorType
 from airflow_reindex_provider.core.model import Window
 from airflow_reindex_provider.sources.sql.asking import Asking
 from airflow_reindex_provider.sources.sql.joining import Moment, Node
@@ -131,6 +132,22 @@ class Composition:
             found = found if limit is None else found.limit(limit)
             count += int(asking.one(sa.select(sa.func.count()).select_from(found.subquery("o")))[0])
         return count
+
+    def require_times(self, asking: Asking, window: Window) -> None:
+        """Of what the window has of other tables.
+
+        :raises ConfigurationError: a row's cursor field has no time, so nobody could tell when its document changed."""
+        if self.rows.cursor.kind is CursorType.TIMESTAMPTZ:
+            # MySQL's TIMESTAMP takes no month or day of 0, and other databases have none.
+            return
+        for node in self.walk():
+            cursor = replace(node.rows.cursor, column=node.cursor(node.table))
+            moment = self.moment(cursor.column)
+            within = [*Span.of(window).on(cursor.column, cursor), cursor.has_value, moment.is_(None)]
+            row = asking.first(sa.select(moment).select_from(node.table).where(*within).limit(1))
+            if row is not None:
+                # Which says so, as of a document's own row.
+                cursor.ordinal(row[0])
 
     def _changing(self) -> Iterator[tuple[FromClause, ColumnElement[Any], CursorColumn]]:
         """Every table that is looked at, with its cursor field."""

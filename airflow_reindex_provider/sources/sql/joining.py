@@ -54,7 +54,9 @@ class Node:
         """The greatest cursor values of what an owner's row has of it, and of what left that."""
         cursor = self.cursor(self.table)
         below = [value for node in self.nodes for value in node.latest(self.table, moment)]
-        greatest = sa.func.max(sa.func.greatest(moment(cursor), *below)) if below else moment(sa.func.max(cursor))
+        # A row without a time says nothing, and what is below it still counts.
+        own = sa.func.coalesce(moment(cursor), _NEVER)
+        greatest = sa.func.max(sa.func.greatest(own, *below)) if below else moment(sa.func.max(cursor))
         found = [self._asked(greatest, self.table, owner)]
         if self.losses is not None:
             found.append(self._asked(moment(sa.func.max(self.cursor(self.losses))), self.losses, owner))

@@ -160,6 +160,7 @@ class TableSession(ABC):
         self._refuse_repeated_keys(window)
         relation, within = found.members if fresh else found.relation, window
         if found.composition is not None:
+            found.composition.require_times(self._asking, window)
             # Documents are cut in the order of their rows, of which those that a window touches may lie before it.
             within = Window(None, window.end)
             if window.start is not None:
