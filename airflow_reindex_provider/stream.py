@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from airflow_reindex_provider.core.embedding.target import EmbeddingTarget
 from airflow_reindex_provider.core.errors import ConfigurationError
 from airflow_reindex_provider.core.groups import LEAST_ROOM, group_name
 from airflow_reindex_provider.core.model import Format, Transform
-from airflow_reindex_provider.core.opened import Opened, opened
+from airflow_reindex_provider.core.opened import Opened
 from airflow_reindex_provider.core.protocols import (
     CheckpointStore,
     GroupingSource,
@@ -111,9 +112,11 @@ class Stream:
         """Whether it stands for a stream for each group, and has no index of its own."""
         return isinstance(self.source, GroupingSource) and self.source.has_groups
 
-    def opened(self) -> AbstractContextManager[Opened[SourceSession]]:
+    @contextmanager
+    def opened(self) -> Iterator[Opened[SourceSession]]:
         """Both of its sides, for as long as the context lasts."""
-        return opened(self.name, self.source, self.target, self.checkpoint)
+        with self.source.open() as source, self.target.open(self.name) as target:
+            yield Opened(self.name, source, target, self.checkpoint)
 
     def of_group(self, value: str) -> Stream:
         """The stream of one group: its name is this one's, a dot, and the group's.

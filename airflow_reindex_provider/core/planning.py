@@ -117,13 +117,12 @@ def make_plan(
     :raises ConfigurationError: the stream's definition, the checkpoint or the window is wrong.
     :raises CheckpointInvalidError: another stream of this name is remembered, or another source that counts anew.
     """
-    stream, target, store = opened.stream, opened.target, opened.store
+    stream, source, target, store = opened.stream, opened.source, opened.target, opened.store
     generations = () if into else target.generations()
     generation = into or current_of(generations)
     # Before the survey, or another run's save between the two would look like one ahead of the source's clock; and also
     # without a generation, since a store that cannot be reached must show before anything is made.
     checkpoint = store.load(stream, generation or new_generation)
-    source = opened.source
     survey = source.survey()
     # That of a group says no more than the stream's own, once there is an index.
     memory = Memory(store, stream, route) if route and (group is None or generation is None) else None

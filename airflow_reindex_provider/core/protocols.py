@@ -161,14 +161,6 @@ class Source(Protocol):
 
 
 @runtime_checkable
-class EagerSource(Source, Protocol):
-    """Optional: ``open()`` may be entered in a thread, and what it gives used in another."""
-
-    def prepare(self) -> None:
-        """Import what that imports: of modules that import one another, two threads would meet one that is half made."""
-
-
-@runtime_checkable
 class GroupingSource(Source, Protocol):
     """A source whose rows may be in groups."""
 

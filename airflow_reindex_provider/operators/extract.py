@@ -79,20 +79,17 @@ class ExtractChangesOperator(StreamOperator):
         request = self._request(context)
         stamp = pendulum.now("UTC").format("YYYYMMDD[t]HHmmss")
         plan: Plan | GroupPlans
-        with tracing.planning(stream.name, request.mode) as span:
-            # The schema is not asked for before: planning looks at the source anew.
+        with tracing.planning(stream.name, request.mode) as span, stream.source.open() as source:
             if stream.has_groups:
-                with stream.source.open() as source:
-                    plan = self._plan_groups(request, source, stamp, run=str(context["run_id"]))
-                    self.touched.schema = source.schema()
+                plan = self._plan_groups(request, source, stamp, run=str(context["run_id"]))
             else:
-                with stream.opened() as opened:
-                    plan = self._plan(stream, request, opened, stamp)
-                    self.touched.schema = opened.source.schema()
+                plan = self._plan(stream, request, source, stamp)
                 self._tell(plan)
                 self._tell_embedding(plan)
                 Measured(stream, plan.mode).plan(plan)
             tracing.planned(span, plan)
+            # Not before: planning looks at the source anew.
+            self.touched.schema = source.schema()
         self.touched.rows = plan.rows
         context["ti"].xcom_push(key=PLAN_KEY, value=plan.to_json())
         if plan.batches and not plan.dry_run:
@@ -110,30 +107,31 @@ class ExtractChangesOperator(StreamOperator):
         context["ti"].xcom_push(key=ACTION_KEY, value=answer)
 
     def _plan(
-        self, stream: Stream, request: Request, opened: Opened[PlanningSource], stamp: str, *, group: str | None = None
+        self, stream: Stream, request: Request, source: PlanningSource, stamp: str, *, group: str | None = None
     ) -> Plan:
-        plan = make_plan(
-            opened,
-            request,
-            new_generation=stream.target.generation_name(stamp),
-            route=stream.route,
-            group=group,
-            guarantee=stream.target.guarantee,
-            initial_value=stream.first_cursor,
-            sizes=stream.sizes,
-        )
-        if not plan.dry_run or stream.embed is None:
-            return plan
-        with stream.source.open() as reading:
-            embedding = estimate(
-                plan,
-                source=reading,
-                target=embedding_target(opened.target, stream.name),
-                embed=stream.embed,
-                transform=stream.transform,
-                most_rows=MOST_ROWS if group is None else MOST_ROWS_OF_GROUP,
+        with stream.target.open(stream.name) as target:
+            plan = make_plan(
+                Opened(stream.name, source, target, stream.checkpoint),
+                request,
+                new_generation=stream.target.generation_name(stamp),
+                route=stream.route,
+                group=group,
+                guarantee=stream.target.guarantee,
+                initial_value=stream.first_cursor,
+                sizes=stream.sizes,
             )
-        return replace(plan, embedding=embedding)
+            if not plan.dry_run or stream.embed is None:
+                return plan
+            with stream.source.open() as reading:
+                embedding = estimate(
+                    plan,
+                    source=reading,
+                    target=embedding_target(target, stream.name),
+                    embed=stream.embed,
+                    transform=stream.transform,
+                    most_rows=MOST_ROWS if group is None else MOST_ROWS_OF_GROUP,
+                )
+            return replace(plan, embedding=embedding)
 
     def _plan_groups(self, request: Request, source: SourceSession, stamp: str, *, run: str) -> GroupPlans:
         stream = self.stream
@@ -151,9 +149,7 @@ class ExtractChangesOperator(StreamOperator):
 
         def plan(value: str) -> Plan:
             own = stream.of_group(value)
-            shared = SharedPlanning(source, survey, cuts, own.source.open)
-            with own.target.open(own.name) as target:
-                return self._plan(own, request, Opened(own.name, shared, target, own.checkpoint), stamp, group=value)
+            return self._plan(own, request, SharedPlanning(source, survey, cuts, own.source.open), stamp, group=value)
 
         plans = plan_groups(stream.name, request, groups, plan, max_batches=stream.max_batches)
         if (whole := plans.as_one) is not None:

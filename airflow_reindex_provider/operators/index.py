@@ -110,14 +110,21 @@ class IndexBatchOperator(StreamOperator):
         stream = self.stream_of(batch.group)
         measured = Measured(self.stream, batch.mode)
         name_instance(context, batch.label)
-        with stream.opened() as opened, skipped_if_superseded(batch, opened.target):
-            self.touched.stream, self.touched.generation = stream, batch.generation
-            self.touched.schema = opened.source.schema()
+        with (
+            stream.source.open() as source,
+            stream.target.open(stream.name) as target,
+            skipped_if_superseded(batch, target),
+        ):
+            self.touched.stream, self.touched.generation, self.touched.schema = (
+                stream,
+                batch.generation,
+                source.schema(),
+            )
             result = index_into(
                 stream,
                 batch,
-                source=opened.source,
-                target=opened.target,
+                source=source,
+                target=target,
                 progress=self.track(context, batch),
                 resume=_TaskStateResumeLog(context["task_state_store"]),
                 should_stop=self.should_stop,

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from airflow_reindex_provider.core.embedding.embed import Embed
 from airflow_reindex_provider.core.embedding.target import EmbeddingTarget
 from airflow_reindex_provider.core.model import Batch, BatchResult, Format, Plan, Transform
-from airflow_reindex_provider.core.opened import Opened, opened
+from airflow_reindex_provider.core.opened import Opened
 from airflow_reindex_provider.core.planning import make_plan
 from airflow_reindex_provider.core.progress import Progress
 from airflow_reindex_provider.core.protocols import (
@@ -119,8 +119,10 @@ class Runner:
     def format(self) -> Format:
         return choose_format(self.source.formats, self.target.formats, self.transform, self.embed)
 
-    def opened(self) -> AbstractContextManager[Opened[SourceSession]]:
-        return opened(self.stream, self.source, self.target, self.store)
+    @contextmanager
+    def opened(self) -> Iterator[Opened[SourceSession]]:
+        with self.source.open() as source, self.target.open(self.stream) as target:
+            yield Opened(self.stream, source, target, self.store)
 
     @contextmanager
     def sessions(self) -> Iterator[tuple[SourceSession, TargetSession]]:

@@ -56,14 +56,6 @@ def connect(conn_id: str, *, owner: str, tag: str, read_only: bool = False) -> I
         connection.close()
 
 
-def prepare() -> None:
-    """Import what the first connection would."""
-    from airflow.providers.postgres.hooks.postgres import PostgresHook  # noqa: F401
-    from airflow.sdk.exceptions import AirflowNotFoundException  # noqa: F401
-
-    from airflow_reindex_provider.databases.postgres import refusals, transactions  # noqa: F401
-
-
 def _refuse_settings(connection: psycopg.Connection[Any], owner: str) -> None:
     """:raises ConfigurationError: the session has a setting with which rows would be missing, and which we cannot change."""
     from airflow_reindex_provider.databases.postgres.transactions import at_server, transaction

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_reindex_provider.core.errors import ConfigurationError, HorizonError
 from airflow_reindex_provider.core.model import Format, Key
-from airflow_reindex_provider.databases.postgres.connection import connect, prepare
+from airflow_reindex_provider.databases.postgres.connection import connect
 from airflow_reindex_provider.databases.postgres.settings import READER_TAG
 from airflow_reindex_provider.sources.postgres.definition import PostgresDefinition
 
@@ -109,12 +109,6 @@ class PostgresSource(PostgresDefinition):
             raise ConfigurationError(f"{self.label}: the source reads no tombstones. Give it tombstones=True.")
         with self.open() as session:
             return session.tombstones()
-
-    def prepare(self) -> None:
-        """See ``core.protocols.EagerSource``."""
-        from airflow_reindex_provider.sources.postgres import session  # noqa: F401
-
-        prepare()
 
     @contextmanager
     def open(self) -> Iterator[PostgresSourceSession]:
