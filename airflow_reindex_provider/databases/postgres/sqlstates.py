@@ -94,8 +94,8 @@ REMEDIES = {
     "53100": "Make room on the disk of the server, or of the tablespace; what was acknowledged stays, and a retry goes on"
     " behind it.",
     "53300": "The server has no connection left: raise max_connections, or run fewer batches at once.",
-    "53400": "temp_file_limit of the role is too small for this statement: raise it, or work_mem, or create the index that"
-    " the warnings of the plan ask for.",
+    "53400": "temp_file_limit of the role is too small for this statement: raise it, or work_mem, or maintenance_work_mem where"
+    " an index is built, or create the index that the warnings of the plan ask for.",
     "54011": "Name fewer columns, with columns=.",
     "55P03": "Somebody holds a lock on it for longer than lock_timeout.",
     "57014": "If it was a timeout: raise statement_timeout for this role, or lower batch_size (of the source) or"

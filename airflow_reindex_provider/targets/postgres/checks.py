@@ -57,6 +57,9 @@ def check_names(connection: psycopg.Connection[Any], target: PostgresIndexDefini
         )
 
 
+_NOT_THE_DEFINITION = (errors.InsufficientPrivilege, errors.ConfigurationLimitExceeded)
+
+
 def check_full_text(
     connection: psycopg.Connection[Any], target: PostgresIndexDefinition, table: sql.Identifier, full_text: FullText
 ) -> None:
@@ -102,7 +105,7 @@ def build_index(
     try:
         connection.execute(sql.SQL("CREATE INDEX ON {} {}").format(table, sql.SQL(definition)))
     except psycopg.DatabaseError as error:
-        if verdict_of(error) is Verdict.RETRY or isinstance(error, errors.InsufficientPrivilege):
+        if verdict_of(error) is Verdict.RETRY or isinstance(error, _NOT_THE_DEFINITION):
             raise
         raise ConfigurationError(
             f"{target.label}: indexes= has {definition!r}, with which Postgres cannot make an index:"
