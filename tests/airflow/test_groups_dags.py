@@ -66,9 +66,9 @@ def test_groups_are_indexed_rebuilt_and_swept_on_their_own(stream, search: Datab
     first = ended(items, "reindex_tenants")
     assert first.sums["created"] == 300
     assert [len(first.xcom("extract")), len(first.sums["groups"])] == [9, 3]
-    told = first.xcom("checkpoint", "reindex_standing")
-    assert {one["group"]: one["documents"] for one in told["generations"]} == dict.fromkeys(VALUES, 100)
-    assert told["documents"] == 300
+    standing = first.xcom("checkpoint", "reindex_standing")
+    assert {one["group"]: one["documents"] for one in standing["generations"]} == dict.fromkeys(VALUES, 100)
+    assert standing["documents"] == 300
     names = {"tenants_acme", *(n for n in served(search) if n.startswith(("tenants_acme__", "tenants_b__")))}
     assert len(names) == 3
     assert all(len(ids) == 100 for ids in served(search).values())
