@@ -11,7 +11,7 @@ from airflow_reindex_provider.core.protocols import ResumeLog, SourceSession, Ta
 from airflow_reindex_provider.core.running.indexing import index_batch
 from airflow_reindex_provider.operators import tracing
 from airflow_reindex_provider.operators.base import StreamOperator, name_instance, skipped_if_superseded
-from airflow_reindex_provider.operators.interpreter import short_turns, sparing_imports
+from airflow_reindex_provider.operators.collecting import sparing_imports
 from airflow_reindex_provider.operators.measuring import Measured
 from airflow_reindex_provider.operators.notes import KEEP_JOBS
 
@@ -58,7 +58,7 @@ def index_into(
     """One batch of the stream, as the stream says.
 
     :param measured: of what goes over the wire. :param planned: the batch as its planning task has returned it."""
-    with sparing_imports(), short_turns(), tracing.indexing(batch, stream.name, planned) as span:
+    with sparing_imports(), tracing.indexing(batch, stream.name, planned) as span:
         result = index_batch(
             batch,
             source=source,

@@ -1,11 +1,10 @@
-"""While a task works, what its imports left in memory is not searched for garbage, and its threads take short turns."""
+"""What a task's imports left in memory is not searched for garbage while it works."""
 
 from __future__ import annotations
 
 import gc
-import sys
 
-from airflow_reindex_provider.operators.interpreter import short_turns, sparing_imports
+from airflow_reindex_provider.operators.collecting import sparing_imports
 
 
 def test_what_was_there_is_spared_and_what_comes_is_collected() -> None:
@@ -34,13 +33,3 @@ def test_what_somebody_else_spares_stays_theirs() -> None:
     finally:
         if not others:
             gc.unfreeze()
-
-
-def test_turns_are_as_long_as_before_behind_it() -> None:
-    before = sys.getswitchinterval()
-    with short_turns():
-        inside = sys.getswitchinterval()
-        with short_turns():
-            assert sys.getswitchinterval() == inside
-        assert sys.getswitchinterval() == inside
-    assert inside < before == sys.getswitchinterval()
