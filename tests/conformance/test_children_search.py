@@ -109,8 +109,13 @@ def runner(source: Source, engine: SearchEngine, transform: Transform | None = N
     )
 
 
+def index_of(run: Runner) -> str:
+    assert isinstance(run.target, SearchTarget)
+    return run.target.index
+
+
 def found(run: Runner, engine: SearchEngine) -> Documents | None:
-    return engine.documents(run.target.index)  # type: ignore[attr-defined]
+    return engine.documents(index_of(run))
 
 
 @pytest.mark.parametrize(("shop", "transform"), FORMATS, indirect=["shop"])
@@ -134,7 +139,7 @@ def test_objects_and_nested_ones(shop: Shop, engine: SearchEngine, nested: tuple
     """Five stars and `bright`, of one review or of two: with ``nested`` an engine knows the difference."""
     run = runner(shop.source, engine, nested=nested)
     run.run()
-    index = run.target.index  # type: ignore[attr-defined]
+    index = index_of(run)
     both = [{"term": {"reviews.stars": 5}}, {"match": {"reviews.body": "bright"}}]
     query: dict[str, Any] = {"bool": {"filter": both}}
     if nested:
@@ -189,7 +194,7 @@ def test_values_of_nested_ones(maria_database: MariaDatabase, engine: SearchEngi
     documents = found(run, engine) or {}
     (review,) = (r for r in documents["2"]["reviews"] if r["id"] == 3)
     assert {n: review[n] for n in names} == dict(zip(names, (json.loads(w) for _, w in VALUES.values()), strict=True))
-    index = run.target.index  # type: ignore[attr-defined]
+    index = index_of(run)
     with urlopen(f"{engine.url}/{index}/_doc/2") as answer:
         assert f'"v0":{VALUES["DECIMAL(38,10)"][1]}'.encode() in answer.read().replace(b" ", b"")
     (mapping,) = engine.call("GET", f"/{index}/_mapping").values()

@@ -1,47 +1,13 @@
-"""`airflow reindex ...` in this process, on a metadata database whose runs were made by hand."""
+"""Streams and runs, made by hand, for `airflow reindex ...` in this process: the fixture ``cli``."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
-
-import pytest
-from airflow.cli.cli_parser import get_parser
 
 from airflow_reindex_provider import PostgresSource, PostgresTarget, RebuildDag, ReindexDag, Stream, SweepDag
 
 AT = datetime(2026, 11, 21, 17, 25, tzinfo=UTC)
-
-
-@dataclass(frozen=True)
-class Said:
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-@pytest.fixture
-def cli(metadata, capsys):
-    """`airflow reindex ...` in this process."""
-
-    def call(*words: str) -> Said:
-        args = get_parser().parse_args(["reindex", *words])
-        capsys.readouterr()
-        try:
-            args.func(args)
-            code = 0
-        except SystemExit as ended:
-            code = ended.code
-        said = capsys.readouterr()
-        return Said(code, said.out, said.err)
-
-    return call
 
 
 def items(name: str = "items", **options: Any) -> Stream:

@@ -21,13 +21,13 @@ from airflow_reindex_provider.databases.postgres.transactions import transaction
 from airflow_reindex_provider.targets.postgres.checks import build_index
 from airflow_reindex_provider.targets.postgres.definition import SUFFIX
 from airflow_reindex_provider.targets.postgres.marks import MARK, mark_of, stream_of
-from airflow_reindex_provider.targets.postgres.passage_writer import BY_INDEX, PassageWriter, known
+from airflow_reindex_provider.targets.postgres.passage_writer import PassageWriter, known
 from airflow_reindex_provider.targets.postgres.passages import (
     recipe_of,
     view_columns,
     view_query,
 )
-from airflow_reindex_provider.targets.postgres.statements import VERSION
+from airflow_reindex_provider.targets.postgres.statements import BY_INDEX, VERSION
 from airflow_reindex_provider.targets.postgres.swap import dependents_named, point_view
 from airflow_reindex_provider.targets.postgres.tables import (
     held_by,

@@ -17,6 +17,7 @@ from airflow_reindex_provider.databases.postgres.binary_copy import HEADER, TRAI
 from airflow_reindex_provider.databases.postgres.transactions import transaction
 from airflow_reindex_provider.targets.postgres.passages import DOCUMENT, HASHES, uuids, vector_type
 from airflow_reindex_provider.targets.postgres.staging import copy_in
+from airflow_reindex_provider.targets.postgres.statements import BY_INDEX
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -29,10 +30,6 @@ NOTED = (
 more than the row itself."""
 Written = list[tuple[int, Sequence[bytes]]]
 """The same, with each hash by itself."""
-
-BY_INDEX = "SET LOCAL enable_seqscan = off"
-"""Before a query for each of many hashes or keys. Of a table without statistics, as in a load, the server would take reading it
-from its beginning for cheap; and the table grows by what another session writes, while that is done for each of them."""
 
 _PIECE_BYTES = 256 * 1024
 _GREATEST_HALF = 65_504

@@ -11,7 +11,10 @@ from airflow_reindex_provider.databases.postgres.types import converted
 
 VERSION = "_reindex_version"
 DELETED = "_reindex_deleted"
-_BY_INDEX = sql.SQL("SET LOCAL enable_seqscan = off; ")
+BY_INDEX = "SET LOCAL enable_seqscan = off"
+"""Before a query for each of many hashes or keys. Of a table without statistics, as in a load, the server would take reading it
+from its beginning for cheap; and the table grows by what another session writes, while that is done for each of them."""
+_FIRST = sql.SQL(BY_INDEX + "; ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +133,7 @@ class Statements:
                 values,
                 is_twice,
                 begin + insert + by_key + counts,
-                None if loose else _BY_INDEX + begin + update + all_updated,
+                None if loose else _FIRST + begin + update + all_updated,
                 begin + insert + where,
                 by_key + conflict + counts,
             )
@@ -161,9 +164,7 @@ class Statements:
             values,
             is_twice,
             sql.SQL("WITH written AS (") + insert + by_key + plain_counts,
-            None
-            if loose or noted
-            else _BY_INDEX + sql.SQL("WITH ") + hidden + sql.SQL("written AS (") + update + updated,
+            None if loose or noted else _FIRST + sql.SQL("WITH ") + hidden + sql.SQL("written AS (") + update + updated,
             sql.SQL("WITH ") + hidden + sql.SQL("written AS (") + insert + where,
             by_key + conflict + counts,
         )
