@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -162,10 +163,17 @@ def tail(log: Path, *, lines: int = 30) -> str:
 
 
 def free_port() -> int:
-    """A port of the loopback interface that nobody listens on now."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+    """A port of the loopback interface that nobody listens on now.
+
+    Not one of those that the system hands out by itself (from 32768 on, on Linux): by the time that a server listens there,
+    another's outgoing connection could have it, or the same server, for a second port that may be any.
+    """
+    while True:
+        # Not of `random`, which tests seed: two of them would choose alike.
+        port = 15_000 + secrets.randbelow(17_000)
+        with socket.socket() as listener, contextlib.suppress(OSError):
+            listener.bind(("127.0.0.1", port))
+            return port
 
 
 def marked(mark: str, *, starter: str | None = None) -> Iterator[psutil.Process]:

@@ -20,7 +20,7 @@ from airflow_reindex_provider.testing.postgres import Database
 
 T = TypeVar("T")
 
-TIMEOUT_S = 400
+TIMEOUT_S = 800
 """Of every wait: generous, since all tests here share the machine. It is no figure that a test is about."""
 
 

@@ -17,6 +17,8 @@ from airflow_reindex_provider.testing.search_engine import SearchEngine
 def finish(airflow: Airflow, dag_id: str, **conf: Any) -> Run:
     run_id = airflow.trigger(dag_id, conf=conf)
     airflow.wait_for_run(dag_id, run_id, timeout_s=TIMEOUT_S)
+    # Else its schedule goes on beside all tests to come.
+    airflow.pause(dag_id)
     return Run(airflow, dag_id, run_id)
 
 
