@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -23,14 +24,17 @@ DEFAULT_MAX_WAIT = timedelta(hours=6)
 _UNATTENDED = ("scheduled", "asset_triggered", "backfill")
 _FIRST_LOOK = timedelta(seconds=5)
 _SLOWEST_LOOK = timedelta(minutes=5)
+_APART = 0.2
 
 
 class LeasingOperator(OfGroupOperator):
     """The first task of a run that wants a stream, or a group of it, for itself.
 
     Where another run holds the lease, a run that nobody has started waits for it, deferred, and looks again: after five
-    seconds at first, every five minutes at last. After ``max_wait`` it ends as skipped, and what comes after it likewise. A
-    run that a person has started fails at once and says who it is, unless ``wait`` is true.
+    seconds at first, every five minutes at last, and each run up to a fifth later, by its own name: of two that began to wait
+    together, both would find the lease free in one moment, and not every store tells them apart then. After ``max_wait`` it
+    ends as skipped, and what comes after it likewise. A run that a person has started fails at once and says who it is, unless
+    ``wait`` is true.
 
     :param wait: whether a person's run waits as well, and fails after ``max_wait``. A template.
     :param max_wait: how long. :param lease: how long a run that died keeps others out.
@@ -75,23 +79,30 @@ class LeasingOperator(OfGroupOperator):
 
     def _wait(self, busy: StreamBusyError, context: Context) -> None:
         run: Any = context["dag_run"]
+        ti: Any = context["ti"]
         unattended = str(getattr(run.run_type, "value", run.run_type)) in _UNATTENDED
         # The time of the first start is kept while a task is deferred.
-        now, began = utc_now(), context["ti"].start_date
+        now, began = utc_now(), ti.start_date
         waited, left = now - began, began + self.max_wait - now
         if not unattended and not is_true("wait", self.wait):
             raise StreamBusyError(
                 f"{busy} Or trigger this one again with wait=true: it waits up to {self.max_wait}, without a worker."
             ) from busy
         if left > timedelta(0):
-            until = now + min(max(waited / 4, _FIRST_LOOK), _SLOWEST_LOOK, left)
+            pause = min(max(waited / 4, _FIRST_LOOK), _SLOWEST_LOOK)
+            until = now + min(pause * (1 + _APART * _place(f"{ti.dag_id} {ti.run_id}")), left)
             self.log.warning("%s This run waits, for %s at the most, and looks again at %s.", busy, left, until)
             self.defer(trigger=PauseTrigger(until=until.isoformat(), reason=str(busy)), method_name="execute_again")
         said = f"{busy} Waited for {self.max_wait}."
         if not unattended:
             raise StreamBusyError(said) from busy
-        context["ti"].xcom_push(key=BUSY_KEY, value=said)
+        ti.xcom_push(key=BUSY_KEY, value=said)
         raise AirflowSkipException(said) from busy
+
+
+def _place(run: str) -> float:
+    """From 0 to 1, the same for a run whenever it is asked."""
+    return zlib.crc32(run.encode()) / 0xFFFFFFFF
 
 
 def skip_if_busy(why: str | None) -> None:

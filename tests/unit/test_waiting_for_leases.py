@@ -103,8 +103,25 @@ def test_a_run_that_nobody_started_waits(busy: Stream, run_type: str, waited: ti
     trigger = deferred.value.trigger
     assert isinstance(trigger, PauseTrigger)
     assert OTHER in trigger.reason
-    assert abs(datetime.fromisoformat(trigger.until) - datetime.now(UTC) - looks_in) < timedelta(seconds=4)
+    looks = datetime.fromisoformat(trigger.until) - datetime.now(UTC)
+    assert (
+        looks_in - timedelta(seconds=4)
+        < looks
+        < min(1.2 * looks_in, timedelta(hours=2) - waited) + timedelta(seconds=4)
+    )
     assert deferred.value.method_name == "execute_again"
+
+
+def test_two_that_began_to_wait_together_look_apart(busy: Stream) -> None:
+    """Both would take the lease in one moment, and a store without compare-and-set would let them."""
+    looks = []
+    for dag_id in ("sweep_items", "rebuild_items"):
+        context = context_of(waited=timedelta(minutes=20))
+        context["ti"].dag_id = dag_id
+        with pytest.raises(TaskDeferred) as deferred:
+            taken(busy, context)
+        looks.append(datetime.fromisoformat(deferred.value.trigger.until))
+    assert abs(looks[0] - looks[1]) > timedelta(seconds=5)
 
 
 def test_it_ends_as_skipped_once_its_time_is_over(busy: Stream) -> None:
