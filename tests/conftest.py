@@ -129,6 +129,13 @@ def database(postgres: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch) -> Ite
     yield from _database(postgres, monkeypatch)
 
 
+@pytest.fixture(scope="class")
+def database_of_the_class(postgres: EmbeddedPostgres) -> Iterator[Database]:
+    """The same for all tests of a class, which have it in turn."""
+    with pytest.MonkeyPatch.context() as patch:
+        yield from _database(postgres, patch)
+
+
 @pytest.fixture
 def contrib_database(contrib_postgres: InstalledPostgres, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
     """A fresh database of ``contrib_postgres``, else like ``database``. Its extensions are created by the test."""

@@ -28,3 +28,9 @@ def shop(database: Database) -> Iterator[psycopg.Connection[Any]]:
         connection.execute(SHOP + ROWS)
         shop_source(database).install_tombstones()
         yield connection
+
+
+@pytest.fixture(scope="class")
+def table_of_the_class(request: pytest.FixtureRequest, database_of_the_class: Database) -> Any:
+    """That the class makes, for all its tests in turn."""
+    return request.cls.make(database_of_the_class)

@@ -71,7 +71,8 @@ class SqlTable:
 
     def put(self, rows: Sequence[Made]) -> None:
         with self._engine.begin() as connection:
-            for row in rows:
+            there_are_some = connection.execute(self._table.select().limit(1)).first() is not None
+            for row in rows if there_are_some else ():
                 values = self._values(row.key)
                 connection.execute(self._table.delete().where(*(self._table.c[n] == v for n, v in values.items())))
             connection.execute(

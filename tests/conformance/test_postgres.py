@@ -25,6 +25,8 @@ from airflow_reindex_provider.testing.source_conformance import KeyConformance, 
 from airflow_reindex_provider.testing.target_conformance import TargetConformance, text_schema
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
+MOST_KEYS = 2_000
+"""That a test asks a table for: they are put in order once for a class."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,17 @@ NUMERIC = Keys({"id": "numeric"}, lambda n: (f"{n - 500}.{n:04}" if n else "NaN"
 BYTES = Keys({"id": "bytea"}, lambda n: ("\\x" + n.to_bytes(3, "big").hex(),))
 
 
+def from_arrays(columns: Mapping[str, str], ordinality: str = "", *further: str) -> sql.Composed:
+    """A query for rows whose columns, of these types, are each an array of texts, the first of which is ``$1``.
+
+    :param ordinality: after ``unnest``. :param further: columns that it makes."""
+    names = sql.SQL(", ").join(map(sql.Identifier, (*columns, *further)))
+    typed = [sql.SQL("{0}::{1} AS {0}").format(sql.Identifier(n), sql.SQL(kind)) for n, kind in columns.items()]
+    arrays = sql.SQL(", ").join(sql.SQL(f"${n}::text[]") for n in range(1, len(columns) + 1))
+    shown = sql.SQL(", ").join([*typed, *map(sql.Identifier, further)])
+    return sql.SQL("SELECT {} FROM unnest({}) {} AS made ({})").format(shown, arrays, sql.SQL(ordinality), names)
+
+
 class PostgresTable:
     """A table with soft deletes and a filter; each hides every other row that is gone."""
 
@@ -77,7 +90,8 @@ class PostgresTable:
     def __init__(self, database: Database, keys: Keys, *, index: bool = True, **options: Any) -> None:
         self._database = database
         self._keys = keys
-        self._connection = database.connect(options="-c timezone=UTC")
+        # A session that a test has left open fails the next one, which else waited for ever to empty the table.
+        self._connection = database.connect(options="-c timezone=UTC -c lock_timeout=30s")
         names = [sql.Identifier(n) for n in keys.columns]
         self._names = sql.SQL(", ").join(names)
         if keys is ENUM:
@@ -104,49 +118,46 @@ class PostgresTable:
             },
         )
 
+    def clear(self) -> None:
+        """As it was made, and nothing left of what was decoded."""
+        self._connection.execute('TRUNCATE "t ""1"""')
+        self._connection.execute("DISCARD TEMP")
+
     def keys(self, count: int) -> Sequence[Key]:
-        made = [self._keys.make(n) for n in range(count)]
-        places = sql.SQL(", ").join(
-            sql.SQL("({})").format(
-                sql.SQL(", ").join(
-                    sql.SQL("{}::{}").format(sql.Literal(part), sql.SQL(kind))
-                    for part, kind in zip(key, self._keys.columns.values(), strict=True)
-                )
-            )
-            for key in made
-        )
+        assert count <= MOST_KEYS
+        return [key for number, key in self._ordered if number <= count]
+
+    @cached_property
+    def _ordered(self) -> Sequence[tuple[int, Key]]:
+        """As many as a test ever wants, with their numbers, in the order of the database."""
         texts = sql.SQL(", ").join(sql.SQL("{}::text").format(sql.Identifier(n)) for n in self._keys.columns)
-        types = sql.SQL("SELECT {} FROM (VALUES {}) AS v({}) ORDER BY {}").format(
-            texts, places, self._names, sql.SQL(", ").join(sql.Identifier("v", n) for n in self._keys.columns)
-        )
-        return [tuple(row) for row in self._connection.execute(types)]
+        order = sql.SQL(", ").join(sql.Identifier("v", n) for n in self._keys.columns)
+        source = from_arrays(self._keys.columns, "WITH ORDINALITY", "number")
+        statement = sql.SQL("SELECT number, {} FROM ({}) AS v ORDER BY {}").format(texts, source, order)
+        columns = zip(*(self._keys.make(n) for n in range(MOST_KEYS)), strict=True)
+        with psycopg.RawCursor(self._connection) as cursor:
+            return [(number, tuple(key)) for number, *key in cursor.execute(statement, list(map(list, columns)))]
 
     def put(self, rows: Sequence[Made]) -> None:
-        columns = [*self._keys.columns, "body", "gone", "hidden", "changed"]
-        updates = sql.SQL(", ").join(
-            sql.SQL("{0} = excluded.{0}").format(sql.Identifier(n)) for n in ("body", "gone", "hidden", "changed")
+        given = {"body": "text", "gone": "boolean", "hidden": "boolean", "changed": self.cursor_type}
+        columns = {**self._keys.columns, **given}
+        updates = sql.SQL(", ").join(sql.SQL("{0} = excluded.{0}").format(sql.Identifier(n)) for n in given)
+        statement = sql.SQL('INSERT INTO "t ""1""" ({}) {} ON CONFLICT ({}) DO UPDATE SET {}').format(
+            sql.SQL(", ").join(map(sql.Identifier, columns)), from_arrays(columns), self._names, updates
         )
-        statement = sql.SQL('INSERT INTO "t ""1""" ({}) VALUES ({}) ON CONFLICT ({}) DO UPDATE SET {}').format(
-            sql.SQL(", ").join(map(sql.Identifier, columns)),
-            sql.SQL(", ").join(sql.SQL("${}").format(n) for n in range(1, len(columns) + 1)),
-            self._names,
-            updates,
-        )
-        # Not psycopg's own placeholders, which would take the percent signs of the names for theirs.
-        with self._connection.transaction(), psycopg.RawCursor(self._connection) as cursor:
-            cursor.executemany(
-                statement,
-                [
-                    (
-                        *row.key,
-                        row.text,
-                        row.gone and number % 2 == 0,
-                        row.gone and number % 2 == 1,
-                        None if row.us is None else self.cursor(row.us),
-                    )
-                    for number, row in enumerate(rows)
-                ],
+        values = [
+            (
+                *row.key,
+                row.text,
+                str(row.gone and number % 2 == 0),
+                str(row.gone and number % 2 == 1),
+                None if row.us is None else self.cursor(row.us),
             )
+            for number, row in enumerate(rows)
+        ]
+        # Not psycopg's own placeholders, which would take the percent signs of the names for theirs.
+        with psycopg.RawCursor(self._connection) as cursor:
+            cursor.execute(statement, list(map(list, zip(*values, strict=True))))
 
     def cursor(self, us: int) -> str:
         return str(START + timedelta(microseconds=us))
@@ -171,17 +182,22 @@ def bulk_documents(
         sql.SQL("{} {}").format(sql.Identifier(n), sql.SQL(schema.field(n).wire_type))  # type: ignore[misc]
         for n in fields
     )
-    statement = sql.SQL("SELECT * FROM json_to_record({}) AS d ({})")
-    lines = iter(b"".join(chunk.payload).splitlines())  # type: ignore[arg-type]
-    documents = []
+    statement = sql.SQL(
+        "SELECT d.* FROM unnest($1::text[]) WITH ORDINALITY AS line (content, number),"
+        " json_to_record(line.content::json) AS d ({}) ORDER BY line.number"
+    ).format(columns)
+    lines = (line.decode() for line in b"".join(chunk.payload).splitlines())  # type: ignore[arg-type]
+    documents, contents = [], []
     for line in lines:
-        ((action, name),) = json.loads(line).items()
-        content = None
-        if action == "index":
-            row = connection.execute(statement.format(sql.Literal(next(lines).decode()), columns)).fetchone()
-            content = dict(zip(fields, row or (), strict=True))
-        documents.append(_plain(Document(key_of(name["_id"], len(schema.primary_key)), name["version"], content)))
-    return documents
+        ((action, named),) = json.loads(line).items()
+        contents += [next(lines)] if action == "index" else []
+        documents.append((key_of(named["_id"], len(schema.primary_key)), named["version"], action == "index"))
+    with psycopg.RawCursor(connection) as cursor:
+        found = iter(cursor.execute(statement, [contents]).fetchall())
+    return [
+        _plain(Document(key, version, dict(zip(fields, next(found), strict=True)) if has_content else None))
+        for key, version, has_content in documents
+    ]
 
 
 def copied_documents(
@@ -194,7 +210,8 @@ def copied_documents(
         for n in fields
     ]
     with connection.transaction(), connection.cursor() as cursor:
-        cursor.execute(sql.SQL("CREATE TEMP TABLE decoded ({}) ON COMMIT DROP").format(sql.SQL(", ").join(columns)))
+        made = sql.SQL("CREATE TEMP TABLE IF NOT EXISTS decoded ({}) ON COMMIT DELETE ROWS")
+        cursor.execute(made.format(sql.SQL(", ").join(columns)))
         with cursor.copy("COPY decoded FROM STDIN (FORMAT binary)") as copy:
             for piece in chunk.payload:
                 copy.write(piece)  # type: ignore[arg-type]
@@ -222,26 +239,28 @@ def _plain(document: Document) -> Document:
     return Document(document.key, document.version, {n: repr(v) if n != "body" else v for n, v in texts.items()})
 
 
-class PostgresSourceConformance(SourceConformance):
-    """All formats; a subclass names the keys."""
+class OneTable:
+    """The tests of a class have one table in turn, each as if it were new: a database for each would cost many times as much."""
 
     formats = PostgresSource.formats
     kind: ClassVar[Keys] = INTEGER
 
+    @classmethod
+    def make(cls, database: Database) -> PostgresTable:
+        return PostgresTable(database, cls.kind)
+
     @pytest.fixture
-    def table(self, database: Database) -> PostgresTable:
-        return PostgresTable(database, self.kind)
+    def table(self, table_of_the_class: PostgresTable) -> PostgresTable:
+        table_of_the_class.clear()
+        return table_of_the_class
 
 
-class FurtherKey(KeyConformance):
+class PostgresSourceConformance(OneTable, SourceConformance):
+    """All formats; a subclass names the keys."""
+
+
+class FurtherKey(OneTable, KeyConformance):
     """The tests in which the kind of key matters."""
-
-    formats = PostgresSource.formats
-    kind: ClassVar[Keys]
-
-    @pytest.fixture
-    def table(self, database: Database) -> PostgresTable:
-        return PostgresTable(database, self.kind)
 
 
 @pytest.mark.versions
@@ -303,24 +322,24 @@ class TestBytesKey(FurtherKey):
 class TestWithoutIndex(FurtherKey):
     """The same without an index on (cursor, key), where planning numbers the rows."""
 
-    @pytest.fixture
-    def table(self, database: Database) -> PostgresTable:
+    @classmethod
+    def make(cls, database: Database) -> PostgresTable:
         return PostgresTable(database, TEXT, index=False)
 
 
 class TestQuery(PostgresSourceConformance):
     """A query instead of a table."""
 
-    @pytest.fixture
-    def table(self, database: Database) -> PostgresTable:
+    @classmethod
+    def make(cls, database: Database) -> PostgresTable:
         return PostgresTable(database, TEXT, table=None, query='SELECT * FROM "t ""1""" -- all of it')
 
 
 class TestIntegerCursor(PostgresSourceConformance):
     """A cursor field that counts."""
 
-    @pytest.fixture
-    def table(self, database: Database) -> PostgresTable:
+    @classmethod
+    def make(cls, database: Database) -> PostgresTable:
         class Counted(PostgresTable):
             cursor_type = "bigint"
 
@@ -340,8 +359,8 @@ class TestIntegerCursor(PostgresSourceConformance):
 class TestTransactionIdCursor(FurtherKey):
     """An xid8, which has no max()."""
 
-    @pytest.fixture
-    def table(self, database: Database) -> PostgresTable:
+    @classmethod
+    def make(cls, database: Database) -> PostgresTable:
         class Stamped(PostgresTable):
             cursor_type = "xid8"
 
@@ -354,8 +373,8 @@ class TestTransactionIdCursor(FurtherKey):
 class TestLocalTimestampCursor(PostgresSourceConformance):
     """A cursor field without a zone, which is stated."""
 
-    @pytest.fixture
-    def table(self, database: Database) -> PostgresTable:
+    @classmethod
+    def make(cls, database: Database) -> PostgresTable:
         class Local(PostgresTable):
             cursor_type = "timestamp"
 
@@ -370,9 +389,9 @@ class TestDateCursor(PostgresSourceConformance):
 
     first_day: ClassVar[date] = date(2000, 1, 1)
 
-    @pytest.fixture
-    def table(self, database: Database) -> PostgresTable:
-        first_day = self.first_day
+    @classmethod
+    def make(cls, database: Database) -> PostgresTable:
+        first_day = cls.first_day
 
         class Daily(PostgresTable):
             cursor_type = "date"

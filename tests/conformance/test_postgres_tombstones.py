@@ -24,7 +24,15 @@ from airflow_reindex_provider.testing.postgres import Database
 from airflow_reindex_provider.testing.runs import Runner
 from airflow_reindex_provider.testing.source_conformance import Made
 from airflow_reindex_provider.testing.sweeps import Sweeper
-from tests.conformance.test_postgres import COMPOSITE, TEXT, UUID, Keys, PostgresSourceConformance, PostgresTable
+from tests.conformance.test_postgres import (
+    COMPOSITE,
+    TEXT,
+    UUID,
+    Keys,
+    PostgresSourceConformance,
+    PostgresTable,
+    from_arrays,
+)
 
 FORMATS = [
     pytest.param(None, id="pg_copy"),
@@ -39,40 +47,44 @@ class WithTombstones(PostgresTable):
         super().__init__(database, keys, tombstones=True, **options)
         self.source.install_tombstones()
 
+    def clear(self) -> None:
+        super().clear()
+        # It has recorded the rows.
+        self._connection.execute('TRUNCATE "t ""1""_tombstones"')
+
     def put(self, rows: Sequence[Made]) -> None:
         super().put(rows)
-        names = (*self.source.key, "changed")
-        # Not psycopg's own placeholders, which would take the percent signs of the names for theirs.
+        columns = {**self._keys.columns, "changed": self.cursor_type}
         statement = sql.SQL(
-            'INSERT INTO "t ""1""_tombstones" ({}) VALUES ({}) ON CONFLICT ({}) DO UPDATE SET changed = excluded.changed'
-        ).format(
-            sql.SQL(", ").join(map(sql.Identifier, names)),
-            sql.SQL(", ").join(sql.SQL("${}").format(n) for n in range(1, len(names) + 1)),
-            sql.SQL(", ").join(map(sql.Identifier, self.source.key)),
+            'INSERT INTO "t ""1""_tombstones" ({}) {} ON CONFLICT ({}) DO UPDATE SET changed = excluded.changed'
         )
+        names = sql.SQL(", ").join(map(sql.Identifier, columns))
+        values = [(*row.key, self.cursor((row.us or 0) + 1)) for row in rows]
         with psycopg.RawCursor(self._connection) as cursor:
-            cursor.executemany(statement, [(*row.key, self.cursor((row.us or 0) + 1)) for row in rows])
+            cursor.execute(
+                statement.format(names, from_arrays(columns), self._names), list(map(list, zip(*values, strict=True)))
+            )
 
 
 class TestHiddenTombstones(PostgresSourceConformance):
     """All promises of a source hold while each of its rows hides a tombstone."""
 
-    @pytest.fixture
-    def table(self, database: Database) -> PostgresTable:
+    @classmethod
+    def make(cls, database: Database) -> PostgresTable:
         return WithTombstones(database, TEXT)
 
 
 class TestHiddenTombstonesOfACompositeKey(PostgresSourceConformance):
     """Three columns, with names that need quoting."""
 
-    @pytest.fixture
-    def table(self, database: Database) -> PostgresTable:
+    @classmethod
+    def make(cls, database: Database) -> PostgresTable:
         return WithTombstones(database, COMPOSITE)
 
 
 class TestHiddenTombstonesInLocalTime(PostgresSourceConformance):
-    @pytest.fixture
-    def table(self, database: Database) -> PostgresTable:
+    @classmethod
+    def make(cls, database: Database) -> PostgresTable:
         class Local(WithTombstones):
             cursor_type = "timestamp"
 
