@@ -103,8 +103,9 @@ SEARCH_ENGINES = [pytest.param(name, marks=pytest.mark.versions) for name in ("o
 ENGINES = [*SEARCH_ENGINES, pytest.param("lance", marks=pytest.mark.versions)]
 
 
-def make_world(request: pytest.FixtureRequest, database: Database, kind: str | None = None) -> Iterator[World]:
-    kind = kind or request.param
+def make_world(request: pytest.FixtureRequest, database: Database) -> Iterator[World]:
+    """:param request: of a fixture, whose parameter is the kind of target; default: Postgres."""
+    kind = getattr(request, "param", "postgres")
     if kind == "lance":
         lake = {"conn_type": "generic", "host": str(request.getfixturevalue("tmp_path"))}
         request.getfixturevalue("monkeypatch").setenv("AIRFLOW_CONN_LAKE", json.dumps(lake))
