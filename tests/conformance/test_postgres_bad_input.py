@@ -436,9 +436,9 @@ def test_a_local_clock_that_goes_back_passes_no_row(database: Database, db: psyc
 
 def bounds_statement() -> str:
     """The expression of the survey that turns an instant into local time."""
-    from airflow_reindex_provider.sources.postgres.catalog import SURVEY
+    from airflow_reindex_provider.sources.postgres.survey import CLOCK
 
-    found = re.search(r"(least\(safe_at AT TIME ZONE.*?\)\)) AS safe_local", SURVEY, re.DOTALL)
+    found = re.search(r"(least\(safe_at AT TIME ZONE.*?\)\)) AS safe_local", CLOCK, re.DOTALL)
     assert found
     return f"SELECT {found[1]} FROM (SELECT %(safe_at)s::timestamptz AS safe_at) AS instants"
 

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from airflow_reindex_provider.core.errors import CheckpointInvalidError
-from airflow_reindex_provider.sources.postgres import PostgresSource, catalog, identity
+from airflow_reindex_provider.sources.postgres import PostgresSource, identity, survey
 from airflow_reindex_provider.targets.postgres import PostgresTarget
 from airflow_reindex_provider.testing.postgres import Database
 from airflow_reindex_provider.testing.runs import Runner
@@ -94,8 +94,8 @@ def test_a_counter_that_was_altered_is_said(database: Database, ddl: str) -> Non
 def test_a_server_that_does_not_tell_is_no_error(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """Servers that are not quite Postgres lack the function, or refuse it."""
     broken = identity.IDENTITY.replace("pg_control_system", "no_such_function")
-    monkeypatch.setattr(catalog, "SURVEY", catalog.SURVEY.replace(identity.IDENTITY, broken))
-    monkeypatch.setattr(catalog, "IDENTITY", broken)
+    monkeypatch.setattr(survey, "CLOCK", survey.CLOCK.replace(identity.IDENTITY, broken))
+    monkeypatch.setattr(survey, "IDENTITY", broken)
     run, db = loaded(database, STAMPED)
     with db, run.source.open() as source:
         assert source.survey().identity == {}

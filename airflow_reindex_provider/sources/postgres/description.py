@@ -19,9 +19,10 @@ from airflow_reindex_provider.core.templates import refuse_templates
 from airflow_reindex_provider.databases.postgres.names import identifier, quoted, render
 from airflow_reindex_provider.databases.postgres.types import is_binary_safe, portable_type
 from airflow_reindex_provider.sources.postgres.asking import asking
-from airflow_reindex_provider.sources.postgres.catalog import BASE_TYPE, Catalogue, Column, read_catalogues
+from airflow_reindex_provider.sources.postgres.catalog import Catalogue, Column, read_catalogues
 from airflow_reindex_provider.sources.postgres.definition import PostgresDefinition
 from airflow_reindex_provider.sources.postgres.standing import RELATION_KINDS
+from airflow_reindex_provider.sources.postgres.survey import BASE_TYPE
 
 _CURSOR_TYPES = {
     "timestamp with time zone": CursorType.TIMESTAMPTZ,

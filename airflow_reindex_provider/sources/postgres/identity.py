@@ -9,9 +9,8 @@ IDENTITY = """json_strip_nulls(json_build_object(
                    THEN (SELECT system_identifier::text FROM pg_control_system()) END,
     'timeline', CASE WHEN NOT pg_is_in_recovery()
                      THEN ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int::text END,
-    'database', (SELECT oid::text FROM pg_database WHERE datname = current_database()),
-    'table', (SELECT c.oid::text FROM pg_class c WHERE c.oid = to_regclass(asked.relation) AND c.relkind IN ('r', 'p'))))"""
-"""A view is made anew by whoever changes it, which says nothing of its rows; a query has no identity of its own."""
+    'database', (SELECT oid::text FROM pg_database WHERE datname = current_database())))"""
+"""Of the server and the database."""
 
 UNTOLD = (
     errors.UndefinedFunction,

@@ -107,7 +107,7 @@ class DescribedPart:
 def _begins(described: Description, columns: tuple[str, ...]) -> bool:
     """Whether an index begins with these columns, in any order."""
     return any(
-        index["method"] == "btree" and set(index["columns"][: len(columns)]) == set(columns)
+        index["btree"] and set(index["columns"][: len(columns)]) == set(columns)
         for index in described.catalogue.indexes
     )
 
