@@ -4,10 +4,9 @@ lost."""
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from functools import partial
 from typing import Any
 
 import psycopg
@@ -22,6 +21,7 @@ from airflow_reindex_provider.sources.postgres import PostgresSource
 from airflow_reindex_provider.targets.elasticsearch import ElasticsearchTarget
 from airflow_reindex_provider.targets.opensearch import OpenSearchTarget
 from airflow_reindex_provider.targets.search import session as search_session
+from airflow_reindex_provider.targets.search.engine import Calls
 from airflow_reindex_provider.targets.search.writer import Patience, SearchWriter
 from airflow_reindex_provider.testing.memory import MemoryReporter, MemoryResumeLog
 from airflow_reindex_provider.testing.postgres import Database
@@ -32,8 +32,10 @@ from airflow_reindex_provider.testing.sweeps import Sweeper
 Connection = psycopg.Connection[Any]
 TARGETS = {"opensearch": OpenSearchTarget, "elasticsearch": ElasticsearchTarget}
 TRANSFORMS: dict[str, Transform | None] = {"bulk": None, "rows": dict}
-ROWS = 8_000
-CHUNK = 500
+ROWS = 3_000
+CHUNK = 200
+KILLED_AFTER = 5
+"""Chunks."""
 
 
 @pytest.fixture
@@ -97,48 +99,15 @@ def index_and_harm(run: Runner, batch: Batch, resume: MemoryResumeLog, harm: dic
         )
 
 
-def test_killed_and_back_within_a_run(engine: SearchEngine, database: Database, db: Connection) -> None:
-    """SIGKILL while two runs, one of each format, have written some chunks, with others on their way; the engine is back within
-    seconds. The runs wait for it and go on, and the load's settings are undone at the end."""
-    runs = {name: runner(database, engine, f"killed-{name}", transform) for name, transform in TRANSFORMS.items()}
-    plans = {name: run.plan() for name, run in runs.items()}
-    restarts: list[threading.Thread] = []
-
-    def kill() -> None:
-        engine.kill()
-        restarts.append(threading.Thread(target=engine.restart))
-        restarts[-1].start()
-
-    both_are_there = threading.Barrier(len(runs), action=kill, timeout=120)
-
-    def index(name: str) -> BatchResult:
-        (batch,) = plans[name].batches
-        return index_and_harm(runs[name], batch, MemoryResumeLog(), {5: both_are_there.wait})
-
-    with ThreadPoolExecutor() as pool:
-        results = dict(zip(runs, pool.map(index, runs), strict=True))
-    for restart in restarts:
-        restart.join()
-
-    assert len(restarts) == 1
-    for name, run in runs.items():
-        plan, result = plans[name], results[name]
-        run.settle(plan, [result])
-        assert result.counts.processed == ROWS
-        assert result.counts.failures == result.counts.version_conflicts == 0
-        assert equal(db, engine, f"killed-{name}")
-        settings = engine.call("GET", f"/{plan.generation}/_settings")[plan.generation]["settings"]["index"]
-        assert (settings["refresh_interval"], settings["number_of_replicas"]) == ("2s", "1")
-
-
-def test_killed_and_gone_for_longer(
+def test_killed_and_back(
     engine: SearchEngine, database: Database, db: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The engine stays away for longer than a task waits: the try fails, worth another one, which goes on after the last
-    acknowledged chunk and finds everything that was acknowledged.
+    """SIGKILL while three runs have written some chunks, with others on their way; the engine is back once the third has left.
 
-    The versions of what was deleted are in the node's memory: a write that was held up beyond the restart brings a document of
-    another index back, and the next sweep takes it out."""
+    Two of them, one of each format, wait for it and go on, and the load's settings are undone at the end. The third does not
+    wait for so long: its try fails, worth another one, which goes on after the last acknowledged chunk and finds everything that
+    was acknowledged. And the versions of what was deleted are in the node's memory: a write that was held up beyond the restart
+    brings a document of another index back, and the next sweep takes it out."""
     restarted = runner(database, engine, "restarted")
     generation = restarted.run().plan.generation
     version = db.execute("DELETE FROM items WHERE id = 7 RETURNING extract(epoch FROM updated_at) * 1000000").fetchone()
@@ -156,25 +125,48 @@ def test_killed_and_gone_for_longer(
     engine.call("POST", f"/{generation}/_flush?force=true")
     assert write(late) == Counts(version_conflicts=1)
 
-    run = runner(database, engine, "gone")
-    plan = run.plan()
-    (batch,) = plan.batches
+    waiting = {name: runner(database, engine, f"killed-{name}", transform) for name, transform in TRANSFORMS.items()}
+    plans = {name: run.plan() for name, run in waiting.items()}
+    leaving = runner(database, engine, "gone")
+    its_plan = leaving.plan()
+    (batch,) = its_plan.batches
     resume = MemoryResumeLog()
-    with monkeypatch.context() as impatience:
-        impatient = partial(SearchWriter, patience=Patience(busy_s=1, gone_s=1))
-        impatience.setattr(search_session, "SearchWriter", impatient)
-        with pytest.raises(TransientError, match="does not answer"):
-            index_and_harm(run, batch, resume, {4: engine.kill})
-    engine.restart()
+    all_are_there = threading.Barrier(len(waiting) + 1, action=engine.kill, timeout=120)
+
+    def wait(name: str) -> BatchResult:
+        (batch,) = plans[name].batches
+        return index_and_harm(waiting[name], batch, MemoryResumeLog(), {KILLED_AFTER: all_are_there.wait})
+
+    def leave() -> None:
+        try:
+            with pytest.raises(TransientError, match="does not answer"):
+                index_and_harm(leaving, batch, resume, {KILLED_AFTER: all_are_there.wait})
+        finally:
+            engine.restart()
+
+    with monkeypatch.context() as impatience, ThreadPoolExecutor() as pool:
+        impatience.setattr(search_session, "SearchWriter", impatient_for(its_plan.generation))
+        leaves = pool.submit(leave)
+        results = dict(zip(waiting, pool.map(wait, waiting), strict=True))
+        leaves.result()
+
+    for name, run in waiting.items():
+        plan, result = plans[name], results[name]
+        run.settle(plan, [result])
+        assert result.counts.processed == ROWS - 1
+        assert result.counts.failures == result.counts.version_conflicts == 0
+        assert equal(db, engine, f"killed-{name}")
+        settings = engine.call("GET", f"/{plan.generation}/_settings")[plan.generation]["settings"]["index"]
+        assert (settings["refresh_interval"], settings["number_of_replicas"]) == ("2s", "1")
+
     noted = resume.load()
     assert noted is not None
     acknowledged = Counts.from_json(noted["counts"]).processed
-    assert 4 * CHUNK <= acknowledged < ROWS
-    engine.call("POST", f"/{plan.generation}/_refresh")
-    assert engine.call("GET", f"/{plan.generation}/_count")["count"] >= acknowledged
-
-    result = index_and_harm(run, batch, resume, {})
-    run.settle(plan, [result])
+    assert KILLED_AFTER * CHUNK <= acknowledged < ROWS - 1
+    engine.call("POST", f"/{its_plan.generation}/_refresh")
+    assert engine.call("GET", f"/{its_plan.generation}/_count")["count"] >= acknowledged
+    result = index_and_harm(leaving, batch, resume, {})
+    leaving.settle(its_plan, [result])
     assert result.counts.processed == ROWS - 1
     assert equal(db, engine, "gone")
 
@@ -182,3 +174,14 @@ def test_killed_and_gone_for_longer(
     _, done = Sweeper(run=restarted).sweep()
     assert done.counts == Counts(deleted=1)
     assert equal(db, engine, "restarted")
+
+
+def impatient_for(generation: str) -> Callable[..., SearchWriter]:
+    """Makes writers, of which those of this generation wait a second for an engine that is gone."""
+
+    def made(calls: Calls, path: str, **options: Any) -> SearchWriter:
+        if generation in path:
+            options["patience"] = Patience(busy_s=1, gone_s=1)
+        return SearchWriter(calls, path, **options)
+
+    return made
