@@ -169,6 +169,7 @@ def make_plan(
         warnings=(*survey.warnings, *remembered, *told, *_cut(request, survey), *_out_of_reach(slices, survey)),
         group=group,
         tables=slices.tables,
+        live=any(g.live and g.name == generation for g in generations),
     )
 
 

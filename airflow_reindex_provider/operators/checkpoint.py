@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 def settled(stream: Stream, plan: Plan, results: Sequence[BatchResult], *, run: str) -> Outcome:
     """What :func:`settle` makes of a run of the stream."""
-    with stream.target.open(stream.name) as target:
-        return settle(plan, results, store=stream.checkpoint, target=target, run=run, max_failures=stream.max_failures)
+    target = partial(stream.target.open, stream.name)
+    return settle(plan, results, store=stream.checkpoint, target=target, run=run, max_failures=stream.max_failures)
 
 
 class CheckpointOperator(StreamOperator):

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from airflow_reindex_provider.core.embedding.embed import Embed
 from airflow_reindex_provider.core.embedding.target import EmbeddingTarget
@@ -108,8 +109,8 @@ class Runner:
         )
 
     def settle(self, plan: Plan, results: Sequence[BatchResult]) -> Outcome:
-        with self.target.open(self.stream) as target:
-            return settle(plan, results, store=self.store, target=target, run="by hand", max_failures=self.max_failures)
+        target = partial(self.target.open, self.stream)
+        return settle(plan, results, store=self.store, target=target, run="by hand", max_failures=self.max_failures)
 
     @property
     def route(self) -> Route:

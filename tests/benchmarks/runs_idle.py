@@ -1,4 +1,4 @@
-"""A run without changes, outside Airflow: planning and closing it, with the sessions that its two tasks open."""
+"""A run without changes, outside Airflow: planning and closing it, with the sessions that this takes."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 from unittest import mock
 
@@ -163,16 +164,15 @@ class Interleavings(RuleBasedStateMachine):
         return MemoryTarget(chunk_rows=2, refuse=lambda d: "refused" if d.key in self.refused else None)
 
     def close(self, run: Run) -> Outcome:
-        with self.target.open(STREAM) as session:
-            return settling.settle(
-                run.plan,
-                run.results.values(),
-                store=self.store,
-                target=session,
-                run="run",
-                max_failures=1000,
-                wall=lambda: self.wall,
-            )
+        return settling.settle(
+            run.plan,
+            run.results.values(),
+            store=self.store,
+            target=partial(self.target.open, STREAM),
+            run="run",
+            max_failures=1000,
+            wall=lambda: self.wall,
+        )
 
     @initialize(margin_us=st.integers(0, 2))
     def a_new_stream(self, margin_us: int) -> None:

@@ -207,6 +207,24 @@ def test_a_generation_that_is_dropped_while_its_run_is_closed(shop: Rebuilder, m
         shop.run.settle(planned, results)
 
 
+@pytest.mark.parametrize("wait", [0, 5])
+def test_a_generation_that_is_dropped_while_its_run_has_nothing_to_do(shop: Rebuilder, wait: int) -> None:
+    """Such a run does not ask its target, and says so all the same, whether time has passed at the source or not."""
+    shop.run.run()
+    first = live(shop)
+    source = shop.run.source
+    assert isinstance(source, MemorySource)
+    source.now_us += wait
+    planned = shop.run.plan()
+    assert not planned.batches
+    assert (planned.window is None) == (not wait)
+    shop.retain = 0
+    shop.rebuild(SECOND)
+    with pytest.raises(GenerationGoneError, match="no checkpoint is saved"):
+        shop.run.settle(planned, [])
+    assert shop.run.store.load(shop.run.stream, first).version == 0
+
+
 def test_nothing_is_live_yet() -> None:
     """Without a first load there is nothing to rebuild, and nothing is made."""
     shop = Rebuilder(run=Runner(source=MemorySource(now_us=100), target=MemoryTarget()))

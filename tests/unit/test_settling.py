@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import combinations, pairwise
+from typing import Any
 
 import pytest
 
 from airflow_reindex_provider.core.cursors import CursorType
-from airflow_reindex_provider.core.errors import BatchesFailedError, CheckpointConflictError, TooManyFailuresError
+from airflow_reindex_provider.core.errors import (
+    BatchesFailedError,
+    CheckpointConflictError,
+    TooManyFailuresError,
+    TransientError,
+)
 from airflow_reindex_provider.core.model import (
     Batch,
     BatchResult,
@@ -87,7 +93,7 @@ class Bench:
             plan,
             results,
             store=self.store,
-            target=self.session,
+            target=lambda: nullcontext(self.session),
             run="run_1",
             max_failures=max_failures,
             wall=lambda: self.now,
@@ -293,6 +299,61 @@ def test_a_first_load_that_had_nothing_safe_to_read_is_not_public(bench: Bench) 
     """While the source has no horizon at all, nothing was loaded that could be shown."""
     bench.settle(replace(plan(None, 10), window=None, batches=()), {})
     assert not bench.live
+
+
+def unreachable() -> AbstractContextManager[MemoryTargetSession]:
+    raise TransientError("nobody needs the target")
+
+
+def idle(**changes: Any) -> Plan:
+    """Of the live generation, whose source had nothing new."""
+    return replace(plan(10, 20), batches=(), live=True, **changes)
+
+
+def close(bench: Bench, plan: Plan, target: Callable[[], Any] = unreachable) -> Outcome:
+    return settle(plan, [], store=bench.store, target=target, run="run_1", max_failures=10)
+
+
+@pytest.mark.parametrize("mode", [Mode.INCREMENTAL, Mode.BACKFILL])
+def test_a_run_that_had_nothing_to_write_does_without_its_target(bench: Bench, mode: Mode) -> None:
+    """Its checkpoint moves all the same."""
+    bench.settle(plan(None, 10), done(0))
+    outcome = close(bench, idle(mode=mode))
+    assert bench.reached == ("20" if mode is Mode.INCREMENTAL else "10")
+    assert outcome.checkpoint_after == bench.stored.position
+    assert close(bench, idle(window=None, mode=mode)).complete
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(plan(10, 20), batches=()),
+        replace(idle(), checkpoint=None),
+        replace(plan(10, 20), live=True),
+        replace(plan(10, 20, keys=(A,)), batches=plan(10, 20, keys=(A,)).batches[1:], live=True),
+        Plan.from_json({name: fact for name, fact in idle().to_json().items() if name != "live"}, []),
+    ],
+    ids=["not public", "from nothing on", "a batch", "parked documents", "planned by an older release"],
+)
+def test_every_other_run_looks_at_its_target(bench: Bench, other: Plan) -> None:
+    """Before anything is saved."""
+    bench.settle(plan(None, 10), done(0))
+    with pytest.raises(TransientError, match="nobody needs"):
+        close(bench, other)
+    assert bench.reached == "10"
+
+
+def test_a_run_whose_checkpoint_has_gone_looks_why(bench: Bench) -> None:
+    """A person has reset it, or its generation was dropped; it moves nothing."""
+    bench.settle(plan(None, 10), done(0))
+    bench.store.reset("s", "g1")
+    for window in (idle().window, None):
+        with pytest.raises(TransientError, match="nobody needs"):
+            close(bench, idle(window=window))
+    with pytest.raises(CheckpointConflictError, match="set back"):
+        close(bench, idle(), lambda: nullcontext(bench.session))
+    assert close(bench, idle(window=None), lambda: nullcontext(bench.session)).checkpoint_after is None
+    assert bench.stored.version == 0
 
 
 def test_a_run_that_changes_nothing_saves_nothing(bench: Bench) -> None:

@@ -185,6 +185,8 @@ class Plan:
     """Of documents that are made of several tables: how many something in each table touches. One may be in several."""
     embedding: Mapping[str, int] = field(default_factory=dict, hash=False)
     """What a dry run says of the texts that would be embedded: see ``core.running.estimating``."""
+    live: bool = False
+    """Whether the public name pointed at the generation then."""
 
     def to_json(self) -> dict[str, Any]:
         """Without the batches: see :meth:`Batch.to_json`."""
@@ -209,6 +211,7 @@ class Plan:
             **({} if self.group is None else {"group": self.group}),
             **({"tables": dict(self.tables)} if self.tables else {}),
             **({"embedding": dict(self.embedding)} if self.embedding else {}),
+            "live": self.live,
         }
 
     @classmethod
@@ -234,4 +237,6 @@ class Plan:
             group=value.get("group"),
             tables=value.get("tables", {}),
             embedding=value.get("embedding", {}),
+            # A run may have been planned by an older release.
+            live=value.get("live", False),
         )

@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -175,7 +176,13 @@ def catch_up(
         )
         results = [index(batch) for batch in plan.batches]
         outcome = settle(
-            plan, results, store=opened.store, target=opened.target, run=run, max_failures=max_failures, wall=wall
+            plan,
+            results,
+            store=opened.store,
+            target=lambda: nullcontext(opened.target),
+            run=run,
+            max_failures=max_failures,
+            wall=wall,
         )
         require_complete(outcome)
         counts += outcome.counts

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import datetime
 
@@ -55,47 +56,59 @@ def settle(
     results: Iterable[BatchResult],
     *,
     store: CheckpointStore,
-    target: TargetSession,
+    target: Callable[[], AbstractContextManager[TargetSession]],
     run: str,
     max_failures: int,
     wall: Callable[[], datetime] = utc_now,
 ) -> Outcome:
     """Close a run: publish a first load, move the checkpoint past what was acknowledged, park what was refused.
 
-    The generation is made public before the checkpoint is saved, so a crash between the two only repeats work.
+    The generation is made public before the checkpoint is saved, so a crash between the two only repeats work. A run that had
+    nothing to write to the live generation is closed without its target, as long as the checkpoint that it went on from is there:
+    what drops a generation forgets its checkpoint too, and what is saved for one that has just gone misleads nobody.
 
     :param results: of the batches that finished; whatever batch of the plan is missing here has failed.
+    :param target: opens it.
     :raises GenerationGoneError: a rebuild has dropped the generation meanwhile; nothing is saved.
     :raises CheckpointConflictError: the stored checkpoint was set back behind where this run started.
     :raises TooManyFailuresError: with these, more documents would be parked than ``max_failures``; nothing is saved.
     """
-    generations = target.generations()
-    _require_generation(plan, generations)
     # By batch, not by number: after a plan was made anew, what an older one's batches returned says nothing.
     planned = set(plan.batches)
     done = {result.batch.number: result for result in results if result.batch in planned}
     counts = sum((r.counts for r in done.values()), Counts())
     complete = len(done) == len(plan.batches)
-    # A run that could read nothing (the horizon was held) is no first load, however complete.
-    if complete and plan.window is not None and plan.mode is not Mode.REBUILD and not any(g.live for g in generations):
-        target.promote(plan.generation)
+    idle = plan.live and not plan.batches and plan.checkpoint is not None
+    if not idle:
+        with target() as session:
+            generations = _require_generation(plan, session)
+            # A run that could read nothing (the horizon was held) is no first load, however complete.
+            first = plan.window is not None and plan.mode is not Mode.REBUILD and not any(g.live for g in generations)
+            if complete and first:
+                session.promote(plan.generation)
     reached = reached_position(plan, done) if plan.mode.moves_checkpoint else None
     try:
         before, after = _save(plan, done, reached, store=store, run=run, max_failures=max_failures, wall=wall)
     except CheckpointConflictError:
-        # Dropped since the look above, and its checkpoint forgotten: that is not one that a person has set back.
-        _require_generation(plan, target.generations())
+        # Dropped meanwhile, and its checkpoint forgotten: that is not one that a person has set back.
+        with target() as session:
+            _require_generation(plan, session)
         raise
+    if idle and before.position is None:
+        with target() as session:
+            _require_generation(plan, session)
     passages = sum((r.passages for r in done.values()), PassageCounts())
     return Outcome(plan, counts, len(done), before.position, after.position, len(after.parked), passages)
 
 
-def _require_generation(plan: Plan, generations: Sequence[Generation]) -> None:
+def _require_generation(plan: Plan, target: TargetSession) -> Sequence[Generation]:
+    generations = target.generations()
     if superseded(generations, plan.generation):
         raise GenerationGoneError(
             f"Stream {plan.stream!r}: generation {plan.generation!r} was dropped while this run was on its way; no checkpoint is"
             " saved for it."
         )
+    return generations
 
 
 def require_complete(outcome: Outcome) -> None:
