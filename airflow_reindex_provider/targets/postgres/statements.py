@@ -15,6 +15,8 @@ BY_INDEX = "SET LOCAL enable_seqscan = off"
 """Before a query for each of many hashes or keys. Of a table without statistics, as in a load, the server would take reading it
 from its beginning for cheap; and the table grows by what another session writes, while that is done for each of them."""
 _FIRST = sql.SQL(BY_INDEX + "; ")
+_BY_KEY = _FIRST + sql.SQL("SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; ")
+"""Before a statement whose only join is to look up each row by its key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +106,11 @@ class Statements:
             "SELECT EXISTS (SELECT FROM pg_temp.reindex_staging AS s WHERE NOT s.{deleted} GROUP BY {order} HAVING count(*) > 1)"
         ).format(**parts)
         by_key = sql.SQL(" ORDER BY {order}").format(**parts)
-        # An array is no condition to hash or merge by: each staged row is looked up in the key's index, in their order, where
-        # another plan would read the whole table, and lock its rows in the order of that.
-        same = sql.SQL(" AND ").join(
-            sql.SQL("t.{0} = ANY (ARRAY[n.{0}])").format(sql.Identifier(n)) for n in primary_key
-        )
+        # Each staged row is to be looked up in the key's index, in their order, where another plan would read the whole table,
+        # and lock its rows in the order of that. Where there are other joins, which may well be hashed, an array sees to it: it
+        # is no condition to hash or merge by, and takes longer.
+        looked_up = "t.{0} = ANY (ARRAY[n.{0}])" if has_deletes else "t.{0} = n.{0}"
+        same = sql.SQL(" AND ").join(sql.SQL(looked_up).format(sql.Identifier(n)) for n in primary_key)
         update = sql.SQL(
             "UPDATE {table} AS t SET {sets} FROM (SELECT {named}, s.{version}, s.{deleted}"
             " FROM pg_temp.reindex_staging AS s ORDER BY {order}) AS n WHERE {same} AND t.{version} <= n.{version}"
@@ -133,7 +135,7 @@ class Statements:
                 values,
                 is_twice,
                 begin + insert + by_key + counts,
-                None if loose else _FIRST + begin + update + all_updated,
+                None if loose else _BY_KEY + begin + update + all_updated,
                 begin + insert + where,
                 by_key + conflict + counts,
             )

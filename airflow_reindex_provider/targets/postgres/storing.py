@@ -8,6 +8,7 @@ upsert would not: where a key is there after all, or is not, nothing of the stat
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -30,7 +31,9 @@ _HALVED: tuple[type[psycopg.Error], ...] = (*REFUSALS, errors.CardinalityViolati
 
 _Answer = tuple[Counts, Written]
 _DEADLOCKS = 2
-"""How often a chunk is tried anew at once when it was the victim of one."""
+"""How often a chunk is tried anew when it was the victim of one."""
+_LET_GO_S = 0.1
+"""Before that. Who waited for it has been woken, and on a busy machine needs a moment to take what it waited for."""
 
 
 class Storing:
@@ -99,6 +102,7 @@ class Storing:
             # Another load is copying the same keys straight, in an order of its own. Ours are let go of, so it goes on.
             with suppress(errors.DeadlockDetected), connection.transaction():
                 return self._answer(connection.execute(self._statements.upsert()), staged)
+            time.sleep(_LET_GO_S)
         with connection.transaction():
             return self._answer(connection.execute(self._statements.upsert()), staged)
 
