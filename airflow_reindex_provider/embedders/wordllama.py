@@ -45,7 +45,8 @@ class WordLlamaEmbedder:
 
     @property
     def limits(self) -> Limits:
-        return Limits(texts=128)
+        # A fifth of a second. Each request is handed from thread to thread, which the model waits for.
+        return Limits(texts=512)
 
     @property
     def label(self) -> str:

@@ -1,12 +1,15 @@
 """The vectors that a search engine holds of some documents' passages: read by key first, then by the hash of a text.
 
-What was written can be read by key at once. By hash it can be searched after a refresh.
+What was written can be read by key at once. By hash it can be searched after a refresh, which makes a segment of its own, with a
+graph of its vectors.
 """
 
 from __future__ import annotations
 
+import time
 from array import array
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
@@ -31,6 +34,38 @@ _FOUND_AT_ONCE = 200
 """Documents that one search answers with."""
 _WITHIN = 100
 """Passages of one of them: the most that the engines give."""
+_MOST_MISSING = 100_000
+"""Hashes that are remembered, some ten megabytes."""
+
+
+class Refreshes:
+    """When generations were refreshed, so that not every question asks for it.
+
+    :param every_s: what others have written since may not be found for so long. What was looked for here in vain has likely been
+        written by now, so a question for it asks for a refresh until it is found.
+    """
+
+    def __init__(self, every_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._every_s = every_s
+        self._clock = clock
+        self._last: dict[str, float] = {}
+        self._missing: defaultdict[str, set[bytes]] = defaultdict(set)
+
+    def are_due(self, generation: str, hashes: Collection[bytes]) -> bool:
+        """And counted as done, then."""
+        last, now = self._last.get(generation), self._clock()
+        if last is not None and now - last < self._every_s and self._missing[generation].isdisjoint(hashes):
+            return False
+        self._last[generation] = now
+        return True
+
+    def answered(self, generation: str, found: Collection[bytes], missing: Collection[bytes]) -> None:
+        held = self._missing[generation]
+        held.difference_update(found)
+        held.update(missing)
+        if len(held) > _MOST_MISSING:
+            held.clear()
+            del self._last[generation]
 
 
 class Recalling:
@@ -39,9 +74,10 @@ class Recalling:
     :param lenders: the generations that are looked into, this one first; all with vectors of the same model.
     """
 
-    def __init__(self, calls: Calls, lenders: Sequence[str]) -> None:
+    def __init__(self, calls: Calls, lenders: Sequence[str], refreshes: Refreshes) -> None:
         self._calls = calls
         self._lenders = lenders
+        self._refreshes = refreshes
         self._queries = {lender: with_vectors(calls, lender) for lender in lenders}
 
     def recall(self, documents: Sequence[Document], *, given: Collection[bytes] = ()) -> Recalled:
@@ -72,10 +108,11 @@ class Recalling:
             vectors |= _vectors(found["_source"])
         return versions, vectors
 
-    def _of_hashes(self, generation: str, hashes: Collection[bytes]) -> dict[bytes, Vector]:
+    def _of_hashes(self, generation: str, hashes: Set[bytes]) -> dict[bytes, Vector]:
         if not hashes:
             return {}
-        self._calls.call("POST", path(generation, "_refresh"))
+        if self._refreshes.are_due(generation, hashes):
+            self._calls.call("POST", path(generation, "_refresh"))
         vectors: dict[bytes, Vector] = {}
         for asked in _slices(list(hashes), _ASKED_AT_ONCE):
             left = set(asked)
@@ -88,6 +125,7 @@ class Recalling:
                 left -= vectors.keys()
                 if len(holders) < _FOUND_AT_ONCE or not ids:
                     break
+        self._refreshes.answered(generation, vectors.keys(), hashes - vectors.keys())
         return vectors
 
     def _search(self, generation: str, hashes: Collection[bytes]) -> dict[str, list[bytes]]:

@@ -35,7 +35,7 @@ from airflow_reindex_provider.targets.search.listing import key_fields, pages
 from airflow_reindex_provider.targets.search.mapping import has_vectors, index_mapping, still_fits
 from airflow_reindex_provider.targets.search.passage_writer import PassageWriter
 from airflow_reindex_provider.targets.search.passages import PASSAGES, require_room, with_passages
-from airflow_reindex_provider.targets.search.recalling import Recalling
+from airflow_reindex_provider.targets.search.recalling import Recalling, Refreshes
 from airflow_reindex_provider.targets.search.refusals import remedy
 from airflow_reindex_provider.targets.search.writer import SearchWriter
 
@@ -53,6 +53,8 @@ _DEFAULTS = {
 }
 _LOAD = {"index.refresh_interval": "-1", "index.number_of_replicas": "0"}
 """While nobody searches a generation, segments for readers and copies of each are work for nothing."""
+_REFRESHED_S = 30.0
+"""A text that another task has embedded meanwhile may be embedded again."""
 
 
 class SearchTargetSession:
@@ -68,6 +70,7 @@ class SearchTargetSession:
         self._stream = stream
         self._calls = calls
         self._indexes = Indexes(calls, target.index, stream=stream, label=target.label)
+        self._refreshes = Refreshes(_REFRESHED_S)
 
     # -- generations
 
@@ -237,7 +240,8 @@ class SearchTargetSession:
             if self._target.passages is None:
                 yield writer
             else:
-                yield PassageWriter(writer, self._recalling(generation))
+                # What it looks for was there, or has been written since.
+                yield PassageWriter(writer, self._recalling(generation, Refreshes(every_s=0)))
 
     @contextmanager
     def _plain_writer(self, generation: str, schema: Schema) -> Iterator[SearchWriter]:
@@ -259,14 +263,14 @@ class SearchTargetSession:
 
     def recall(self, generation: str, documents: Sequence[Document], schema: Schema) -> Recalled:
         """Nothing is known to the engine itself: a document is written whole, and its vectors are sent again."""
-        return self._recalling(generation).recall(documents)
+        return self._recalling(generation, self._refreshes).recall(documents)
 
-    def _recalling(self, generation: str) -> Recalling:
+    def _recalling(self, generation: str, refreshes: Refreshes) -> Recalling:
         recipe = self._target.passages
         assert recipe is not None
         live = [i for i in self._indexes.own() if i.live and i.name != generation]
         lenders = [i.name for i in live if (found := _recipe(i.mark or {})) is not None and found.model == recipe.model]
-        return Recalling(self._calls, [generation, *lenders])
+        return Recalling(self._calls, [generation, *lenders], refreshes)
 
     # -- keys, for a sweep
 
