@@ -170,7 +170,9 @@ def test_nothing_is_lost_under_writers(
     over, cleaning = threading.Event(), CleanUps(stream_of(run), beside=[stream_of(runner(database.conn_id, "a"))])
     with beside(over, lambda: cleaning.run(over)):
         while killed < KILLS or not written_meanwhile or not cleaning.purged:
-            process = forking.started(run_on, database.conn_id, env, chance.uniform(*WORK_S), chance.uniform(0, 0.1))
+            # Longer each time: on a slow machine the table would grow faster than the second index is ever brought on.
+            work_s = chance.uniform(*WORK_S) * (1 + killed // KILLS)
+            process = forking.started(run_on, database.conn_id, env, work_s, chance.uniform(0, 0.1))
             while process.is_alive():
                 naive.run()
                 process.join(0.05)
