@@ -34,7 +34,7 @@ from tests.benchmarks import data
 from tests.benchmarks.meter import answer
 from tests.benchmarks.task import SOURCE, STAMP, RunningTask
 
-TURNS = 24
+TURNS = 12
 """Of each. The fastest one counts: whatever else the machine does makes one slower and none faster."""
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import random
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import psycopg
 import pytest
@@ -186,7 +186,7 @@ def bulk_documents(
         "SELECT d.* FROM unnest($1::text[]) WITH ORDINALITY AS line (content, number),"
         " json_to_record(line.content::json) AS d ({}) ORDER BY line.number"
     ).format(columns)
-    lines = (line.decode() for line in b"".join(chunk.payload).splitlines())  # type: ignore[arg-type]
+    lines = (line.decode() for line in b"".join(cast("Iterable[bytes]", chunk.payload)).splitlines())
     documents, contents = [], []
     for line in lines:
         ((action, named),) = json.loads(line).items()
@@ -213,8 +213,8 @@ def copied_documents(
         made = sql.SQL("CREATE TEMP TABLE IF NOT EXISTS decoded ({}) ON COMMIT DELETE ROWS")
         cursor.execute(made.format(sql.SQL(", ").join(columns)))
         with cursor.copy("COPY decoded FROM STDIN (FORMAT binary)") as copy:
-            for piece in chunk.payload:
-                copy.write(piece)  # type: ignore[arg-type]
+            for piece in cast("Iterable[bytes]", chunk.payload):
+                copy.write(piece)
         keys = sql.SQL(", ").join(sql.SQL("{}::text").format(sql.Identifier(n)) for n in schema.primary_key)
         names = sql.SQL(", ").join(map(sql.Identifier, fields))
         cursor.execute(sql.SQL("SELECT _version, _gone, {}, {} FROM decoded ORDER BY ctid").format(keys, names))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, nullcontext
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -76,7 +76,11 @@ class Bench:
 
     def run(self) -> Outcome:
         plan = self.plan()
-        results = [BatchResult.from_json(self.index(plan, n).to_json()) for n in range(len(plan.batches))]
+        return self.settle(
+            plan, [BatchResult.from_json(self.index(plan, n).to_json()) for n in range(len(plan.batches))]
+        )
+
+    def settle(self, plan: Plan, results: Sequence[BatchResult]) -> Outcome:
         return settle(
             plan,
             results,
@@ -192,15 +196,7 @@ def test_a_checkpoint_that_would_grow_too_large_is_not_saved(bench: Bench) -> No
     with pytest.raises(
         TooManyFailuresError, match=r"9000 documents would be parked, more than a checkpoint has room for"
     ):
-        settle(
-            plan,
-            results,
-            store=bench.store,
-            target=lambda: nullcontext(bench.session),
-            run="r",
-            max_failures=10_000,
-            wall=lambda: NOW,
-        )
+        bench.settle(plan, results)
     assert ("products", "g1") not in bench.store.texts
 
 
