@@ -10,8 +10,10 @@ from typing import Any
 import psycopg
 import pytest
 from copied_chunks import chunk, held, until_somebody_waits, writing
+from psycopg.sql import Identifier
 
 from airflow_reindex_provider.core.model import Counts, WriteResult
+from airflow_reindex_provider.targets.postgres.statements import Statements
 from airflow_reindex_provider.targets.postgres.storing import Storing
 from airflow_reindex_provider.targets.postgres.writer import PostgresWriter
 from airflow_reindex_provider.testing.postgres import Database
@@ -79,6 +81,15 @@ def test_one_is_not_to_be_updated(database: Database, tried: Any, rows: Any, cou
     for _ in range(3):
         assert written(database, again, tried)[0] == Counts(updated=2)
     assert tried[2] == [False, True]
+
+
+@pytest.mark.parametrize(("loose", "goes"), [("body", True), ("id", False)])
+@pytest.mark.parametrize("has_deletes", [False, True], ids=["", "deletes"])
+def test_columns_whose_equal_values_have_several_texts(loose: str, goes: bool, has_deletes: bool) -> None:
+    """In the key alone they matter: which row a staged one is about is more than a question of equal keys then."""
+    types = {"id": "text", "body": "jsonb"}
+    made = Statements.of(Identifier("things"), types, types, ("id",), has_deletes=has_deletes, loose=(loose,))
+    assert (made.update is not None) is goes
 
 
 def test_one_is_refused(database: Database) -> None:

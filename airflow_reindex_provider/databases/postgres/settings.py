@@ -41,12 +41,12 @@ SETTLED = {
 REFUSED = {"zero_damaged_pages": "on", "ignore_checksum_failure": "on"}
 """What only a superuser can set, and we not undo: a session that has it is not used."""
 
-# What lies in pg_catalog comes first, and what lies in a temporary schema last, whoever made it in a pooled session.
-_SEARCH_PATH = """SELECT pg_catalog.set_config('search_path', coalesce((
-  SELECT pg_catalog.string_agg(pg_catalog.quote_ident(s), ', ' ORDER BY n) OPERATOR(pg_catalog.||) ', pg_temp'
-  FROM pg_catalog.unnest(pg_catalog.current_schemas(false)) WITH ORDINALITY AS p(s, n)
-  WHERE s OPERATOR(pg_catalog.<>) 'pg_catalog' AND NOT pg_catalog.starts_with(s::pg_catalog.text, 'pg_temp')
-), ''), true)"""
+# What lies in pg_catalog comes first, and what lies in a temporary schema last, whoever made it in a pooled session. Schemas of
+# the system's own, pg_..., are not named: they have these places by themselves, or none. The array keeps the order of the path.
+_SEARCH_PATH = """SELECT pg_catalog.set_config('search_path', pg_catalog.array_to_string(ARRAY(
+  SELECT pg_catalog.quote_ident(s) FROM pg_catalog.unnest(pg_catalog.current_schemas(false)::pg_catalog.text[]) AS s
+  WHERE NOT pg_catalog.starts_with(s, 'pg_') UNION ALL SELECT 'pg_temp'
+), ', '), true)"""
 
 # What is acknowledged must be safe, on disk and at the standbys that the server waits for.
 _SYNCHRONOUS_COMMIT = "CASE current_setting('synchronous_commit') WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END"

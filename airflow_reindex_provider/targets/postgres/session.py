@@ -56,13 +56,15 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _RELATIONS = """
-SELECT c.relname, c.relkind, obj_description(c.oid, 'pg_class'),
-       (SELECT array_agg(DISTINCT d.refobjid::regclass::oid::bigint) FROM pg_rewrite r
-        JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid
-         AND d.refclassid = 'pg_class'::regclass AND d.refobjid <> c.oid
-        WHERE r.ev_class = c.oid AND c.relkind = 'v'), c.oid::bigint
-FROM pg_class c WHERE c.relnamespace = %(schema)s::regnamespace
-  AND (c.relname = %(name)s OR (c.relkind = 'r' AND obj_description(c.oid, 'pg_class') LIKE %(mark)s))
+SELECT c.relname, c.relkind, o.description,
+       ARRAY(SELECT d.refobjid::bigint FROM pg_rewrite r
+             JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid
+              AND d.refclassid = 'pg_class'::regclass AND d.refobjid <> c.oid
+             WHERE r.ev_class = c.oid AND c.relkind = 'v'), c.oid::bigint
+FROM pg_class c
+LEFT JOIN pg_description o ON o.objoid = c.oid AND o.classoid = 'pg_class'::regclass AND o.objsubid = 0
+WHERE c.relnamespace = %(schema)s::regnamespace
+  AND (c.relname = %(name)s OR (c.relkind = 'r' AND o.description LIKE %(mark)s))
 ORDER BY c.relname
 """
 
@@ -92,7 +94,7 @@ class PostgresTargetSession:
             if name == self._name:
                 if kind != "v" or stream != self._stream:
                     raise ConfigurationError(not_ours(self._target.label, self._schema, kind, stream, self._stream))
-                behind_view = reads or []
+                behind_view = reads
             elif stream == self._stream and name.startswith(f"{self._name}_"):
                 own.append((name, oid, bool(mark_of(comment).get("served"))))
         return [Generation(name, oid in behind_view, served or oid in behind_view) for name, oid, served in own]

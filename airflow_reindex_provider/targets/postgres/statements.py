@@ -135,7 +135,7 @@ class Statements:
                 values,
                 is_twice,
                 begin + insert + by_key + counts,
-                None if loose else _BY_KEY + begin + update + all_updated,
+                None if spelled else _BY_KEY + begin + update + all_updated,
                 begin + insert + where,
                 by_key + conflict + counts,
             )
@@ -166,7 +166,9 @@ class Statements:
             values,
             is_twice,
             sql.SQL("WITH written AS (") + insert + by_key + plain_counts,
-            None if loose or noted else _FIRST + sql.SQL("WITH ") + hidden + sql.SQL("written AS (") + update + updated,
+            None
+            if spelled or noted
+            else _FIRST + sql.SQL("WITH ") + hidden + sql.SQL("written AS (") + update + updated,
             sql.SQL("WITH ") + hidden + sql.SQL("written AS (") + insert + where,
             by_key + conflict + counts,
         )
