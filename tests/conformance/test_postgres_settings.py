@@ -259,6 +259,23 @@ def test_a_run_without_changes_takes_six_transactions(database: Database, monkey
     assert begun == 6
 
 
+def test_a_reader_without_a_path_needs_no_temporary_schema(
+    database: Database, db: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A role whose search path is empty, as is advised, and that may make no temporary tables: none is made for it to be read."""
+    monkeypatch.setenv("AIRFLOW_CONN_POOR", database.uri.replace("postgres@", "pathless@"))
+    db.execute(
+        "CREATE ROLE pathless LOGIN; ALTER ROLE pathless SET search_path = ''; GRANT SELECT ON nasty TO pathless"
+    )
+    db.execute(f"REVOKE TEMPORARY ON DATABASE {database.name} FROM public")
+    try:
+        source = PostgresSource("poor", table="public.nasty", primary_key="id", cursor_field="updated_at")
+        with source.open() as session:
+            assert session.schema().primary_key == ("id",)
+    finally:
+        db.execute("DROP OWNED BY pathless; DROP ROLE pathless")
+
+
 def test_a_strangers_temporary_table_is_not_read(database: Database, db: psycopg.Connection[Any]) -> None:
     """In a session of a pool one may lie before the table, on everybody's search path."""
     db.execute(

@@ -43,10 +43,11 @@ REFUSED = {"zero_damaged_pages": "on", "ignore_checksum_failure": "on"}
 
 # What lies in pg_catalog comes first, and what lies in a temporary schema last, whoever made it in a pooled session. Schemas of
 # the system's own, pg_..., are not named: they have these places by themselves, or none. The array keeps the order of the path.
-_SEARCH_PATH = """SELECT pg_catalog.set_config('search_path', pg_catalog.array_to_string(ARRAY(
+# An empty path stays empty: of one that begins with pg_temp the server makes a schema as soon as it is asked for the first.
+_SEARCH_PATH = """SELECT pg_catalog.set_config('search_path', coalesce(nullif(pg_catalog.array_to_string(ARRAY(
   SELECT pg_catalog.quote_ident(s) FROM pg_catalog.unnest(pg_catalog.current_schemas(false)::pg_catalog.text[]) AS s
-  WHERE NOT pg_catalog.starts_with(s, 'pg_') UNION ALL SELECT 'pg_temp'
-), ', '), true)"""
+  WHERE NOT pg_catalog.starts_with(s, 'pg_')
+), ', '), '') OPERATOR(pg_catalog.||) ', pg_temp', ''), true)"""
 
 # What is acknowledged must be safe, on disk and at the standbys that the server waits for.
 _SYNCHRONOUS_COMMIT = "CASE current_setting('synchronous_commit') WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END"
