@@ -209,8 +209,9 @@ def _index_tasks(airflow: Airflow, dag_id: str, run_id: str) -> list[dict[str, A
 
 
 def _tries(log: str) -> list[list[int]]:
-    """The keys that each try has seen, in order."""
-    return [[int(key) for key in re.findall(r"row (\d+)\.", text)] for text in log.split("::group::Pre Execute")[1:]]
+    """The keys that each try has seen, in order. What Airflow does not let start may have begun its log by then."""
+    begun = (text for text in log.split("::group::Pre Execute")[1:] if "::endgroup::" in text)
+    return [[int(key) for key in re.findall(r"row (\d+)\.", text)] for text in begun]
 
 
 def _rows(server: EmbeddedPostgres, database: str, query: str) -> list[tuple[Any, ...]]:
