@@ -158,3 +158,30 @@ def test_rows_are_taken_in_the_order_of_their_keys(database: Database, tried: An
         other.execute("COMMIT")
         thread.join(30)
     assert [key for (key,) in free] == ["c", "d", "e", "f"]
+
+
+def test_no_chunk_reads_the_whole_table(database: Database) -> None:
+    """The server knows nothing of what is staged, and would take reading a table from its beginning, or all of its key's index,
+    for cheaper than looking up what it guesses to be there."""
+    with writing(database, has_deletes=True) as (table, writer), database.connect() as other:
+        writer.write(chunk(database, [(5, f"{n:05}", "old") for n in range(4_000)]))
+        other.execute(f"VACUUM (ANALYZE) {table}".encode())
+        before = _read(other, table)
+        for version in range(6, 9):
+            keys = range(0, 4_000, 40)
+            result = writer.write(chunk(database, [(version, f"{n:05}", "new" if n % 3 else None) for n in keys]))
+            assert result.counts.processed == len(keys)
+    with database.connect() as other:
+        assert _read(other, table) - before < 4_000
+
+
+def _read(connection: psycopg.Connection[Any], table: str) -> int:
+    """How many rows sessions that have ended, and this one, were given by scans of a table and of its indexes."""
+    connection.execute("SELECT pg_stat_force_next_flush()")
+    row = connection.execute(
+        "SELECT seq_tup_read + (SELECT sum(idx_tup_read) FROM pg_stat_user_indexes WHERE relname = %(table)s)"
+        " FROM pg_stat_user_tables WHERE relname = %(table)s",
+        {"table": table},
+    ).fetchone()
+    assert row is not None
+    return int(row[0])

@@ -148,10 +148,11 @@ class Statements:
             " RETURNING t.{deleted} AS gone{noted})"
             " SELECT count(*) FILTER (WHERE NOT gone), 0, 0, count(*) FILTER (WHERE gone){lists} FROM written"
         ).format(**parts)
-        # Deleted rows that are about to be written over: nobody has seen them, though they are there.
+        # Deleted rows that are about to be written over: nobody has seen them, though they are there. Each is looked up alone:
+        # to join them with the staging table, of which it has no statistics, the server would read the whole table.
         hidden = sql.SQL(
-            "hidden AS (SELECT {own_key}, true AS _reindex_hidden FROM {table} AS t"
-            " JOIN pg_temp.reindex_staging AS s ON ({own_key}) = ({order}) WHERE t.{deleted}), "
+            "hidden AS (SELECT h.*, true AS _reindex_hidden FROM pg_temp.reindex_staging AS s CROSS JOIN LATERAL"
+            " (SELECT {own_key} FROM {table} AS t WHERE ({own_key}) = ({order}) AND t.{deleted} OFFSET 0) AS h), "
         ).format(**parts)
         told_of = " RETURNING {own_key}, %s AS _reindex_new, t.{deleted} AS _reindex_gone{noted})"
         summed = (

@@ -140,8 +140,9 @@ class PostgresWriter:
             for n in self._key
         )
         statement = sql.SQL(
-            "SELECT * FROM (SELECT CASE {first} END AS field, {key} FROM {table} AS t JOIN {staging} AS s ON {join}"
-            " WHERE t.{version} = s.{version} AND NOT t.{deleted}) AS d WHERE field IS NOT NULL"
+            "SELECT * FROM (SELECT CASE {first} END AS field, {key} FROM {staging} AS s CROSS JOIN LATERAL"
+            " (SELECT * FROM {table} AS t WHERE {join} AND t.{version} = s.{version} AND NOT t.{deleted} OFFSET 0) AS t) AS d"
+            " WHERE field IS NOT NULL"
         ).format(
             first=first,
             key=sql.SQL(", ").join(sql.SQL("{}::text").format(sql.Identifier("s", n)) for n in self._key),
