@@ -27,7 +27,7 @@ def seconds(database: Database) -> float:
         target=PostgresTarget("bench", index="public.idle_index"),
     )
     run.run()
-    # What was written until now goes to the disk meanwhile.
+    # Or what was written until now would go to the disk while it is measured.
     data.settle(database)
     took = []
     for _ in range(REPETITIONS):

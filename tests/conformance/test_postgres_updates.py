@@ -12,7 +12,7 @@ import pytest
 from copied_chunks import chunk, held, until_somebody_waits, writing
 from psycopg.sql import Identifier
 
-from airflow_reindex_provider.core.model import Counts, WriteResult
+from airflow_reindex_provider.core.model import Counts, Document, WriteResult
 from airflow_reindex_provider.targets.postgres.statements import Statements
 from airflow_reindex_provider.targets.postgres.storing import Storing
 from airflow_reindex_provider.targets.postgres.writer import PostgresWriter
@@ -171,6 +171,9 @@ def test_no_chunk_reads_the_whole_table(database: Database) -> None:
             keys = range(0, 4_000, 40)
             result = writer.write(chunk(database, [(version, f"{n:05}", "new" if n % 3 else None) for n in keys]))
             assert result.counts.processed == len(keys)
+            # A sweep compares contents by the same table.
+            kept = [Document((f"{n:05}",), version, {"id": f"{n:05}", "body": "else"}) for n in keys if n % 3]
+            assert len(writer.differing(kept)) == len(kept)
     with database.connect() as other:
         assert _read(other, table) - before < 4_000
 

@@ -58,8 +58,8 @@ class Statements:
         noted: Sequence[sql.Composable] = (),
     ) -> Statements:
         """:param columns: the table's columns and their types. :param staged: their types in the staging table.
-        :param loose: of the key, those whose equal values can have several texts (``core.keys``): a document takes the place
-            of the one with an equal key, its spelling included, and a deletion is about its own spelling only.
+        :param loose: columns whose equal values can have several texts (``core.keys``). Of those in the key, a document takes the
+            place of the one with an equal key, its spelling included, and a deletion is about its own spelling only.
         :param noted: what of each written row ``t`` is told beside the counts, a list each; where there can be deletions.
         """
         spelled = [n for n in primary_key if n in loose]
